@@ -1,0 +1,378 @@
+"""The nouns of a job: pure values, no I/O. Times are seconds since the epoch (UTC, float)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+
+class Phase(StrEnum):
+    """Where a job is in its life; legal moves are in `jobs.lifecycle`. OGC status is a projection of it."""
+
+    CREATED = "created"
+    ACCEPTED = "accepted"
+    SUBMITTING = "submitting"
+    SUBMITTED = "submitted"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COLLECTING = "collecting"
+    SUCCESSFUL = "successful"
+    FAILED = "failed"
+    DISMISSED = "dismissed"
+
+
+TERMINAL = frozenset({Phase.SUCCESSFUL, Phase.FAILED, Phase.DISMISSED})
+ACTIVE = frozenset({Phase.SUBMITTING, Phase.SUBMITTED, Phase.RUNNING, Phase.COLLECTING})
+
+
+class Fault(StrEnum):
+    """Whose failure it is."""
+
+    PACKAGE = "package"
+    INPUT = "input"
+    PLATFORM = "platform"
+    STAGING = "staging"
+    LIMIT = "limit"
+    BROKER = "broker"
+
+
+class Reason(StrEnum):
+    """Why a job failed: low-cardinality, drives retry and metrics (after jupyterhub's SpawnException.reason)."""
+
+    TOOL_FAILED = "tool-failed"  # a step's exit code says so
+    INVALID_PACKAGE = "invalid-package"
+    UNSUPPORTED = "unsupported-requirement"
+    EXPRESSION = "expression-failed"
+    OUTPUT_MISSING = "output-missing"
+    OUTPUT_REFUSED = "output-refused"  # a symlink or glob that leaves the output directory
+    INVALID_INPUT = "invalid-input"
+    INPUT_UNREACHABLE = "input-unreachable"
+    TIME_LIMIT = "time-limit"
+    OUT_OF_MEMORY = "out-of-memory"
+    OUTPUT_TOO_LARGE = "output-too-large"
+    LOST = "lost"  # the platform no longer knows the job, or its keeper was killed
+    PLATFORM_REFUSED = "platform-refused"
+    NO_PLATFORM = "no-platform"
+    STORAGE = "storage"
+    BROKER_ERROR = "broker-error"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Whose fault, why, a sentence a scientist can act on, and the failing step with its last log lines."""
+
+    fault: Fault
+    reason: Reason
+    message: str
+    step: str | None = None
+    exit_code: int | None = None
+    log_tail: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "fault": self.fault.value,
+            "reason": self.reason.value,
+            "message": self.message,
+            "step": self.step,
+            "exitCode": self.exit_code,
+            "logTail": self.log_tail,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Failure:
+        return cls(
+            Fault(value["fault"]),
+            Reason(value["reason"]),
+            value["message"],
+            value.get("step"),
+            value.get("exitCode"),
+            value.get("logTail") or "",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Honest progress: finished steps of the steps known so far; `total` None where it is unknown."""
+
+    done: int
+    total: int | None = None
+
+    @property
+    def percent(self) -> int | None:
+        """Whole percent, below 100 until all steps are done; None where the total is unknown."""
+        if not self.total:
+            return None
+        return min(100, self.done * 100 // self.total)
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a package asks of a platform, read at deploy time.
+
+    `cores` and `ram_mib` are the largest of any one step; `features` are CWL requirement class names, of
+    which the platform must offer each; `images` maps an image to True where it is required (not a hint).
+    """
+
+    kind: str = "cwl"
+    cores: float = 1.0
+    ram_mib: int = 256
+    tmp_mib: int = 0
+    out_mib: int = 0
+    features: frozenset[str] = frozenset()
+    images: Mapping[str, bool] = field(default_factory=dict)
+    network: bool = False
+    gpu: bool = False
+    time_limit: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "cores": self.cores,
+            "ramMiB": self.ram_mib,
+            "tmpMiB": self.tmp_mib,
+            "outMiB": self.out_mib,
+            "features": sorted(self.features),
+            "images": dict(self.images),
+            "network": self.network,
+            "gpu": self.gpu,
+            "timeLimit": self.time_limit,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Needs:
+        return cls(
+            value["kind"],
+            value["cores"],
+            value["ramMiB"],
+            value["tmpMiB"],
+            value["outMiB"],
+            frozenset(value["features"]),
+            dict(value["images"]),
+            value["network"],
+            value["gpu"],
+            value["timeLimit"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a platform offers; `cores` and `ram_mib` are the total it may give to jobs at one time.
+
+    `features` empty means: every CWL requirement class. `slots` bounds the number of jobs at one time.
+    """
+
+    kinds: frozenset[str] = frozenset({"cwl"})
+    features: frozenset[str] = frozenset()
+    cores: float = 1.0
+    ram_mib: int = 1024
+    slots: int | None = None
+    container_engine: str | None = None
+    isolation: str = "none"
+    network: bool = False
+    gpu: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kinds": sorted(self.kinds),
+            "features": sorted(self.features),
+            "cores": self.cores,
+            "ramMiB": self.ram_mib,
+            "slots": self.slots,
+            "containerEngine": self.container_engine,
+            "isolation": self.isolation,
+            "network": self.network,
+            "gpu": self.gpu,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Capabilities:
+        return cls(
+            frozenset(value["kinds"]),
+            frozenset(value["features"]),
+            value["cores"],
+            value["ramMiB"],
+            value["slots"],
+            value["containerEngine"],
+            value["isolation"],
+            value["network"],
+            value["gpu"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StageItem:
+    """Bytes to put under the job's `inputs/` before the package starts. Exactly one source is given.
+
+    `path` is relative to `inputs/` (no `..`). `url`: http(s), s3, or a `file:`/signed link that the broker
+    itself made (`trusted`). `text`/`data` (base64): by value. `stac`: expand a STAC document at `url` into a
+    directory `path` that holds a self-contained `catalog.json` with its assets.
+    """
+
+    path: str
+    url: str | None = None
+    text: str | None = None
+    data: str | None = None
+    trusted: bool = False
+    stac: bool = False
+    directory: bool = False
+    size: int | None = None
+    sha256: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        full = {
+            "path": self.path,
+            "url": self.url,
+            "text": self.text,
+            "data": self.data,
+            "trusted": self.trusted,
+            "stac": self.stac,
+            "directory": self.directory,
+            "size": self.size,
+            "sha256": self.sha256,
+        }
+        return {key: value for key, value in full.items() if value not in (None, False)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> StageItem:
+        return cls(**value)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one job: seconds of wall time, bytes and number of outputs."""
+
+    time: float = 24 * 3600.0
+    output_bytes: int = 100 * 2**30
+    output_files: int = 100_000
+
+    def to_json(self) -> dict[str, Any]:
+        return {"time": self.time, "outputBytes": self.output_bytes, "outputFiles": self.output_files}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Limits:
+        return cls(value["time"], value["outputBytes"], value["outputFiles"])
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """All that an adapter is told of a job. `name` is a pure function of job id and attempt (`remote_name`).
+
+    `bundle` is the closed package (`packages.bundle.Bundle.to_json()`), `job_order` the CWL inputs whose
+    Files and Directories have a `location` relative to the job's directory: `inputs/<path>`.
+    """
+
+    job_id: str
+    attempt: int
+    name: str
+    owner: str
+    project: str
+    process: str
+    bundle: Mapping[str, Any]
+    job_order: Mapping[str, Any]
+    stage: tuple[StageItem, ...] = ()
+    needs: Needs = Needs()
+    limits: Limits = Limits()
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One executed step of a package (a scatter makes one each). `exit_code` None while running."""
+
+    name: str
+    status: str  # running · successful · failed · skipped · replayed
+    started: float | None = None
+    finished: float | None = None
+    exit_code: int | None = None
+    image: str | None = None
+    image_digest: str | None = None
+    command: tuple[str, ...] = ()
+    cpu_seconds: float | None = None
+    max_rss_mib: float | None = None
+    log: str | None = None  # name of its log stream
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "status": self.status,
+            "started": self.started,
+            "finished": self.finished,
+            "exitCode": self.exit_code,
+            "image": self.image,
+            "imageDigest": self.image_digest,
+            "command": list(self.command),
+            "cpuSeconds": self.cpu_seconds,
+            "maxRssMiB": self.max_rss_mib,
+            "log": self.log,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Step:
+        return cls(
+            value["name"],
+            value["status"],
+            value.get("started"),
+            value.get("finished"),
+            value.get("exitCode"),
+            value.get("image"),
+            value.get("imageDigest"),
+            tuple(value.get("command") or ()),
+            value.get("cpuSeconds"),
+            value.get("maxRssMiB"),
+            value.get("log"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job row. `handle` is the adapter's own JSON; `job_order` and `stage` are the checked inputs.
+
+    `request` keeps `outputs`, `response` and `mode` as the client gave them; `outputs` is the CWL output
+    object whose Files have a `location` relative to the job's kept files (the `path` in `job_files`).
+    """
+
+    id: str
+    owner: str
+    project: str
+    process_id: str
+    process_revision: int
+    phase: Phase
+    platform: str
+    attempt: int
+    fence: int
+    title: str
+    tags: tuple[str, ...]
+    request: Mapping[str, Any]
+    job_order: Mapping[str, Any]
+    stage: tuple[StageItem, ...]
+    needs: Needs
+    created: float
+    updated: float
+    started: float | None = None
+    finished: float | None = None
+    handle: Mapping[str, Any] | None = None
+    progress: Progress | None = None
+    message: str = ""
+    waiting_for: str | None = None
+    dismiss_requested: bool = False
+    failure: Failure | None = None
+    outputs: Mapping[str, Any] | None = None
+    log_cursor: str | None = None
+    retries: int = 0
+    priority: int = 0
+
+    @property
+    def terminal(self) -> bool:
+        return self.phase in TERMINAL
+
+    @property
+    def name(self) -> str:
+        return remote_name(self.id, self.attempt)
+
+
+def remote_name(job_id: str, attempt: int) -> str:
+    """The job's name on its platform: valid as DNS label (Kubernetes), as file name and as a title marker."""
+    return f"eb-{job_id}-{attempt}"

@@ -1,0 +1,1 @@
+"""Application packages: parse, close, describe, and turn execute inputs into a job order."""

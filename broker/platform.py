@@ -1,0 +1,164 @@
+"""The Platform protocol and its promises. An adapter implements it; `tests/contract` tests it.
+
+Promises, each tested with a failure injected at each stage:
+
+1. The name of a job on the platform is `spec.name`, a pure function of job id and attempt: a second `submit`
+   of the same spec adopts what the first one left, at whatever point that one was killed.
+2. Nothing sleeps, polls in a loop, or touches the broker's database; each call is bounded by the adapter's
+   own timeouts.
+3. Two families of errors leave an adapter: `PlatformUnavailable` (try later, the job is unharmed) and
+   `PlatformRefused` (the job fails, with a reason).
+4. The adapter object remembers nothing about jobs: the handle (opaque JSON, kept by the broker) and the
+   platform itself do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, BinaryIO, Protocol, runtime_checkable
+
+from broker.jobs.model import Capabilities, Failure, JobSpec, Progress, Step
+
+Handle = Mapping[str, Any]
+
+
+class State(StrEnum):
+    """What a platform says of a job. LOST: it was submitted and is unknown now, or nobody can finish it."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    NEEDS = "needs"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Names one attempt of a job on a platform; `handle` is None between intent and the first handle."""
+
+    job_id: str
+    attempt: int
+    name: str
+    handle: Handle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look at one attempt. `failure` is set when FAILED (and may be when LOST)."""
+
+    name: str
+    state: State
+    message: str = ""
+    started: float | None = None
+    finished: float | None = None
+    progress: Progress | None = None
+    failure: Failure | None = None
+    next_look: float | None = None  # seconds until it is worth looking again; None: the broker decides
+
+
+@dataclass(frozen=True, slots=True)
+class LogChunk:
+    """A piece of one log. `stream` is the step's name, or `engine` for the runner's own log."""
+
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Chunks after the cursor, and the cursor to go on from (opaque; None at the very start)."""
+
+    chunks: tuple[LogChunk, ...]
+    cursor: str | None
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """One output file: `path` below the job's outputs, `ref` what `open` needs; the rest where known."""
+
+    path: str
+    ref: str
+    size: int | None = None
+    media_type: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a successful attempt left: the CWL output object (locations are `OutputFile.path`s), its files,
+    the steps that ran, and facts for the provenance record."""
+
+    outputs: Mapping[str, Any]
+    files: tuple[OutputFile, ...]
+    steps: tuple[Step, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What `check` found: capabilities, and one line for operators where something is not well."""
+
+    available: bool
+    capabilities: Capabilities
+    message: str = ""
+
+
+@runtime_checkable
+class Platform(Protocol):
+    """A place where jobs run."""
+
+    name: str
+    page: int  # how many handles one `observe` takes
+
+    def submit(self, spec: JobSpec) -> Iterator[Handle]:
+        """Start the attempt; yield a handle after each remote step (each is saved at once).
+
+        Adopts an attempt of the same name. Raises PlatformUnavailable, PlatformRefused.
+        """
+        ...
+
+    def observe(self, attempts: Sequence[Attempt]) -> Iterable[Observation]:
+        """One observation per attempt, at most `page` of them. Raises PlatformUnavailable."""
+        ...
+
+    def cancel(self, attempt: Attempt) -> None:
+        """End the attempt and everything it started. Idempotent; also between intent and handle."""
+        ...
+
+    def logs(self, attempt: Attempt, cursor: str | None) -> LogPage:
+        """Log text after `cursor`, at most about 1 MiB a page."""
+        ...
+
+    def steps(self, attempt: Attempt) -> tuple[Step, ...]:
+        """The steps known so far, also of an attempt that failed."""
+        ...
+
+    def collect(self, attempt: Attempt) -> Collected:
+        """References to what a SUCCEEDED attempt left. Moves no bytes."""
+        ...
+
+    def open(self, attempt: Attempt, ref: str, offset: int = 0) -> BinaryIO:
+        """Stream one output file from `offset`."""
+        ...
+
+    def release(self, attempt: Attempt) -> None:
+        """Remove what is left of the attempt there. Idempotent."""
+        ...
+
+    def check(self) -> Health:
+        """Capabilities and health now."""
+        ...
+
+
+@runtime_checkable
+class Eventful(Protocol):
+    """A platform that says which jobs changed, so that nothing waits for a poll."""
+
+    def events(self) -> Iterator[str]:
+        """Job ids, as they change. Blocks; ends when the connection does (the caller starts it again)."""
+        ...
