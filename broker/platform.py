@@ -16,24 +16,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
-from broker.jobs.model import Capabilities, Failure, JobSpec, Progress, Step
+from broker.jobs.model import Capabilities, JobSpec, Step
+from broker.jobs.observation import Handle, Observation, State
 
-Handle = Mapping[str, Any]
-
-
-class State(StrEnum):
-    """What a platform says of a job. LOST: it was submitted and is unknown now, or nobody can finish it."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    NEEDS = "needs"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    LOST = "lost"
+__all__ = [
+    "Attempt",
+    "Collected",
+    "Eventful",
+    "Handle",
+    "Health",
+    "LogChunk",
+    "LogPage",
+    "Observation",
+    "OutputFile",
+    "Platform",
+    "State",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +44,6 @@ class Attempt:
     attempt: int
     name: str
     handle: Handle | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One look at one attempt. `failure` is set when FAILED (and may be when LOST)."""
-
-    name: str
-    state: State
-    message: str = ""
-    started: float | None = None
-    finished: float | None = None
-    progress: Progress | None = None
-    failure: Failure | None = None
-    next_look: float | None = None  # seconds until it is worth looking again; None: the broker decides
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Any
 
 
-
 class Phase(StrEnum):
     """Where a job is in its life; legal moves are in `jobs.lifecycle`. OGC status is a projection of it."""
 

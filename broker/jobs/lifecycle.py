@@ -1,0 +1,187 @@
+"""Which moves a job may make, and what each thing that happens to it means: pure decisions.
+
+    created? -> accepted -> submitting -> submitted -> running <-> waiting -> collecting -> successful
+                   ^            |             |           |                        |
+                   +------------+-------------+-----------+  lost: the next attempt +-> failed
+                                                                      any of them  --> dismissed
+
+Each function takes the job as its row says and something that happened, and gives the `Change` to save.
+Short jobs may skip `running` (a platform may first be asked when the job has ended).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.errors import PlatformRefused, PlatformUnavailable
+from broker.jobs.model import TERMINAL, Failure, Fault, Job, Phase, Progress, Reason
+from broker.jobs.observation import Handle, Observation, State
+
+P = Phase
+LEGAL: Mapping[Phase, frozenset[Phase]] = {
+    P.CREATED: frozenset({P.ACCEPTED, P.DISMISSED}),
+    P.ACCEPTED: frozenset({P.SUBMITTING, P.FAILED, P.DISMISSED}),
+    P.SUBMITTING: frozenset({P.SUBMITTED, P.ACCEPTED, P.FAILED, P.DISMISSED}),
+    P.SUBMITTED: frozenset({P.RUNNING, P.WAITING, P.COLLECTING, P.ACCEPTED, P.FAILED, P.DISMISSED}),
+    P.RUNNING: frozenset({P.WAITING, P.COLLECTING, P.ACCEPTED, P.FAILED, P.DISMISSED}),
+    P.WAITING: frozenset({P.RUNNING, P.ACCEPTED, P.FAILED, P.DISMISSED}),
+    P.COLLECTING: frozenset({P.SUCCESSFUL, P.ACCEPTED, P.FAILED, P.DISMISSED}),
+    P.SUCCESSFUL: frozenset(),
+    P.FAILED: frozenset(),
+    P.DISMISSED: frozenset(),
+}
+
+LOST_RETRIES = 2  # further attempts after a platform lost one; the job's own failures are never retried
+FIRST_LOOK = 1.0  # seconds; where a platform sends events, looking is only the safety net
+LONGEST_LOOK = 30.0
+
+
+class IllegalTransition(Exception):
+    """A bug: somebody asked for a move that no job may make."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What to write on the job row, with the event that records it. None means: leave as it is.
+
+    `due_in`: seconds until the reconciler should look at the job again (None: not before something happens).
+    """
+
+    event: str
+    phase: Phase | None = None
+    message: str | None = None
+    handle: Handle | None = None
+    progress: Progress | None = None
+    failure: Failure | None = None
+    outputs: Mapping[str, Any] | None = None
+    started: float | None = None
+    finished: float | None = None
+    next_attempt: bool = False
+    due_in: float | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+def check(old: Phase, new: Phase) -> None:
+    """Raise IllegalTransition unless a job may go from `old` to `new` (staying is always allowed)."""
+    if new is not old and new not in LEGAL[old]:
+        raise IllegalTransition(f"{old} -> {new}")
+
+
+def backoff(tries: int, first: float = FIRST_LOOK, longest: float = LONGEST_LOOK) -> float:
+    """Seconds to wait after `tries` fruitless tries: doubling from `first`, at most `longest`."""
+    return min(longest, first * 2.0 ** min(tries, 16))
+
+
+def submitted(job: Job, handle: Handle, *, final: bool) -> Change:
+    """A handle arrived; `final` when the platform's last submit step is done."""
+    return Change(
+        "handle",
+        P.SUBMITTED if final else None,
+        handle=handle,
+        message="Submitted." if final else None,
+        due_in=FIRST_LOOK,
+    )
+
+
+def unavailable(job: Job, error: PlatformUnavailable) -> Change:
+    """The platform did not answer: the job is unharmed and tried again, more and more rarely."""
+    wait = error.retry_after if error.retry_after is not None else backoff(job.retries)
+    return Change("platform-unavailable", message=f"Waiting for {job.platform}: {error.detail}", due_in=wait)
+
+
+def refused(job: Job, error: PlatformRefused) -> Change:
+    """The platform will not run the job."""
+    return failed(Failure(Fault(error.fault_of), Reason(error.code), str(error)))
+
+
+def failed(failure: Failure, finished: float | None = None) -> Change:
+    return Change("failed", P.FAILED, message=failure.message, failure=failure, finished=finished)
+
+
+def dismissed(finished: float | None = None) -> Change:
+    return Change("dismissed", P.DISMISSED, message="Dismissed at the request of its owner.", finished=finished)
+
+
+def lost(job: Job, what: str) -> Change:
+    """An attempt is gone without a verdict: the next attempt, or failure when there were enough."""
+    if job.attempt > LOST_RETRIES:
+        return failed(
+            Failure(
+                Fault.PLATFORM,
+                Reason.LOST,
+                f"The job was lost {job.attempt} times on {job.platform}: {what} Try again later or ask its operator.",
+            )
+        )
+    return Change("lost", P.ACCEPTED, message=f"Attempt {job.attempt} was lost: {what}", next_attempt=True, due_in=0.0)
+
+
+def observed(job: Job, seen: Observation) -> Change | None:
+    """What one look at the platform means; None where nothing changed and the next look can wait."""
+    if job.dismiss_requested and seen.state in ENDED:
+        return dismissed(seen.finished)
+    match seen.state:
+        case State.SUCCEEDED:
+            return Change(
+                "finished",
+                P.COLLECTING,
+                message="Collecting outputs.",
+                started=seen.started,
+                progress=seen.progress,
+                due_in=0.0,
+            )
+        case State.FAILED:
+            failure = seen.failure or Failure(Fault.PLATFORM, Reason.BROKER_ERROR, "The platform gave no reason.")
+            return failed(failure, seen.finished)
+        case State.CANCELLED:
+            return lost(job, "the platform says that it was cancelled there.")
+        case State.LOST:
+            return lost(job, seen.message or "the platform no longer knows it.")
+        case State.RUNNING:
+            return _running(job, seen)
+        case State.QUEUED | State.NEEDS:
+            return _changed(job, Change("observed", message=seen.message or job.message, due_in=_look(job, seen)))
+
+
+ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.LOST})
+
+
+def _running(job: Job, seen: Observation) -> Change:
+    if job.phase is P.SUBMITTED:
+        return Change(
+            "running",
+            P.RUNNING,
+            message=seen.message or "Running.",
+            started=seen.started,
+            progress=seen.progress,
+            due_in=_look(job, seen),
+        )
+    return _changed(
+        job,
+        Change("observed", message=seen.message or job.message, progress=seen.progress, due_in=_look(job, seen)),
+    )
+
+
+def _changed(job: Job, change: Change) -> Change:
+    """Same facts again: keep the change for its `due_in`, but leave no event."""
+    same = change.message == job.message and (change.progress is None or change.progress == job.progress)
+    return Change("", due_in=change.due_in) if same else change
+
+
+def _look(job: Job, seen: Observation) -> float:
+    return seen.next_look if seen.next_look is not None else backoff(0)
+
+
+def status(phase: Phase, dismiss_requested: bool = False) -> str:
+    """The OGC API - Processes status code (statusCode.yaml) of a phase.
+
+    A recorded wish to dismiss shows at once: from then on the job can only end dismissed.
+    """
+    if dismiss_requested and phase not in TERMINAL:
+        return "dismissed"
+    if phase in (P.CREATED, P.ACCEPTED, P.SUBMITTING, P.SUBMITTED):
+        return "created" if phase is P.CREATED else "accepted"
+    if phase in (P.RUNNING, P.WAITING, P.COLLECTING):
+        return "running"
+    return phase.value

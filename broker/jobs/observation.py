@@ -1,0 +1,38 @@
+"""What a platform says of a job at one look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from broker.jobs.model import Failure, Progress
+
+Handle = Mapping[str, Any]
+
+
+class State(StrEnum):
+    """What a platform says of a job. LOST: it was submitted and is unknown now, or nobody can finish it."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    NEEDS = "needs"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look at one attempt. `failure` is set when FAILED (and may be when LOST)."""
+
+    name: str
+    state: State
+    message: str = ""
+    started: float | None = None
+    finished: float | None = None
+    progress: Progress | None = None
+    failure: Failure | None = None
+    next_look: float | None = None  # seconds until it is worth looking again; None: the broker decides
