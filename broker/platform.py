@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
-from broker.jobs.model import Capabilities, JobSpec, Step
+from broker.jobs.model import Attempt, Capabilities, JobSpec, Step
 from broker.jobs.observation import Handle, Observation, State
 
 __all__ = [
@@ -34,16 +34,6 @@ __all__ = [
     "Platform",
     "State",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """Names one attempt of a job on a platform; `handle` is None between intent and the first handle."""
-
-    job_id: str
-    attempt: int
-    name: str
-    handle: Handle | None = None
 
 
 @dataclass(frozen=True, slots=True)

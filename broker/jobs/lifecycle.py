@@ -117,8 +117,8 @@ def lost(job: Job, what: str) -> Change:
     return Change("lost", P.ACCEPTED, message=f"Attempt {job.attempt} was lost: {what}", next_attempt=True, due_in=0.0)
 
 
-def observed(job: Job, seen: Observation) -> Change | None:
-    """What one look at the platform means; None where nothing changed and the next look can wait."""
+def observed(job: Job, seen: Observation) -> Change:
+    """What one look at the platform means; without an event where nothing changed."""
     if job.dismiss_requested and seen.state in ENDED:
         return dismissed(seen.finished)
     match seen.state:

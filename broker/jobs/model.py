@@ -326,6 +326,16 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """Names one attempt of a job on a platform; `handle` is None between intent and the first handle."""
+
+    job_id: str
+    attempt: int
+    name: str
+    handle: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job row. `handle` is the adapter's own JSON; `job_order` and `stage` are the checked inputs.
 
@@ -370,6 +380,12 @@ class Job:
     @property
     def name(self) -> str:
         return remote_name(self.id, self.attempt)
+
+    def attempt_of(self, number: int | None = None) -> Attempt:
+        """The current attempt, or an earlier one (whose handle is not kept)."""
+        if number is None or number == self.attempt:
+            return Attempt(self.id, self.attempt, self.name, self.handle)
+        return Attempt(self.id, number, remote_name(self.id, number))
 
 
 def remote_name(job_id: str, attempt: int) -> str:

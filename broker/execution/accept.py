@@ -1,0 +1,169 @@
+"""Accept: an execute request becomes a job row and its outbox row, in one transaction."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.access.principal import Principal, Scope
+from broker.errors import InputError, InputProblem, LimitError, PlatformRefused, PlatformUnavailable
+from broker.jobs.model import Job, Needs
+from broker.jobs.placement import Placement, place
+from broker.packages.cwl import Inspection
+from broker.packages.inputs import Order, UploadRef, job_order
+from broker.store import jobs, platforms, processes, uploads
+from broker.store.database import Database, new_id
+from broker.store.processes import Process
+
+_TAG = re.compile(r"[\w.:/@+ -]{1,64}\Z")
+UPLOAD_SCHEME = "upload:"  # how a stage item names one of our own uploads until it is dispatched
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteRequest:
+    """The body of an execution (execute.yaml), with the members that are ours: title, tags, platform.
+
+    `outputs` None: all of them. `response`: raw | document.
+    """
+
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, Any] | None = None
+    response: str = "raw"
+    title: str = ""
+    tags: tuple[str, ...] = ()
+    platform: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def remembered(self) -> dict[str, Any]:
+        """What the job keeps of the request besides its inputs."""
+        kept = {"inputs": dict(self.inputs), "outputs": self.outputs, "response": self.response, **self.extra}
+        return {key: value for key, value in kept.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An Idempotency-Key and the SHA-256 of the request's body."""
+
+    key: str
+    body_sha256: str
+
+
+def accept(
+    database: Database,
+    principal: Principal,
+    process_id: str,
+    request: ExecuteRequest,
+    *,
+    upload_id: Callable[[str], str | None],
+    revision: int | None = None,
+    key: Key | None = None,
+) -> tuple[Job, bool]:
+    """The job, and whether this call made it (False: the Idempotency-Key had made it before).
+
+    `upload_id` says which of our uploads an href names. Raises NoSuchProcess, InputError, LimitError,
+    PlatformRefused, PlatformUnavailable, IdempotencyConflict: no job exists then.
+    """
+    principal.need(Scope.RUN)
+    with database.read() as tx:
+        if key is not None and (made := jobs.by_key(tx, principal.owner, key.key, key.body_sha256)):
+            return made, False
+        process = processes.get(tx, process_id, revision)
+        _, inspection = processes.package(tx, process.digest)
+        order = _checked(tx, principal, process, Inspection.from_json(inspection), request, upload_id)
+        placement = _placed(process.needs, place(process.needs, platforms.candidates(tx), request.platform), request)
+    new = _new_job(principal, process, request, order, placement)
+    with database.write() as tx:
+        if key is not None:
+            if made := jobs.by_key(tx, principal.owner, key.key, key.body_sha256):
+                return made, False
+            jobs.remember_key(tx, principal.owner, key.key, key.body_sha256, new.id)
+        return jobs.insert_job(tx, new), True
+
+
+def check(
+    database: Database,
+    principal: Principal,
+    process_id: str,
+    request: ExecuteRequest,
+    *,
+    upload_id: Callable[[str], str | None],
+) -> tuple[Order, str]:
+    """What `accept` would check, without making a job: the job order, and the platform. Raises as `accept`."""
+    with database.read() as tx:
+        process = processes.get(tx, process_id)
+        _, inspection = processes.package(tx, process.digest)
+        order = _checked(tx, principal, process, Inspection.from_json(inspection), request, upload_id)
+        found = place(process.needs, platforms.candidates(tx), request.platform)
+        return order, _placed(process.needs, found, request)
+
+
+def _checked(
+    tx: Any,
+    principal: Principal,
+    process: Process,
+    inspection: Inspection,
+    request: ExecuteRequest,
+    upload_id: Callable[[str], str | None],
+) -> Order:
+    def upload(href: str) -> UploadRef | None:
+        found = upload_id(href)
+        if found is None:
+            return None
+        row = uploads.get(tx, found, principal.sees)
+        if not row.complete:
+            raise InputError(
+                InputProblem("/inputs", f"the upload {row.id} is not complete: {row.received} bytes so far")
+            )
+        return UploadRef(f"{UPLOAD_SCHEME}{row.id}", row.name, row.media_type, row.size, row.sha256)
+
+    problems = [
+        InputProblem(f"/tags/{i}", "a tag is 1 to 64 letters, digits or any of . : / @ + - _ and space")
+        for i, tag in enumerate(request.tags)
+        if not _TAG.match(tag)
+    ]
+    known = process.description["outputs"]
+    problems += [
+        InputProblem(f"/outputs/{name}", f"there is no such output; there are: {', '.join(known) or 'none'}")
+        for name in request.outputs or ()
+        if name not in known
+    ]
+    if problems:
+        raise InputError(*problems)
+    return job_order(inspection, request.inputs, uploads=upload)
+
+
+def _placed(needs: Needs, placement: Placement, request: ExecuteRequest) -> str:
+    """The platform's name, or the error that says for each platform why not."""
+    if placement.platform is not None:
+        return placement.platform
+    if not placement.reasons:
+        if request.platform is not None:
+            raise InputError(InputProblem("/platform", f"there is no platform {request.platform!r}"))
+        raise PlatformUnavailable(
+            "No platform has reported yet.", hint="Try again in some seconds, or ask the operator to run: broker doctor"
+        )
+    why = " ".join(f"{name}: {' '.join(reasons)}" for name, reasons in placement.reasons.items())
+    if placement.by_capacity:
+        raise LimitError(f"The package needs more than any platform has. {why}")
+    raise PlatformRefused(f"No platform can run this package. {why}", code="no-platform")
+
+
+def _new_job(
+    principal: Principal, process: Process, request: ExecuteRequest, order: Order, platform: str
+) -> jobs.NewJob:
+    return jobs.NewJob(
+        id=new_id(),
+        owner=principal.owner,
+        project=principal.project,
+        process_id=process.id,
+        process_revision=process.revision,
+        platform=platform,
+        title=request.title,
+        tags=request.tags,
+        request=request.remembered(),
+        job_order=order.job_order,
+        stage=order.stage,
+        needs=process.needs,
+    )

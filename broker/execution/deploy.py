@@ -1,0 +1,81 @@
+"""Deploy: a closed, digested package and its inspection become a process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from broker.access.principal import Principal, Scope
+from broker.packages.appackage import Deployment
+from broker.packages.bundle import Bundle
+from broker.packages.cwl import Inspection
+from broker.packages.describe import describe, summary
+from broker.store import processes
+from broker.store.database import Database
+from broker.store.processes import NewProcess, Process
+
+Inspect = Callable[[Bundle], Inspection]
+
+
+def deploy(
+    database: Database,
+    principal: Principal,
+    deployment: Deployment,
+    inspect: Inspect,
+    *,
+    mutable: bool = True,
+    process_id: str | None = None,
+) -> tuple[Process, tuple[str, ...]]:
+    """Store the package as a new process; gives the process and the warnings of its inspection.
+
+    Raises PackageError, DuplicatedProcess, ImmutableProcess; nothing is registered then.
+    """
+    new, bundle, inspection = _prepare(principal, deployment, inspect, mutable, process_id)
+    with database.write() as tx:
+        processes.keep_package(tx, bundle.digest, bundle.to_json(), inspection.to_json())
+        return processes.add(tx, new), inspection.warnings
+
+
+def replace(
+    database: Database, principal: Principal, deployment: Deployment, inspect: Inspect, process_id: str
+) -> tuple[Process, tuple[str, ...]]:
+    """Store the package as the next revision of a process. Raises also NoSuchProcess, ImmutableProcess."""
+    new, bundle, inspection = _prepare(principal, deployment, inspect, True, process_id)
+    with database.write() as tx:
+        processes.keep_package(tx, bundle.digest, bundle.to_json(), inspection.to_json())
+        return processes.replace(tx, new), inspection.warnings
+
+
+def undeploy(database: Database, principal: Principal, process_id: str) -> None:
+    """No new jobs from now on; running ones are left alone. Raises NoSuchProcess, ImmutableProcess."""
+    principal.need(Scope.DEPLOY)
+    with database.write() as tx:
+        processes.remove(tx, process_id)
+
+
+def _prepare(
+    principal: Principal, deployment: Deployment, inspect: Inspect, mutable: bool, process_id: str | None
+) -> tuple[NewProcess, Bundle, Inspection]:
+    principal.need(Scope.DEPLOY)
+    inspection = inspect(deployment.bundle)
+    description: Mapping[str, Any] = describe(
+        inspection,
+        process_id=process_id or deployment.process_id,
+        mutable=mutable,
+        overrides=deployment.description_overrides,
+    )
+    new = NewProcess(
+        id=description["id"],
+        owner=principal.owner,
+        project=principal.project,
+        version=description["version"],
+        kind=deployment.bundle.kind,
+        digest=deployment.bundle.digest,
+        body=deployment.body,
+        media_type=deployment.media_type,
+        summary=summary(description),
+        description=description,
+        needs=inspection.needs,
+        mutable=mutable,
+    )
+    return new, deployment.bundle, inspection

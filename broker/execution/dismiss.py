@@ -1,0 +1,69 @@
+"""Dismiss: a recorded wish, carried to the platform, then confirmed by what the platform says."""
+
+from __future__ import annotations
+
+from broker.access.principal import Principal, Scope
+from broker.errors import PlatformError, WrongPhase
+from broker.jobs import lifecycle
+from broker.jobs.lifecycle import Change
+from broker.jobs.model import Job, Phase
+from broker.platform import Platform
+from broker.store import claims, jobs
+from broker.store.database import Database
+
+NOT_THERE = (Phase.CREATED, Phase.ACCEPTED, Phase.WAITING, Phase.COLLECTING)  # nothing runs on the platform then
+AGAIN = 2.0  # seconds until the platform is asked again
+
+
+def request(database: Database, principal: Principal, job_id: str) -> Job:
+    """Record the wish; dismissing a dismissed job again changes nothing.
+
+    Raises NoSuchJob, and WrongPhase when the job has already ended otherwise.
+    """
+    principal.need(Scope.RUN)
+    with database.write() as tx:
+        job = jobs.get(tx, job_id, principal.sees)
+        if job.phase in (Phase.SUCCESSFUL, Phase.FAILED):
+            raise WrongPhase(
+                f"The job {job_id} has already ended ({job.phase.value}): there is nothing left to dismiss."
+            )
+        if not job.terminal:
+            jobs.request_dismiss(tx, job)
+        return jobs.get(tx, job_id)
+
+
+def carry_out(database: Database, platform: Platform, holder: str) -> list[Job]:
+    """End the jobs of a platform that their owners wish to dismiss; the jobs as saved."""
+    with database.write() as tx:
+        taken = claims.claim_dismissed(tx, platform.name, holder, platform.page)
+    return [_end(database, platform, job) for job in taken]
+
+
+def _end(database: Database, platform: Platform, job: Job) -> Job:
+    change = lifecycle.dismissed() if job.phase in NOT_THERE else _cancel(platform, job)
+    with database.write() as tx:
+        return claims.save(tx, job, change)
+
+
+def _cancel(platform: Platform, job: Job) -> Change:
+    try:
+        platform.cancel(job.attempt_of())
+        for seen in platform.observe([job.attempt_of()]):
+            if seen.state in lifecycle.ENDED:
+                return lifecycle.dismissed(seen.finished)
+    except PlatformError as error:
+        return Change("", message=f"Waiting for {platform.name} to dismiss the job: {error.detail}", due_in=AGAIN)
+    return Change("", message="Being dismissed.", due_in=AGAIN)
+
+
+def release(database: Database, platform: Platform, holder: str, limit: int = 20) -> int:
+    """Remove what ended jobs left on their platform; how many were released."""
+    ended = [Phase.SUCCESSFUL, Phase.FAILED, Phase.DISMISSED]
+    with database.write() as tx:
+        taken = claims.claim_due(tx, platform.name, ended, holder, limit)
+    for job in taken:
+        for attempt in range(1, job.attempt + 1):
+            platform.release(job.attempt_of(attempt))
+        with database.write() as tx:
+            claims.released(tx, job)
+    return len(taken)

@@ -1,0 +1,76 @@
+"""Dispatch: the next job of a platform is claimed, its intent recorded, and submitted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from broker.errors import NoSuchUpload, PlatformRefused, PlatformUnavailable
+from broker.execution.accept import UPLOAD_SCHEME
+from broker.jobs import lifecycle
+from broker.jobs.model import Capabilities, Failure, Fault, Job, JobSpec, Limits, Reason, StageItem
+from broker.platform import Platform
+from broker.storage import Storage
+from broker.store import claims, processes, uploads
+from broker.store.database import Database
+
+LINK_SECONDS = 24 * 3600.0  # how long a platform may take until it fetches an input
+
+
+def dispatch(
+    database: Database, platform: Platform, offer: Capabilities, storage: Storage, limits: Limits, holder: str
+) -> Job | None:
+    """Submit the job that goes next; the job as saved, or None when nothing may go now."""
+    with database.write() as tx:
+        job = claims.claim_next(tx, platform.name, offer, holder)
+    if job is None:
+        return None
+    if job.dismiss_requested:
+        platform.cancel(job.attempt_of())
+        return _save(database, job, lifecycle.dismissed())
+    try:
+        spec = _spec(database, job, storage, limits)
+        for handle in platform.submit(spec):
+            job = _save(database, job, lifecycle.submitted(job, handle, final=False), hold=True)
+        return _save(database, job, lifecycle.submitted(job, job.handle or {}, final=True))
+    except PlatformUnavailable as error:
+        return _save(database, job, lifecycle.unavailable(job, error))
+    except PlatformRefused as error:
+        return _save(database, job, lifecycle.refused(job, error))
+    except NoSuchUpload as error:
+        return _save(database, job, lifecycle.failed(Failure(Fault.STAGING, Reason.INPUT_UNREACHABLE, error.detail)))
+
+
+def _save(database: Database, job: Job, change: lifecycle.Change, hold: bool = False) -> Job:
+    with database.write() as tx:
+        return claims.save(tx, job, change, hold=hold)
+
+
+def _spec(database: Database, job: Job, storage: Storage, limits: Limits) -> JobSpec:
+    with database.read() as tx:
+        process = processes.get(tx, job.process_id, job.process_revision)
+        bundle, _ = processes.package(tx, process.digest)
+        stage = tuple(_linked(tx, storage, item) for item in job.stage)
+    return JobSpec(
+        job_id=job.id,
+        attempt=job.attempt,
+        name=job.name,
+        owner=job.owner,
+        project=job.project,
+        process=f"{job.process_id}@{job.process_revision}",
+        bundle=bundle,
+        job_order=job.job_order,
+        stage=stage,
+        needs=job.needs,
+        limits=replace(limits, time=min(limits.time, job.needs.time_limit or limits.time)),
+        title=job.title,
+    )
+
+
+def _linked(tx: Connection, storage: Storage, item: StageItem) -> StageItem:
+    """One of our own uploads becomes a link that the platform can fetch. Raises NoSuchUpload."""
+    if item.url is None or not item.url.startswith(UPLOAD_SCHEME):
+        return item
+    upload = uploads.get(tx, item.url.removeprefix(UPLOAD_SCHEME))
+    return replace(item, url=storage.link(uploads.key(upload), LINK_SECONDS), trusted=True)

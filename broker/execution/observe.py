@@ -1,0 +1,63 @@
+"""Observe: what a platform says of its jobs becomes transitions, with the log text that is new."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from broker.errors import PlatformUnavailable
+from broker.jobs import lifecycle
+from broker.jobs.model import Job, Phase, Step
+from broker.jobs.observation import Observation, State
+from broker.platform import LogChunk, Platform
+from broker.store import claims, files
+from broker.store.database import Database
+
+LOOK_AT = (Phase.SUBMITTED, Phase.RUNNING)
+ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+LOG_PAGES = 8  # of one look; the rest comes with the next
+
+
+def observe(database: Database, platform: Platform, holder: str, job_ids: Sequence[str] = ()) -> list[Job]:
+    """Look at the given jobs, or at those that are due (one page); the jobs as saved."""
+    with database.write() as tx:
+        if job_ids:
+            taken = claims.claim(tx, job_ids, LOOK_AT, holder)
+        else:
+            taken = claims.claim_due(tx, platform.name, LOOK_AT, holder, platform.page)
+    if not taken:
+        return []
+    try:
+        seen = {found.name: found for found in platform.observe([job.attempt_of() for job in taken])}
+    except PlatformUnavailable as error:
+        with database.write() as tx:
+            return [claims.save(tx, job, lifecycle.unavailable(job, error)) for job in taken]
+    return [_save(database, platform, job, seen.get(job.name)) for job in taken]
+
+
+def _save(database: Database, platform: Platform, job: Job, seen: Observation | None) -> Job:
+    if seen is None:
+        seen = Observation(job.name, State.LOST, "the platform does not list it.")
+    change = lifecycle.observed(job, seen)
+    chunks, cursor = _new_logs(platform, job, to_the_end=seen.state in ENDED)
+    steps: tuple[Step, ...] = platform.steps(job.attempt_of()) if seen.state in ENDED else ()
+    with database.write() as tx:
+        files.add_logs(tx, job.id, job.attempt, chunks)
+        if steps:
+            files.put_steps(tx, job.id, job.attempt, steps)
+        return claims.save(tx, job, change, log_cursor=cursor if not change.next_attempt else None)
+
+
+def _new_logs(platform: Platform, job: Job, *, to_the_end: bool) -> tuple[list[LogChunk], str | None]:
+    """Log text since the last look. A platform that cannot give it now does not hold up the job."""
+    chunks: list[LogChunk] = []
+    cursor = job.log_cursor
+    try:
+        for _ in range(LOG_PAGES * (4 if to_the_end else 1)):
+            page = platform.logs(job.attempt_of(), cursor)
+            chunks += page.chunks
+            cursor = page.cursor
+            if not page.more:
+                break
+    except PlatformUnavailable:
+        pass
+    return chunks, cursor

@@ -1,0 +1,191 @@
+"""Settings of the broker: frozen, read once from `broker.toml` and the environment (BROKER_..., REDIS_URL).
+
+The environment wins over the file. Nested names are joined by two underscores: BROKER_API__PORT=8081.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any, ClassVar
+
+from platformdirs import user_config_path, user_state_path
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from broker.errors import SetupError
+
+APP = "earthcode-broker"
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Api(Frozen):
+    """The HTTP front end. `url`: the address that clients use, where it differs from host and port."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    url: str | None = None
+    title: str = "earthcode-broker"
+    description: str = "Runs application packages of Earth scientists on many platforms."
+    page: int = Field(100, ge=1, le=10_000)
+    sync_seconds: float = Field(60.0, ge=0)
+    cors_origins: tuple[str, ...] = ()
+
+
+class Worker(Frozen):
+    """`slots`: worker processes that dispatch, observe and collect; they hold no job while it runs."""
+
+    slots: int = Field(2, ge=1)
+
+
+class S3(Frozen):
+    bucket: str
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    prefix: str = ""
+    access_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
+
+
+class StorageSettings(Frozen):
+    """Where outputs and uploads are kept: a directory (default: `<state>/files`), or an S3 bucket."""
+
+    root: Path | None = None
+    s3: S3 | None = None
+
+
+class Uploads(Frozen):
+    """Bytes per upload, bytes per owner, and how long an upload lives."""
+
+    max_bytes: int = 50 * 2**30
+    quota_bytes: int = 200 * 2**30
+    ttl_hours: float = 7 * 24.0
+
+
+class LimitSettings(Frozen):
+    """Bounds of documents and jobs: bytes, seconds."""
+
+    document_bytes: int = 8 * 2**20
+    job_seconds: float = 24 * 3600.0
+    output_bytes: int = 100 * 2**30
+    output_files: int = 100_000
+
+
+class EgressSettings(Frozen):
+    """Addresses that users' documents may make the broker call.
+
+    `allow_hosts` (names) and `allow_networks` (CIDR) open private addresses; public ones are open anyway.
+    `package_hosts`: from where packages may be linked and import; "*" for any public host.
+    """
+
+    allow_hosts: tuple[str, ...] = ()
+    allow_networks: tuple[str, ...] = ()
+    package_hosts: tuple[str, ...] = ("*",)
+    max_bytes: int = 50 * 2**30
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. `platforms`: name -> {adapter = "...", and what the adapter takes}."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="BROKER_", env_nested_delimiter="__", toml_file=None
+    )
+    file: ClassVar[Path | None] = None
+
+    state: Path = Field(default_factory=lambda: user_state_path(APP))
+    database_url: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    api: Api = Api()
+    worker: Worker = Worker()
+    storage: StorageSettings = StorageSettings()
+    uploads: Uploads = Uploads()
+    limits: LimitSettings = LimitSettings()
+    egress: EgressSettings = EgressSettings()
+    platforms: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"local": {"adapter": "local"}})
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, cls.file)
+
+    @property
+    def database(self) -> str:
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.state / 'broker.db'}"
+
+    @property
+    def redis(self) -> str:
+        """The queue's URL: the given one, else the socket of the server that `broker up` starts."""
+        if self.redis_url is not None:
+            return self.redis_url.get_secret_value()
+        return f"redis+socket://{self.run / 'valkey.sock'}"
+
+    @property
+    def run(self) -> Path:
+        """Sockets, pid and lock files of the running broker (mode 0700).
+
+        A socket's path may hold at most 107 bytes, so a state directory with a long name gets a short one.
+        """
+        return self.state / "run"
+
+    @property
+    def zygote_socket(self) -> Path:
+        return self.run / "zygote.sock"
+
+    @property
+    def files(self) -> Path:
+        return self.storage.root or self.state / "files"
+
+    @property
+    def public_url(self) -> str:
+        """Without a trailing slash."""
+        return (self.api.url or f"http://{self.api.host}:{self.api.port}").rstrip("/")
+
+    def platform_names(self) -> dict[str, dict[str, Any]]:
+        """Configured platforms by full name: a local platform belongs to its host (`local@host`)."""
+        host = socket.gethostname()
+        return {
+            f"{name}@{host}" if options.get("adapter") == "local" else name: options
+            for name, options in self.platforms.items()
+        }
+
+
+def default_file() -> Path:
+    """Where `broker init` writes and everybody looks: $BROKER_CONFIG, ./broker.toml if there, else XDG."""
+    named = os.environ.get("BROKER_CONFIG")
+    if named:
+        return Path(named)
+    here = Path("broker.toml")
+    return here.resolve() if here.is_file() else user_config_path(APP) / "broker.toml"
+
+
+def load(file: Path | None = None) -> Settings:
+    """Read the settings. Raises SetupError that names the setting, what is wrong with it, and the file."""
+    path = file or default_file()
+    if file is not None and not file.is_file():
+        raise SetupError(f"There is no configuration file {file}.", hint=f"Make one with: broker init --config {file}")
+
+    class FromFile(Settings):
+        pass
+
+    FromFile.file = path if path.is_file() else None
+    if os.environ.get("REDIS_URL") and "BROKER_REDIS_URL" not in os.environ:
+        os.environ["BROKER_REDIS_URL"] = os.environ["REDIS_URL"]
+    try:
+        return FromFile()
+    except ValidationError as error:
+        lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+        raise SetupError(f"The configuration is not valid ({path} and BROKER_... variables): {lines}") from None
+    except ValueError as error:  # not TOML
+        raise SetupError(f"{path} is not valid TOML: {error}") from None

@@ -1,0 +1,87 @@
+"""The database: engine and transactions, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import OperationalError
+
+from broker.errors import StorageError
+
+BUSY_SECONDS = 10.0
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562): unguessable, and sorted by time, so that an index on it is an index on age."""
+    stamp = time.time_ns() // 1_000_000
+    value = stamp << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+class Database:
+    """Connections to one database. `write()` is one transaction that excludes lost updates; `read()` one snapshot."""
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        self.url: URL = make_url(url)
+        if self.url.drivername in ("postgresql", "postgres"):
+            self.url = self.url.set(drivername="postgresql+psycopg")
+        self.sqlite = self.url.get_backend_name() == "sqlite"
+        options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size}
+        if self.sqlite:
+            if self.url.database:
+                Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+            options["connect_args"] = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+        else:
+            options |= {"pool_pre_ping": True, "pool_timeout": BUSY_SECONDS}
+            options["connect_args"] = {"connect_timeout": 5, "options": "-c lock_timeout=10000"}
+        self.engine: Engine = create_engine(self.url, **options)
+        if self.sqlite:
+            event.listen(self.engine, "connect", _sqlite_connect)
+            event.listen(self.engine, "begin", _sqlite_begin)
+        self._writer = self.engine.execution_options(write=True)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction; commits at the end. SQLite takes the write lock at once (BEGIN IMMEDIATE): a
+        deferred begin loses lock upgrades whatever the busy timeout. Raises StorageError when the database
+        cannot be reached or stays locked."""
+        try:
+            with self._writer.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise StorageError(f"The database does not answer: {error.orig}") from error
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except OperationalError as error:
+            raise StorageError(f"The database does not answer: {error.orig}") from error
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _sqlite_connect(connection: Any, record: Any) -> None:
+    # autocommit mode: the driver begins nothing by itself, `_sqlite_begin` decides
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")  # accepted means durable, also when the power fails
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA cache_size=-16000")
+    cursor.close()
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    if connection.get_execution_options().get("write"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

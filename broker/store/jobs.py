@@ -1,0 +1,248 @@
+"""Job rows: insert, read, list; claims and saves with a fence are in `broker.store.claims`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, Text, and_, func, insert, or_, select, type_coerce, update
+
+from broker.errors import IdempotencyConflict, NoSuchJob
+from broker.jobs.model import TERMINAL, Failure, Job, Needs, Phase, Progress, StageItem
+from broker.store import deliveries
+from broker.store.tables import idempotency, job_events, jobs, now
+
+c = jobs.c
+# what a status document or a list needs; the inputs of a job can be megabytes
+LIGHT = [
+    column
+    for column in c
+    if column.name not in ("job_order", "stage", "handle", "lease_owner", "lease_until", "outputs", "step_key")
+]
+LIVE = [phase.value for phase in Phase if phase not in TERMINAL]
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """What `execution.accept` decided; times, phase and counters are set by `insert_job`."""
+
+    id: str
+    owner: str
+    project: str
+    process_id: str
+    process_revision: int
+    platform: str
+    title: str
+    tags: tuple[str, ...]
+    request: Mapping[str, Any]
+    job_order: Mapping[str, Any]
+    stage: tuple[StageItem, ...]
+    needs: Needs
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which jobs a list shows. `statuses` are OGC status codes; times epoch seconds; durations seconds."""
+
+    owner: str | None = None
+    process_ids: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
+    created_after: float | None = None
+    created_before: float | None = None
+    min_duration: float | None = None
+    max_duration: float | None = None
+    tags: tuple[str, ...] = ()
+    extra: tuple[ColumnElement[bool], ...] = field(default=())
+
+
+def insert_job(tx: Connection, new: NewJob) -> Job:
+    """The job row `accepted`, its first event and its dispatch delivery: all in the caller's transaction."""
+    tx.execute(
+        insert(jobs).values(
+            id=new.id,
+            owner=new.owner,
+            project=new.project,
+            process_id=new.process_id,
+            process_revision=new.process_revision,
+            phase=Phase.ACCEPTED.value,
+            platform=new.platform,
+            attempt=1,
+            fence=0,
+            due_at=now(),
+            retries=0,
+            priority=new.priority,
+            title=new.title,
+            tags=list(new.tags),
+            request=dict(new.request),
+            job_order=dict(new.job_order),
+            stage=[item.to_json() for item in new.stage],
+            needs=new.needs.to_json(),
+            cores=new.needs.cores,
+            ram_mib=new.needs.ram_mib,
+            message="Waiting to be dispatched.",
+            dismiss_requested=False,
+            created=now(),
+            updated=now(),
+        )
+    )
+    record(tx, new.id, 1, "accepted", Phase.ACCEPTED, {"platform": new.platform})
+    deliveries.add(tx, new.id, new.platform, "dispatch")
+    return get(tx, new.id)
+
+
+def record(tx: Connection, job_id: str, attempt: int, event: str, phase: Phase, data: Mapping[str, Any] | None) -> None:
+    """Append a job event: the job's history, the operator's log and the timeline of the provenance."""
+    tx.execute(
+        insert(job_events).values(
+            job_id=job_id, attempt=attempt, at=now(), event=event, phase=phase.value, data=data or None
+        )
+    )
+
+
+def get(tx: Connection, job_id: str, owner: str | None = None) -> Job:
+    """The whole row. With `owner`: other people's jobs do not exist. Raises NoSuchJob."""
+    return _one(tx, select(jobs).where(c.id == job_id), job_id, owner)
+
+
+def get_light(tx: Connection, job_id: str, owner: str | None = None) -> Job:
+    """The row without inputs, handle and outputs (they are empty in the value). Raises NoSuchJob."""
+    return _one(tx, select(*LIGHT).where(c.id == job_id), job_id, owner)
+
+
+def _one(tx: Connection, query: Any, job_id: str, owner: str | None) -> Job:
+    if owner is not None:
+        query = query.where(c.owner == owner)
+    row = tx.execute(query).mappings().first()
+    if row is None:
+        raise NoSuchJob(f"There is no job {job_id!r}.", hint="List your jobs with: broker jobs")
+    return as_job(row)
+
+
+def page(tx: Connection, wanted: Filter, *, limit: int, before: str | None = None) -> Sequence[Job]:
+    """Newest first, at most `limit`, older than the job `before` (its id): keyset paging on the time-sorted id."""
+    query = select(*LIGHT).where(*conditions(wanted)).order_by(c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(c.id < before)
+    return [as_job(row) for row in tx.execute(query).mappings()]
+
+
+def conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = list(wanted.extra)
+    if wanted.owner is not None:
+        found.append(c.owner == wanted.owner)
+    if wanted.process_ids:
+        found.append(c.process_id.in_(wanted.process_ids))
+    if wanted.statuses:
+        found.append(or_(*(_status(status) for status in wanted.statuses)))
+    if wanted.created_after is not None:
+        found.append(c.created >= wanted.created_after)
+    if wanted.created_before is not None:
+        found.append(c.created <= wanted.created_before)
+    elapsed = func.coalesce(c.finished, now()) - c.started
+    if wanted.min_duration is not None:
+        found.append(elapsed >= wanted.min_duration)
+    if wanted.max_duration is not None:
+        found.append(elapsed <= wanted.max_duration)
+    # tags are kept as a JSON array of strings without quotes or backslashes (checked at accept)
+    found += [type_coerce(c.tags, Text).contains(f'"{tag}"', autoescape=True) for tag in wanted.tags]
+    return found
+
+
+def _status(status: str) -> ColumnElement[bool]:
+    """The rows that `lifecycle.status` shows with this OGC status."""
+    match status:
+        case "accepted":
+            return and_(c.phase.in_(["accepted", "submitting", "submitted"]), ~c.dismiss_requested)
+        case "running":
+            return and_(c.phase.in_(["running", "waiting", "collecting"]), ~c.dismiss_requested)
+        case "dismissed":
+            return or_(c.phase == "dismissed", and_(c.dismiss_requested, c.phase.in_(LIVE)))
+        case _:
+            return c.phase == status
+
+
+def ahead(tx: Connection, job: Job, at_most: int = 1000) -> int:
+    """How many accepted jobs of its platform will be dispatched before this one; counts no further than `at_most`."""
+    older = and_(c.priority == job.priority, c.id < job.id)
+    query = (
+        select(c.id)
+        .where(c.platform == job.platform, c.phase == Phase.ACCEPTED.value, or_(c.priority > job.priority, older))
+        .limit(at_most)
+    )
+    return tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+
+
+def events(tx: Connection, job_id: str) -> Sequence[Mapping[str, Any]]:
+    """All events, oldest first: {at, attempt, event, phase, data}."""
+    e = job_events.c
+    query = select(e.at, e.attempt, e.event, e.phase, e.data).where(e.job_id == job_id).order_by(e.id)
+    return [dict(row) for row in tx.execute(query).mappings()]
+
+
+def remember_key(tx: Connection, owner: str, key: str, body_sha256: str, job_id: str) -> None:
+    """Bind an Idempotency-Key to the job, in the transaction that makes the job."""
+    i = {"owner": owner, "key": key, "body_sha256": body_sha256, "job_id": job_id, "created": now()}
+    tx.execute(insert(idempotency).values(**i))
+
+
+def by_key(tx: Connection, owner: str, key: str, body_sha256: str) -> Job | None:
+    """The job an Idempotency-Key already made, or None. Raises IdempotencyConflict for another body."""
+    k = idempotency.c
+    row = tx.execute(select(k.job_id, k.body_sha256).where(k.owner == owner, k.key == key)).first()
+    if row is None:
+        return None
+    if row.body_sha256 != body_sha256:
+        raise IdempotencyConflict(
+            f"The Idempotency-Key {key!r} was used with another request.", hint="Use a new key for a new request."
+        )
+    return get(tx, row.job_id)
+
+
+def request_dismiss(tx: Connection, job: Job) -> bool:
+    """Record the wish to dismiss, once, with a delivery that carries it out. False when the job has ended."""
+    touched = tx.execute(
+        update(jobs)
+        .where(c.id == job.id, c.phase.in_(LIVE))
+        .values(dismiss_requested=True, updated=now(), due_at=now())
+    ).rowcount
+    if touched and not job.dismiss_requested:
+        record(tx, job.id, job.attempt, "dismiss-requested", job.phase, None)
+        deliveries.add(tx, job.id, job.platform, "dismiss")
+    return bool(touched)
+
+
+def as_job(row: RowMapping) -> Job:
+    done = row["progress_done"]
+    failure = row["failure"]
+    return Job(
+        id=row["id"],
+        owner=row["owner"],
+        project=row["project"],
+        process_id=row["process_id"],
+        process_revision=row["process_revision"],
+        phase=Phase(row["phase"]),
+        platform=row["platform"],
+        attempt=row["attempt"],
+        fence=row["fence"],
+        title=row["title"],
+        tags=tuple(row["tags"]),
+        request=row["request"],
+        job_order=row.get("job_order") or {},
+        stage=tuple(StageItem.from_json(item) for item in row.get("stage") or ()),
+        needs=Needs.from_json(row["needs"]),
+        created=row["created"],
+        updated=row["updated"],
+        started=row["started"],
+        finished=row["finished"],
+        handle=row.get("handle"),
+        progress=None if done is None else Progress(done, row["progress_total"]),
+        message=row["message"],
+        dismiss_requested=row["dismiss_requested"],
+        failure=Failure.from_json(failure) if failure else None,
+        outputs=row.get("outputs"),
+        log_cursor=row["log_cursor"],
+        retries=row["retries"],
+        priority=row["priority"],
+    )

@@ -1,0 +1,51 @@
+"""Platform rows: what each platform offered when it was last checked. Placement reads these, never a platform."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from broker.errors import NoSuchPlatform
+from broker.jobs.model import Capabilities
+from broker.jobs.placement import Candidate
+from broker.platform import Health
+from broker.store.tables import now, platforms
+
+t = platforms.c
+
+
+def checked(tx: Connection, name: str, adapter: str, position: int, health: Health) -> None:
+    """Store the outcome of a check; whether an operator paused the platform is left alone."""
+    values = {
+        "adapter": adapter,
+        "position": position,
+        "available": health.available,
+        "capabilities": health.capabilities.to_json(),
+        "message": health.message,
+        "checked": now(),
+    }
+    if not tx.execute(update(platforms).where(t.name == name).values(**values)).rowcount:
+        tx.execute(insert(platforms).values(name=name, paused=False, **values))
+
+
+def forget_others(tx: Connection, names: Sequence[str]) -> None:
+    """Drop platforms that are configured no longer, unless live jobs are on them (their host may come back)."""
+    tx.execute(delete(platforms).where(t.name.not_in(names)))
+
+
+def candidates(tx: Connection) -> list[Candidate]:
+    """All platforms in the operator's order."""
+    query = select(t.name, t.capabilities, t.available, t.paused, t.message).order_by(t.position, t.name)
+    return [
+        Candidate(row.name, Capabilities.from_json(row.capabilities), row.available, row.paused, row.message)
+        for row in tx.execute(query)
+    ]
+
+
+def one(tx: Connection, name: str) -> Candidate:
+    """Raises NoSuchPlatform."""
+    for candidate in candidates(tx):
+        if candidate.name == name:
+            return candidate
+    raise NoSuchPlatform(f"There is no platform {name!r}.", hint="List them with: broker platforms")

@@ -1,0 +1,159 @@
+"""Process rows: a deployed package, versioned; a job pins the revision it was accepted for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+
+from broker.errors import DuplicatedProcess, ImmutableProcess, NoSuchProcess
+from broker.jobs.model import Needs
+from broker.store.tables import now, packages, processes
+
+p = processes.c
+
+
+@dataclass(frozen=True, slots=True)
+class NewProcess:
+    """A process to store. `summary` and `description` are OGC documents without links."""
+
+    id: str
+    owner: str
+    project: str
+    version: str
+    kind: str
+    digest: str
+    body: bytes
+    media_type: str
+    summary: Mapping[str, Any]
+    description: Mapping[str, Any]
+    needs: Needs
+    mutable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A stored process; without body, bundle and inspection (`body`, `package` read those)."""
+
+    id: str
+    revision: int
+    owner: str
+    project: str
+    version: str
+    kind: str
+    digest: str
+    mutable: bool
+    media_type: str
+    summary: Mapping[str, Any]
+    description: Mapping[str, Any]
+    needs: Needs
+    created: float
+
+
+FIELDS = [column for column in p if column.name not in ("body", "current")]
+
+
+def keep_package(tx: Connection, digest: str, bundle: Mapping[str, Any], inspection: Mapping[str, Any]) -> None:
+    """Store a closed package under its digest, once."""
+    make = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
+    row = {"digest": digest, "bundle": dict(bundle), "inspection": dict(inspection), "created": now()}
+    tx.execute(make(packages).values(**row).on_conflict_do_nothing())
+
+
+def package(tx: Connection, digest: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """(bundle, inspection) of a digest."""
+    row = tx.execute(select(packages.c.bundle, packages.c.inspection).where(packages.c.digest == digest)).one()
+    return row.bundle, row.inspection
+
+
+def add(tx: Connection, new: NewProcess) -> Process:
+    """Deploy under a new id. Raises DuplicatedProcess, or ImmutableProcess when the one there cannot change."""
+    there = tx.execute(select(p.mutable).where(p.id == new.id, p.current)).first()
+    if there is not None:
+        _raise_there(new.id, there.mutable)
+    try:
+        return _insert(tx, new)
+    except IntegrityError as error:
+        raise DuplicatedProcess(f"The process {new.id!r} is already deployed.") from error
+
+
+def _raise_there(process_id: str, mutable: bool) -> None:
+    if not mutable:
+        raise ImmutableProcess(f"The process {process_id!r} is built in.", hint="Deploy yours under another id.")
+    raise DuplicatedProcess(
+        f"The process {process_id!r} is already deployed.",
+        hint=f"Replace it with PUT /processes/{process_id}, or deploy under another id.",
+    )
+
+
+def replace(tx: Connection, new: NewProcess) -> Process:
+    """A new revision; the old ones stay for their jobs. Raises NoSuchProcess, ImmutableProcess."""
+    old = get(tx, new.id)
+    _changeable(old)
+    tx.execute(update(processes).where(p.id == new.id, p.current).values(current=False))
+    return _insert(tx, new)
+
+
+def remove(tx: Connection, process_id: str) -> None:
+    """Undeploy: no new jobs; revisions stay for jobs and provenance. Raises NoSuchProcess, ImmutableProcess."""
+    _changeable(get(tx, process_id))
+    tx.execute(update(processes).where(p.id == process_id, p.current).values(current=False))
+
+
+def _changeable(old: Process) -> None:
+    if not old.mutable:
+        raise ImmutableProcess(f"The process {old.id!r} is built in and cannot be replaced or undeployed.")
+
+
+def _insert(tx: Connection, new: NewProcess) -> Process:
+    last = tx.execute(select(func.max(p.revision)).where(p.id == new.id)).scalar()
+    tx.execute(
+        insert(processes).values(
+            id=new.id,
+            revision=(last or 0) + 1,
+            owner=new.owner,
+            project=new.project,
+            current=True,
+            mutable=new.mutable,
+            version=new.version,
+            kind=new.kind,
+            digest=new.digest,
+            body=new.body,
+            media_type=new.media_type,
+            summary=dict(new.summary),
+            description=dict(new.description),
+            needs=new.needs.to_json(),
+            created=now(),
+        )
+    )
+    return get(tx, new.id)
+
+
+def get(tx: Connection, process_id: str, revision: int | None = None) -> Process:
+    """The current revision, or the given one. Raises NoSuchProcess."""
+    which = p.current if revision is None else p.revision == revision
+    row = tx.execute(select(*FIELDS).where(p.id == process_id, which)).mappings().first()
+    if row is None:
+        raise NoSuchProcess(f"There is no process {process_id!r}.", hint="List what is deployed with: broker processes")
+    return Process(**{**row, "needs": Needs.from_json(row["needs"])})
+
+
+def page(tx: Connection, *, limit: int, after: str | None = None) -> Sequence[Process]:
+    """Current processes by id, at most `limit`, after the id `after` (keyset paging)."""
+    query = select(*FIELDS).where(p.current).order_by(p.id).limit(limit)
+    if after is not None:
+        query = query.where(p.id > after)
+    return [Process(**{**row, "needs": Needs.from_json(row["needs"])}) for row in tx.execute(query).mappings()]
+
+
+def body(tx: Connection, process_id: str, revision: int | None = None) -> tuple[bytes, str]:
+    """(what was deployed, its media type). Raises NoSuchProcess."""
+    which = p.current if revision is None else p.revision == revision
+    row = tx.execute(select(p.body, p.media_type).where(p.id == process_id, which)).first()
+    if row is None:
+        raise NoSuchProcess(f"There is no process {process_id!r}.")
+    return row.body, row.media_type

@@ -1,0 +1,277 @@
+"""The tables. Every row that belongs to somebody has an owner and a project; times are epoch seconds (UTC)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator
+
+
+class now(FunctionElement[float]):
+    """The database's clock in epoch seconds: the only clock that counts for leases and due times."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(now, "sqlite")
+def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(now, "postgresql")
+def _now_postgresql(element: now, compiler: SQLCompiler, **kw: Any) -> str:
+    return "extract(epoch from clock_timestamp())::float8"
+
+
+class Json(TypeDecorator[Any]):
+    """A JSON value kept as text: the same bytes on SQLite and PostgreSQL, read by orjson."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else orjson.dumps(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else orjson.loads(value)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(column_0_label)s",
+    }
+)
+Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up by itself only for INTEGER
+
+packages = Table(
+    "packages",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("bundle", Json, nullable=False),
+    Column("inspection", Json, nullable=False),
+    Column("created", Double, nullable=False),
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("current", Boolean, nullable=False),
+    Column("mutable", Boolean, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("digest", Text, ForeignKey("packages.digest"), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("summary", Json, nullable=False),
+    Column("description", Json, nullable=False),
+    Column("needs", Json, nullable=False),
+    Column("created", Double, nullable=False),
+)
+Index(
+    "ix_processes_current", processes.c.id, unique=True, sqlite_where=text("current"), postgresql_where=text("current")
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("process_id", Text, nullable=False),
+    Column("process_revision", Integer, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("platform", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("lease_owner", Text),
+    Column("lease_until", Double),
+    Column("due_at", Double),
+    Column("retries", Integer, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("tags", Json, nullable=False),
+    Column("request", Json, nullable=False),
+    Column("job_order", Json, nullable=False),
+    Column("stage", Json, nullable=False),
+    Column("needs", Json, nullable=False),
+    Column("cores", Double, nullable=False),
+    Column("ram_mib", Integer, nullable=False),
+    Column("handle", Json),
+    Column("progress_done", Integer),
+    Column("progress_total", Integer),
+    Column("message", Text, nullable=False),
+    Column("dismiss_requested", Boolean, nullable=False),
+    Column("failure", Json),
+    Column("outputs", Json),
+    Column("log_cursor", Text),
+    Column("parent", Text),
+    Column("step_key", Text),
+    Column("created", Double, nullable=False),
+    Column("updated", Double, nullable=False),
+    Column("started", Double),
+    Column("finished", Double),
+)
+_LIVE = "phase not in ('successful', 'failed', 'dismissed')"
+Index("ix_jobs_owner", jobs.c.owner, jobs.c.id)
+Index("ix_jobs_process", jobs.c.owner, jobs.c.process_id, jobs.c.id)
+_DUE = "due_at is not null"
+Index("ix_jobs_due", jobs.c.platform, jobs.c.phase, jobs.c.due_at, sqlite_where=text(_DUE), postgresql_where=text(_DUE))
+_DISMISS = f"dismiss_requested and {_LIVE}"
+Index("ix_jobs_dismiss", jobs.c.platform, sqlite_where=text(_DISMISS), postgresql_where=text(_DISMISS))
+Index(
+    "ix_jobs_live",
+    jobs.c.platform,
+    jobs.c.phase,
+    jobs.c.priority,
+    jobs.c.owner,
+    jobs.c.id,
+    sqlite_where=text(_LIVE),
+    postgresql_where=text(_LIVE),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("body_sha256", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("created", Double, nullable=False),
+)
+
+job_events = Table(
+    "job_events",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("job_id", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("data", Json),
+)
+Index("ix_job_events_job", job_events.c.job_id, job_events.c.id)
+
+job_logs = Table(
+    "job_logs",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("job_id", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("at", Double, nullable=False),
+)
+Index("ix_job_logs_job", job_logs.c.job_id, job_logs.c.id)
+
+job_steps = Table(
+    "job_steps",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("step", Json, nullable=False),
+)
+
+job_files = Table(
+    "job_files",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("path", Text, primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("ref", Text, nullable=False),
+    Column("kept", Boolean, nullable=False),
+    Column("size", BigInteger),
+    Column("media_type", Text),
+    Column("sha256", Text),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("job_id", Text, nullable=False),
+    Column("platform", Text, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("created", Double, nullable=False),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("size", BigInteger),  # announced; None until complete when the client did not say
+    Column("received", BigInteger, nullable=False),
+    Column("sha256", Text),
+    Column("complete", Boolean, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("expires", Double, nullable=False),
+)
+Index("ix_uploads_owner", uploads.c.owner, uploads.c.id)
+Index("ix_uploads_expires", uploads.c.expires)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("hash", Text, nullable=False, unique=True),
+    Column("scopes", Json, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("expires", Double),
+    Column("revoked", Double),
+    Column("last_used", Double),
+)
+
+platforms = Table(
+    "platforms",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("adapter", Text, nullable=False),
+    Column("available", Boolean, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("capabilities", Json, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("checked", Double, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("until", Double, nullable=False),
+)

@@ -1,0 +1,119 @@
+"""Upload rows: bytes that a client sends before a job refers to them, resumable, with quota and expiry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from broker.errors import NoSuchUpload, QuotaExceeded, UploadConflict
+from broker.store.tables import now, uploads
+
+u = uploads.c
+FIELDS = [
+    u.id,
+    u.owner,
+    u.project,
+    u.name,
+    u.media_type,
+    u.size,
+    u.received,
+    u.sha256,
+    u.complete,
+    u.created,
+    u.expires,
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """`size`: announced bytes (None: unknown until complete); `received`: bytes safely stored; times epoch seconds."""
+
+    id: str
+    owner: str
+    project: str
+    name: str
+    media_type: str
+    size: int | None
+    received: int
+    sha256: str | None
+    complete: bool
+    created: float
+    expires: float
+
+
+def key(upload: Upload) -> str:
+    """Where its bytes are in storage."""
+    return f"{upload.owner}/uploads/{upload.id}/content"
+
+
+def open_upload(
+    tx: Connection,
+    upload_id: str,
+    owner: str,
+    project: str,
+    name: str,
+    media_type: str,
+    size: int | None,
+    ttl: float,
+    quota: int,
+) -> Upload:
+    """A new, empty upload that expires after `ttl` seconds. Raises QuotaExceeded (bytes per owner)."""
+    reserve(tx, owner, size or 0, quota)
+    row = {"id": upload_id, "owner": owner, "project": project, "name": name, "media_type": media_type, "size": size}
+    tx.execute(insert(uploads).values(**row, received=0, complete=False, created=now(), expires=now() + ttl))
+    return get(tx, upload_id, owner)
+
+
+def reserve(tx: Connection, owner: str, more: int, quota: int) -> None:
+    """Raise QuotaExceeded when `more` bytes would take the owner's live uploads over `quota` bytes."""
+    held = func.coalesce(func.sum(func.max(u.received, func.coalesce(u.size, 0))), 0)
+    if tx.dialect.name == "postgresql":
+        held = func.coalesce(func.sum(func.greatest(u.received, func.coalesce(u.size, 0))), 0)
+    used = tx.execute(select(held).where(u.owner == owner, u.expires > now())).scalar_one()
+    if used + more > quota:
+        raise QuotaExceeded(
+            f"Your uploads would hold {used + more} bytes; {quota} are allowed.",
+            hint="Delete uploads that you no longer need, or wait until they expire.",
+        )
+
+
+def get(tx: Connection, upload_id: str, owner: str | None = None) -> Upload:
+    """Raises NoSuchUpload, also for an expired one and for other people's."""
+    query = select(*FIELDS).where(u.id == upload_id, u.expires > now())
+    if owner is not None:
+        query = query.where(u.owner == owner)
+    row = tx.execute(query).first()
+    if row is None:
+        raise NoSuchUpload(f"There is no upload {upload_id!r}; it may have expired.")
+    return Upload(*row)
+
+
+def grow(tx: Connection, upload: Upload, received: int) -> None:
+    """`received` bytes are stored now. Raises UploadConflict when another request was faster."""
+    step = update(uploads).where(u.id == upload.id, u.received == upload.received, ~u.complete)
+    if not tx.execute(step.values(received=received)).rowcount:
+        raise UploadConflict("Another request has written to this upload.", hint="Ask for its offset with HEAD.")
+
+
+def complete(tx: Connection, upload: Upload, size: int, sha256: str) -> Upload:
+    tx.execute(update(uploads).where(u.id == upload.id).values(size=size, received=size, sha256=sha256, complete=True))
+    return get(tx, upload.id)
+
+
+def page(tx: Connection, owner: str, *, limit: int, before: str | None = None) -> Sequence[Upload]:
+    """Newest first."""
+    query = select(*FIELDS).where(u.owner == owner, u.expires > now()).order_by(u.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(u.id < before)
+    return [Upload(*row) for row in tx.execute(query)]
+
+
+def expired(tx: Connection, limit: int = 100) -> list[str]:
+    """Ids of uploads past their time, whose bytes can go."""
+    return list(tx.execute(select(u.id).where(u.expires <= now()).limit(limit)).scalars())
+
+
+def remove(tx: Connection, upload_id: str) -> None:
+    tx.execute(delete(uploads).where(u.id == upload_id))
