@@ -1,0 +1,253 @@
+"""The only way to addresses that users gave: HTTP with address checks at the socket, limits, and redirects by hand."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from http.cookiejar import DefaultCookiePolicy
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3.exceptions
+
+from broker.egress.answer import Answer, FetchError, shown
+from broker.egress.connection import Adapter
+from broker.egress.policy import EgressPolicy
+from broker.errors import EgressRefused
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
+_ORIGIN_BOUND = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+_HINTS = {
+    401: "It asks for credentials: use a link that works without, such as a signed link.",
+    403: "It refuses access: check the link, or use a signed link that has not expired.",
+    404: "There is nothing at this address: check the link.",
+    410: "It is gone: check the link.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole small response."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+
+class Egress:
+    """Outbound HTTP under one policy. Keeps connections open; close it, or use it as a context manager.
+
+    Not to be shared across a fork: each process makes its own. All methods raise EgressRefused for an address
+    that the policy closes, and FetchError (a StagingError) for what goes wrong otherwise.
+
+    `trusted=True` is for URLs that the broker itself or its operator made (signed links to its own storage):
+    the first request then goes to any address and scheme; a redirect away from it is checked like any other.
+    """
+
+    def __init__(self, policy: EgressPolicy | None = None) -> None:
+        self.policy = policy or EgressPolicy()
+        self._sessions: dict[bool, requests.Session] = {}
+
+    def open(
+        self,
+        url: str,
+        offset: int = 0,
+        *,
+        validator: str | None = None,
+        trusted: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """GET, streamed. With `offset`, asks for the bytes from there on (`Answer.start` says what came);
+        `validator` (an ETag or date of the first answer) makes a changed resource start at 0 again."""
+        fields = dict(headers or {})
+        if offset:
+            fields["Range"] = f"bytes={offset}-"
+            if validator:
+                fields["If-Range"] = validator
+        return self._checked(self.request("GET", url, headers=fields, trusted=trusted))
+
+    def head(self, url: str, *, trusted: bool = False) -> Answer:
+        """HEAD; the answer has `size`, `media_type` and `headers`, and no body."""
+        answer = self._checked(self.request("HEAD", url, trusted=trusted))
+        answer.close()
+        return answer
+
+    def get_bytes(self, url: str, limit: int, *, accept: str = "*/*", trusted: bool = False) -> bytes:
+        """The whole body, at most `limit` bytes."""
+        with self._checked(self.request("GET", url, headers={"Accept": accept}, trusted=trusted, limit=limit)) as got:
+            return got.read()
+
+    def post_json(
+        self, url: str, document: bytes | Mapping[str, Any], *, headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        """POST a JSON document (bytes are sent as they are, so that they can be signed). Follows no redirect;
+        any status is returned, with at most 64 KiB of body."""
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        fields = {"Content-Type": "application/json", **(headers or {})}
+        with self.request("POST", url, headers=fields, body=body, redirects=0, limit=64 * 1024) as answer:
+            return Reply(answer.status, answer.headers, answer.read(), answer.url)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        trusted: bool = False,
+        redirects: int | None = None,
+        limit: int | None = None,
+    ) -> Answer:
+        """One request with its redirects; any final status is returned. `redirects`: None for the policy's number
+        (0: a redirect is returned as it is); `limit`: of bytes in the body, None for the policy's."""
+        left = self.policy.max_redirects if redirects is None else redirects
+        fields = {"Accept-Encoding": "identity", "User-Agent": "earthcode-broker", **(headers or {})}
+        cap = self.policy.max_bytes if limit is None else min(limit, self.policy.max_bytes)
+        while True:
+            response = self._send(method, url, fields, body, trusted=trusted)
+            location = response.headers.get("Location")
+            if response.status_code not in _REDIRECTS or not location or redirects == 0:
+                return Answer(response, url, cap)
+            response.close()
+            if left <= 0:
+                raise FetchError(f"{shown(url)} redirects too often.", url=url)
+            left -= 1
+            target = urljoin(url, location)
+            if _origin(target) != _origin(url):
+                fields = {name: value for name, value in fields.items() if name.lower() not in _ORIGIN_BOUND}
+                trusted = False
+            if response.status_code == 303 or (response.status_code in (301, 302) and method == "POST"):
+                method, body = ("GET" if method != "HEAD" else "HEAD"), None
+                fields.pop("Content-Type", None)
+            url = target
+
+    def _send(
+        self, method: str, url: str, fields: Mapping[str, str], body: bytes | None, *, trusted: bool
+    ) -> requests.Response:
+        self._admit(url, trusted=trusted)
+        timeout = (self.policy.connect_timeout, self.policy.read_timeout)
+        try:
+            prepared = requests.Request(method, url, headers=dict(fields), data=body).prepare()
+            return self._session(trusted).send(
+                prepared,
+                stream=True,
+                allow_redirects=False,
+                timeout=timeout,
+                verify=self.policy.ca_file or True,
+                proxies={"all": self.policy.proxy} if self.policy.proxy and not trusted else {},
+            )
+        except requests.exceptions.SSLError as problem:
+            raise FetchError(f"{shown(url)} has no valid TLS certificate: {_last(problem)}.", url=url) from problem
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader, UnicodeError) as problem:
+            raise FetchError(f"{shown(url)} is not a usable address.", url=url, hint="Check the link.") from problem
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as problem:
+            raise FetchError(
+                f"{shown(url)} does not answer: {_last(problem)}.",
+                url=url,
+                hint="Check the host name, or try again later.",
+                transient=True,
+            ) from problem
+
+    def _admit(self, url: str, *, trusted: bool) -> None:
+        """What can be said of a URL before any connection: its form, scheme and host name."""
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname or "", parts.port
+        except ValueError as problem:
+            raise FetchError(f"{shown(url)} is not a usable address.", url=url, hint="Check the link.") from problem
+        allowed = {"http", "https"} if trusted else self.policy.schemes
+        if parts.scheme.lower() not in allowed or not host:
+            raise EgressRefused(
+                f"{shown(url)} is not allowed here.",
+                hint=f"Use a link that starts with {' or '.join(sorted(allowed))}.",
+            )
+        if "\\" in url or not url.isprintable():  # parsers disagree on these
+            raise FetchError(f"{shown(url)} is not a usable address.", url=url, hint="Check the link.")
+        if "@" in parts.netloc:
+            raise EgressRefused(
+                f"{shown(url)} was given with a user name or password.",
+                hint="They would end up in records that others read: use a signed link.",
+            )
+        if not trusted and not self.policy.host_allowed(host):
+            raise EgressRefused(
+                f"The host {host} is not on the list of hosts that may be used.", hint="Ask the operator to add it."
+            )
+        if self.policy.proxy and not trusted:
+            self._foresee(host)
+
+    def _foresee(self, host: str) -> None:
+        """Behind a proxy the connected address is out of sight: refuse at least what resolves to a closed one."""
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            return  # only the proxy can resolve it
+        for *_, address in found:
+            if (why := self.policy.judge(host, str(address[0]))) is not None:
+                raise EgressRefused(f"The broker may not connect to {host}: {why}.")
+
+    def _session(self, trusted: bool) -> requests.Session:
+        session = self._sessions.get(trusted)
+        if session is None:
+            session = self._sessions[trusted] = requests.Session()
+            session.trust_env = False  # no proxies, no .netrc, no CA bundle from the environment
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+            adapter = Adapter(self.policy, trusted=trusted)
+            session.mount("https://", adapter)
+            session.mount("http://", adapter)
+        return session
+
+    def _checked(self, answer: Answer) -> Answer:
+        """The answer itself where it is a success."""
+        if answer.status < 300:
+            return answer
+        answer.close()
+        after = answer.headers.get("Retry-After", "")
+        raise FetchError(
+            f"{shown(answer.url)} answered {answer.status}.",
+            url=answer.url,
+            hint=_HINTS.get(answer.status),
+            status=answer.status,
+            transient=answer.status in _TRANSIENT,
+            retry_after=float(after) if after.isdecimal() else None,
+        )
+
+    def with_policy(self, **changes: Any) -> Egress:
+        """Another Egress whose policy differs in these fields."""
+        return Egress(replace(self.policy, **changes))
+
+    def close(self) -> None:
+        for session in self._sessions.values():
+            session.close()
+        self._sessions.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    return parts.scheme.lower(), parts.hostname, port or {"http": 80, "https": 443}.get(parts.scheme.lower())
+
+
+def _last(problem: BaseException) -> str:
+    """The innermost cause, which is the one that says something."""
+    while True:
+        reason = getattr(problem, "reason", None) or (problem.args[0] if problem.args else None)
+        if not isinstance(reason, BaseException):
+            return str(problem).rsplit(": ", 1)[-1].rstrip(".") or type(problem).__name__
+        problem = reason
