@@ -1,0 +1,53 @@
+"""Fixtures that many tests share: a database of its own for each test, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from broker.store.database import Database
+from broker.store.schema import migrate
+from broker.store.tables import metadata
+from tests.peers.postgres import PostgresPeer, postgres_peer
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresPeer]:
+    """One PostgreSQL server for the session; `postgres.new_database()` gives a fresh, migrated database."""
+    with postgres_peer() as peer:
+        yield peer
+
+
+@pytest.fixture(scope="session")
+def sqlite_migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy: quicker than a migration for every test."""
+    file = tmp_path_factory.mktemp("sqlite") / "migrated.db"
+    database = Database(f"sqlite:///{file}")
+    migrate(database)
+    metadata.create_all(database.engine)  # until the first migration is there
+    database.close()
+    return file
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty, migrated database: the test runs once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        file = tmp_path / "broker.db"
+        shutil.copyfile(request.getfixturevalue("sqlite_migrated"), file)
+        yield f"sqlite:///{file}"
+        return
+    peer: PostgresPeer = request.getfixturevalue("postgres")
+    url = peer.new_database()
+    yield url
+    peer.drop(url)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    yield database
+    database.close()
