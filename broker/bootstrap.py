@@ -1,4 +1,4 @@
-"""Settings -> Broker: the one place that wires stores, platforms, storage and egress together."""
+"""Settings -> Broker: the one place that wires database, platforms, storage and egress together."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from adapters import build
+from broker.access.principal import Principal, Scope
 from broker.egress import Egress, EgressPolicy
+from broker.execution.deploy import deploy
 from broker.jobs.model import Limits
+from broker.packages.appackage import deployment
 from broker.packages.bundle import Bundle
 from broker.packages.cwl import Inspection
 from broker.platform import Platform
@@ -19,7 +23,12 @@ from broker.settings import Settings
 from broker.storage import Storage
 from broker.storage.local import LocalStorage
 from broker.storage.s3 import S3Storage
+from broker.storage.signing import S3Account
+from broker.store import processes
 from broker.store.database import Database, new_id
+
+SYSTEM = Principal("system", "system", frozenset(Scope))
+RESERVE = 256 * 2**20  # bytes left free for the database when it lives on the same disk as the files
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ class Broker:
 
     @cached_property
     def egress(self) -> Egress:
-        """For addresses in packages (https only, from the configured hosts)."""
+        """For addresses in packages: https, from the configured hosts."""
         return Egress(package_policy(self.settings))
 
     @cached_property
@@ -57,3 +66,52 @@ class Broker:
     def inspect(self, bundle: Bundle) -> Inspection:
         """Load a package in a child of the zygote: it has no secrets, and no network. Raises PackageError."""
         return self.zygote.check(bundle.to_json())
+
+    def install_builtin(self) -> None:
+        """Deploy the processes that come with the broker: immutable, owned by the system, once per content."""
+        package = builtin("echo") / "package.cwl"
+        built_in = deployment(package.read_bytes(), "application/cwl", process=None, read=None)
+        with self.database.write() as tx:
+            known = processes.find(tx, "echo")
+            if known is not None and known.digest == built_in.bundle.digest:
+                return
+            processes.retire(tx, "echo")  # an older release's, or somebody's
+        deploy(self.database, SYSTEM, built_in, self.inspect, mutable=False, process_id="echo")
+
+
+def builtin(name: str) -> Path:
+    """The directory of a package that comes with the broker: inside the wheel, or beside the source."""
+    inside = Path(__file__).parent / "workflows" / name
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "workflows" / name
+
+
+def open_broker(settings: Settings) -> Broker:
+    """Connect lazily: opening neither calls the database nor a platform."""
+    return Broker(settings, Database(settings.database), _storage(settings))
+
+
+def package_policy(settings: Settings) -> EgressPolicy:
+    """What documents of packages may reach at deploy time."""
+    rules = settings.egress
+    hosts = () if "*" in rules.package_hosts else rules.package_hosts
+    schemes = frozenset({"https", "http"} if rules.allow_hosts or rules.allow_networks else {"https"})
+    return EgressPolicy(
+        schemes=schemes,
+        allow_hosts=rules.allow_hosts,
+        allow_networks=rules.allow_networks,
+        only_hosts=hosts,
+        max_bytes=settings.limits.document_bytes,
+    )
+
+
+def _storage(settings: Settings) -> Storage:
+    s3 = settings.storage.s3
+    if s3 is None:
+        return LocalStorage(settings.files, reserve=RESERVE)
+    account = S3Account(
+        s3.endpoint,
+        s3.region,
+        s3.access_key.get_secret_value() if s3.access_key else None,
+        s3.secret_key.get_secret_value() if s3.secret_key else None,
+    )
+    return S3Storage(account, s3.bucket, s3.prefix)

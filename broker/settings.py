@@ -5,8 +5,10 @@ The environment wins over the file. Nested names are joined by two underscores: 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from broker.errors import SetupError
 
 APP = "earthcode-broker"
+LONGEST_RUN = 80  # bytes; leaves room for the names of sockets
 
 
 class Frozen(BaseModel):
@@ -137,7 +140,11 @@ class Settings(BaseSettings):
 
         A socket's path may hold at most 107 bytes, so a state directory with a long name gets a short one.
         """
-        return self.state / "run"
+        beside = self.state.absolute() / "run"
+        if len(os.fsencode(beside)) <= LONGEST_RUN:
+            return beside
+        short = hashlib.sha256(os.fsencode(beside)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"{APP}-{os.getuid()}-{short}"
 
     @property
     def zygote_socket(self) -> Path:

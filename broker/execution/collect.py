@@ -101,13 +101,12 @@ def _move(database: Database, platform: Platform, storage: Storage, job: Job) ->
 
 
 def _keep(database: Database, platform: Platform, storage: Storage, job: Job, file: KeptFile) -> None:
-    unrenewed = 0
+    renewed = 0
 
-    def moved(count: int) -> None:
-        nonlocal unrenewed
-        unrenewed += count
-        if unrenewed >= RENEW_BYTES:  # a large file outlives a lease
-            unrenewed = 0
+    def moved(total: int) -> None:
+        nonlocal renewed
+        if total - renewed >= RENEW_BYTES:  # a large file outlives a lease
+            renewed = total
             with database.write() as tx:
                 claims.renew(tx, job)
 

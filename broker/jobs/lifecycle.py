@@ -106,12 +106,12 @@ def dismissed(finished: float | None = None) -> Change:
 
 def lost(job: Job, what: str) -> Change:
     """An attempt is gone without a verdict: the next attempt, or failure when there were enough."""
-    if job.attempt > LOST_RETRIES:
+    if job.losses >= LOST_RETRIES:
         return failed(
             Failure(
                 Fault.PLATFORM,
                 Reason.LOST,
-                f"The job was lost {job.attempt} times on {job.platform}: {what} Try again later or ask its operator.",
+                f"The job was lost {job.losses + 1} times on {job.platform}: {what} Try again later or ask its operator.",
             )
         )
     return Change("lost", P.ACCEPTED, message=f"Attempt {job.attempt} was lost: {what}", next_attempt=True, due_in=0.0)
@@ -142,6 +142,11 @@ def observed(job: Job, seen: Observation) -> Change:
             return _running(job, seen)
         case State.QUEUED | State.NEEDS:
             return _changed(job, Change("observed", message=seen.message or job.message, due_in=_look(job, seen)))
+
+
+def stopped(job: Job) -> Change:
+    """Its platform was stopped under it, on purpose: the next attempt starts when the platform is back."""
+    return Change("stopped", P.ACCEPTED, message="Stopped with its platform.", next_attempt=True, due_in=0.0)
 
 
 ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.LOST})

@@ -339,6 +339,7 @@ class Attempt:
 class Job:
     """A job row. `handle` is the adapter's own JSON; `job_order` and `stage` are the checked inputs.
 
+    `retries` counts fruitless calls of the platform in a row, `losses` attempts that the platform lost.
     `request` keeps `outputs`, `response` and `mode` as the client gave them; `outputs` is the CWL output
     object whose Files have a `location` relative to the job's kept files (the `path` in `job_files`).
     """
@@ -371,6 +372,7 @@ class Job:
     outputs: Mapping[str, Any] | None = None
     log_cursor: str | None = None
     retries: int = 0
+    losses: int = 0
     priority: int = 0
 
     @property

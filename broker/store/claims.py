@@ -154,6 +154,8 @@ def _values(change: Change, phase: Phase) -> dict[str, Any]:
         "due_at": None if change.due_in is None else now() + change.due_in,
         "retries": c.retries + 1 if change.event == "platform-unavailable" else 0,
     }
+    if change.event == "lost":
+        values["losses"] = c.losses + 1
     for name in ("message", "handle", "started", "outputs"):
         if getattr(change, name) is not None:
             values[name] = getattr(change, name)

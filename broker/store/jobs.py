@@ -72,6 +72,7 @@ def insert_job(tx: Connection, new: NewJob) -> Job:
             fence=0,
             due_at=now(),
             retries=0,
+            losses=0,
             priority=new.priority,
             title=new.title,
             tags=list(new.tags),
@@ -163,6 +164,12 @@ def _status(status: str) -> ColumnElement[bool]:
             return c.phase == status
 
 
+def live_ids(tx: Connection, platform: str, phases: Sequence[Phase]) -> list[str]:
+    """The jobs of a platform that are in one of the phases."""
+    query = select(c.id).where(c.platform == platform, c.phase.in_([phase.value for phase in phases]))
+    return list(tx.execute(query).scalars())
+
+
 def ahead(tx: Connection, job: Job, at_most: int = 1000) -> int:
     """How many accepted jobs of its platform will be dispatched before this one; counts no further than `at_most`."""
     older = and_(c.priority == job.priority, c.id < job.id)
@@ -244,5 +251,6 @@ def as_job(row: RowMapping) -> Job:
         outputs=row.get("outputs"),
         log_cursor=row["log_cursor"],
         retries=row["retries"],
+        losses=row["losses"],
         priority=row["priority"],
     )

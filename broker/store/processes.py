@@ -94,14 +94,27 @@ def replace(tx: Connection, new: NewProcess) -> Process:
     """A new revision; the old ones stay for their jobs. Raises NoSuchProcess, ImmutableProcess."""
     old = get(tx, new.id)
     _changeable(old)
-    tx.execute(update(processes).where(p.id == new.id, p.current).values(current=False))
+    retire(tx, new.id)
     return _insert(tx, new)
+
+
+def find(tx: Connection, process_id: str) -> Process | None:
+    """The current revision, or None."""
+    try:
+        return get(tx, process_id)
+    except NoSuchProcess:
+        return None
+
+
+def retire(tx: Connection, process_id: str) -> None:
+    """Make room for another process of this id, whoever owns it, also where it is immutable."""
+    tx.execute(update(processes).where(p.id == process_id, p.current).values(current=False))
 
 
 def remove(tx: Connection, process_id: str) -> None:
     """Undeploy: no new jobs; revisions stay for jobs and provenance. Raises NoSuchProcess, ImmutableProcess."""
     _changeable(get(tx, process_id))
-    tx.execute(update(processes).where(p.id == process_id, p.current).values(current=False))
+    retire(tx, process_id)
 
 
 def _changeable(old: Process) -> None:

@@ -113,6 +113,7 @@ jobs = Table(
     Column("lease_until", Double),
     Column("due_at", Double),
     Column("retries", Integer, nullable=False),
+    Column("losses", Integer, nullable=False),
     Column("priority", Integer, nullable=False),
     Column("title", Text, nullable=False),
     Column("tags", Json, nullable=False),

@@ -43,9 +43,14 @@ class Upload:
     expires: float
 
 
+def prefix(upload: Upload) -> str:
+    """Below which its bytes are in storage: finished, and in parts before."""
+    return f"{upload.owner}/uploads/{upload.id}/"
+
+
 def key(upload: Upload) -> str:
-    """Where its bytes are in storage."""
-    return f"{upload.owner}/uploads/{upload.id}/content"
+    """Where its bytes are in storage once it is complete."""
+    return prefix(upload) + "content"
 
 
 def open_upload(
@@ -110,9 +115,9 @@ def page(tx: Connection, owner: str, *, limit: int, before: str | None = None) -
     return [Upload(*row) for row in tx.execute(query)]
 
 
-def expired(tx: Connection, limit: int = 100) -> list[str]:
-    """Ids of uploads past their time, whose bytes can go."""
-    return list(tx.execute(select(u.id).where(u.expires <= now()).limit(limit)).scalars())
+def expired(tx: Connection, limit: int = 100) -> list[Upload]:
+    """Uploads past their time, whose bytes can go."""
+    return [Upload(*row) for row in tx.execute(select(*FIELDS).where(u.expires <= now()).limit(limit))]
 
 
 def remove(tx: Connection, upload_id: str) -> None:

@@ -1,0 +1,98 @@
+"""What each process of `broker up` does once it is forked."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import socket
+
+from broker.bootstrap import open_broker
+from broker.execution.stop import stop
+from broker.settings import Settings
+
+SHARED = (  # imported before the fork, so that its pages are shared
+    "broker.api.app",
+    "broker.queue.tasks",
+    "broker.queue.reconciler",
+    "adapters.local.platform",
+    "celery.apps.worker",
+    "celery.concurrency.prefork",
+    "celery.worker.components",
+    "celery.worker.consumer",
+    "kombu.transport.redis",
+    "sqlalchemy.dialects.sqlite",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvicorn.lifespan.on",
+    "uvloop",
+)
+
+
+def preload() -> None:
+    for name in SHARED:
+        importlib.import_module(name)
+
+
+def prepare(settings: Settings) -> None:
+    """Before anything serves: the schema is the newest, the built-in processes and platforms are known."""
+    from broker.queue.reconciler import Reconciler
+    from broker.store.schema import migrate
+
+    broker = open_broker(settings)
+    migrate(broker.database)
+    Reconciler(broker).check()
+    broker.install_builtin()
+
+
+def api(settings: Settings, sock: socket.socket) -> None:
+    """Serve HTTP on a socket that is bound already."""
+    import uvicorn
+
+    from broker.api.app import create_app
+
+    config = uvicorn.Config(
+        create_app(settings), loop="uvloop", http="httptools", log_level="warning", access_log=False, lifespan="on"
+    )
+    uvicorn.Server(config).run(sockets=[sock])
+
+
+def worker(settings: Settings) -> None:
+    """Consume the queues of the platforms configured here."""
+    from broker.queue import tasks
+    from broker.queue.app import make_app, queue_name
+
+    _log_to_stderr()
+    app = make_app(settings)
+    app.set_default()
+    app.finalize()
+    assert tasks.dispatch.name in app.tasks  # noqa: S101 - shared tasks register themselves on finalize
+    queues = [queue_name(name) for name in settings.platform_names()]
+    program = app.Worker(
+        pool="prefork",
+        concurrency=settings.worker.slots,
+        queues=queues,
+        loglevel="WARNING",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    program.start()
+
+
+def reconciler(settings: Settings) -> None:
+    from broker.queue.reconciler import run
+
+    _log_to_stderr()
+    run(open_broker(settings))
+
+
+def stop_jobs(settings: Settings) -> None:
+    """End what runs on local platforms; it starts again with the broker."""
+    broker = open_broker(settings)
+    for name, platform in broker.platforms.items():
+        if settings.platform_names()[name].get("adapter") == "local":
+            stop(broker.database, platform, broker.holder)
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")

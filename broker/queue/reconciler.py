@@ -1,0 +1,124 @@
+"""The reconciler: nudges whatever is due, so that a lost message, worker or event costs seconds, not a job.
+
+Any number may run: the sweep belongs to whoever holds its lease in the database. Checks and events of a
+platform are the business of the host that it is configured on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Mapping
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from broker.bootstrap import Broker
+from broker.errors import BrokerError, PlatformUnavailable
+from broker.jobs.model import Capabilities
+from broker.platform import Eventful, Health, Platform
+from broker.queue.app import make_app, publish, queue_name
+from broker.queue.relay import flush
+from broker.queue.wakeups import Wake
+from broker.store import claims, leases, platforms, uploads
+from broker.store.database import new_id
+
+log = logging.getLogger(__name__)
+TURN_SECONDS = 2.0
+CHECK_TURNS = 15  # a platform is checked every 30 s
+LEASE_SECONDS = 8.0
+CROWD = 50  # so many waiting messages mean that more of them help nobody
+
+
+class Reconciler:
+    """One process's loop and its event threads."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.app: Celery = make_app(broker.settings)
+        self.wake = Wake(broker.settings.redis)
+        self.name = f"{os.getpid()}:{new_id()}"
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        """Turn until `stop`."""
+        for platform in self.broker.platforms.values():
+            if isinstance(platform, Eventful):
+                threading.Thread(target=self._events, args=(platform,), daemon=True).start()
+        turn = 0
+        while not self.stopped.is_set():
+            try:
+                if turn % CHECK_TURNS == 0:
+                    self.check()
+                self.turn()
+            except (OperationalError, BrokerError) as error:
+                log.warning("this turn failed, the next one is in %s s: %s", TURN_SECONDS, error)
+            turn += 1
+            self.stopped.wait(TURN_SECONDS)
+        with self.broker.database.write() as tx:
+            leases.give_up(tx, "reconciler", self.name)
+
+    def stop(self, *_: object) -> None:
+        self.stopped.set()
+
+    def turn(self) -> None:
+        """One sweep, if the lease is ours: what is due is nudged, the outbox flushed, the expired removed."""
+        with self.broker.database.write() as tx:
+            if not leases.hold(tx, "reconciler", self.name, LEASE_SECONDS):
+                return
+        with self.broker.database.read() as tx:
+            due: Mapping[str, set[str]] = {c.name: claims.due(tx, c.name) for c in platforms.candidates(tx)}
+        for name, verbs in due.items():
+            if verbs and self.wake.depth(queue_name(name)) < CROWD:
+                for verb in sorted(verbs):
+                    publish(self.app, name, verb)
+        flush(self.broker, self.app)
+        self._expire()
+
+    def check(self) -> None:
+        """Ask each configured platform what it offers, and store it for placement."""
+        names = list(self.broker.platforms)
+        for position, name in enumerate(names):
+            health = self._health(self.broker.platforms[name])
+            adapter = str(self.broker.settings.platform_names()[name].get("adapter"))
+            with self.broker.database.write() as tx:
+                platforms.checked(tx, name, adapter, position, health)
+
+    @staticmethod
+    def _health(platform: Platform) -> Health:
+        try:
+            return platform.check()
+        except PlatformUnavailable as error:
+            return Health(False, Capabilities(), str(error))
+
+    def _events(self, platform: Platform) -> None:
+        """Nudge an observation for each job that a platform says has changed; listen again when it hangs up."""
+        assert isinstance(platform, Eventful)  # noqa: S101 - by the caller
+        while not self.stopped.is_set():
+            try:
+                for job_id in platform.events():
+                    publish(self.app, platform.name, "observe", job_id)
+            except PlatformUnavailable as error:
+                log.warning("no events from %s: %s", platform.name, error)
+            except OperationalError as error:
+                log.warning("an event was not passed on (the sweep will find its job): %s", error)
+            self.stopped.wait(0.5)
+
+    def _expire(self) -> None:
+        """Remove uploads past their time, bytes first."""
+        with self.broker.database.read() as tx:
+            gone = uploads.expired(tx)
+        for upload in gone:
+            self.broker.storage.delete_prefix(uploads.prefix(upload))
+            with self.broker.database.write() as tx:
+                uploads.remove(tx, upload.id)
+
+
+def run(broker: Broker) -> None:
+    """The reconciler's process."""
+    reconciler = Reconciler(broker)
+    signal.signal(signal.SIGTERM, reconciler.stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    reconciler.run()

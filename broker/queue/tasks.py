@@ -1,0 +1,94 @@
+"""The tasks: each names a verb of `broker.execution` and nudges what comes next. None waits for a job."""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import cache
+
+from celery import Celery, shared_task
+from kombu.exceptions import OperationalError
+
+from broker import settings
+from broker.bootstrap import Broker, open_broker
+from broker.execution import collect as collecting
+from broker.execution import dismiss as dismissing
+from broker.execution import dispatch as dispatching
+from broker.execution import observe as observing
+from broker.jobs.model import Job, Phase
+from broker.queue.app import make_app
+from broker.queue.relay import flush
+from broker.queue.wakeups import Wake
+from broker.store import platforms
+
+log = logging.getLogger(__name__)
+BUSY_SECONDS = 20.0  # after this a task gives way to others; what is left is nudged again
+
+
+@cache
+def here() -> tuple[Broker, Celery, Wake]:
+    """This worker process's own connections: opened after the fork, kept while it lives."""
+    loaded = settings.load()
+    return open_broker(loaded), make_app(loaded), Wake(loaded.redis)
+
+
+def changed(*jobs: Job | None) -> None:
+    """After a save: wake who waits for these jobs, and send what the save put into the outbox."""
+    broker, app, wake = here()
+    wake(*(job.id for job in jobs if job is not None))
+    try:
+        flush(broker, app)
+    except OperationalError as error:
+        log.warning("the outbox waits: %s", error)
+
+
+@shared_task(name="broker.dispatch")
+def dispatch(platform: str, job_id: str | None = None) -> None:
+    broker, _, _ = here()
+    with broker.database.read() as tx:
+        offer = platforms.one(tx, platform)
+    end = time.monotonic() + BUSY_SECONDS
+    while not offer.paused and time.monotonic() < end:
+        job = dispatching.dispatch(
+            broker.database,
+            broker.platforms[platform],
+            offer.capabilities,
+            broker.storage,
+            broker.limits,
+            broker.holder,
+        )
+        changed(job)
+        if job is None or job.phase is Phase.SUBMITTING:  # no room, or the platform does not answer
+            break
+
+
+@shared_task(name="broker.observe")
+def observe(platform: str, job_id: str | None = None) -> None:
+    broker, _, _ = here()
+    ids = [job_id] if job_id else []
+    for job in observing.observe(broker.database, broker.platforms[platform], broker.holder, ids):
+        changed(_collected(broker, platform, job.id) if job.phase is Phase.COLLECTING else job)
+
+
+@shared_task(name="broker.collect")
+def collect(platform: str, job_id: str | None = None) -> None:
+    broker, _, _ = here()
+    end = time.monotonic() + BUSY_SECONDS
+    while time.monotonic() < end and (job := _collected(broker, platform, job_id)):
+        changed(job)
+
+
+def _collected(broker: Broker, platform: str, job_id: str | None) -> Job | None:
+    return collecting.collect(broker.database, broker.platforms[platform], broker.storage, broker.holder, job_id)
+
+
+@shared_task(name="broker.dismiss")
+def dismiss(platform: str, job_id: str | None = None) -> None:
+    broker, _, _ = here()
+    changed(*dismissing.carry_out(broker.database, broker.platforms[platform], broker.holder))
+
+
+@shared_task(name="broker.release")
+def release(platform: str, job_id: str | None = None) -> None:
+    broker, _, _ = here()
+    dismissing.release(broker.database, broker.platforms[platform], broker.holder)

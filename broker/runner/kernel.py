@@ -1,0 +1,122 @@
+"""What the Linux kernel does for the runner: death signals, reaping, network namespaces, ends of processes."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_CLONE_NEWUSER = 0x10000000
+_CLONE_NEWNET = 0x40000000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent(parent: int) -> None:
+    """Get SIGKILL when the parent ends; ends at once where it has ended already."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def end_with_parent(parent: int) -> None:
+    """Get SIGTERM when the parent ends: time to put things in order."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends, so that `end_children` finds them."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def leave_network(*, as_user: bool = True) -> bool:
+    """Move this process to a network namespace of its own, with nothing in it; whether that was permitted."""
+    if _libc.unshare(_CLONE_NEWNET) == 0:
+        return True
+    if not as_user:
+        return False
+    uid, gid = os.geteuid(), os.getegid()
+    if _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
+        return False
+    with contextlib.suppress(OSError):
+        Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
+    return True
+
+
+def limit(*, memory: int | None = None, cpu: int | None = None) -> None:
+    """Bound this process and its children: bytes of address space, seconds of CPU; no core files."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if memory is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    if cpu is not None:
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
+
+
+def fork(child: Callable[[], int]) -> int:
+    """Run `child` in a new process that ends with its result (1 after an exception); the new process's id."""
+    pid = os.fork()
+    if pid == 0:
+        _run(child)
+    return pid
+
+
+def _run(child: Callable[[], int]) -> NoReturn:
+    status = 1
+    try:
+        status = child()
+    except BaseException:  # noqa: BLE001  the boundary of a process: nothing above would report it
+        traceback.print_exc()
+    finally:
+        # Never back into the parent's code: no exit handler and no buffer of the parent may run twice.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def ended(pid: int, seconds: float) -> bool:
+    """Whether a child ends within the time; it is not reaped."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+    finally:
+        os.close(descriptor)
+
+
+def kill_group(pid: int) -> None:
+    """SIGKILL to the process group that `pid` leads and to `pid`."""
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
+
+
+def end_children() -> None:
+    """Kill and reap every child of this process, also those adopted meanwhile."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    while True:
+        try:
+            pids = [int(pid) for pid in children.read_text(encoding="ascii").split()]
+        except OSError:
+            return
+        if not pids:
+            return
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
