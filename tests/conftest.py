@@ -10,7 +10,6 @@ import pytest
 
 from broker.store.database import Database
 from broker.store.schema import migrate
-from broker.store.tables import metadata
 from tests.peers.postgres import PostgresPeer, postgres_peer
 
 
@@ -27,7 +26,6 @@ def sqlite_migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("sqlite") / "migrated.db"
     database = Database(f"sqlite:///{file}")
     migrate(database)
-    metadata.create_all(database.engine)  # until the first migration is there
     database.close()
     return file
 
