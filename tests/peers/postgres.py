@@ -20,7 +20,6 @@ import psycopg
 
 from broker.store.database import Database
 from broker.store.schema import migrate
-from broker.store.tables import metadata
 
 MIGRATED = "migrated"
 
@@ -65,7 +64,6 @@ def postgres_peer() -> Iterator[PostgresPeer]:
         peer.run(f"create database {MIGRATED} template template0")
         database = Database(peer.url_of(MIGRATED))
         migrate(database)
-        metadata.create_all(database.engine)  # until the first migration is there
         database.close()
         yield peer
     finally:
