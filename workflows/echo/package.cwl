@@ -9,7 +9,7 @@ $namespaces:
   s: https://schema.org/
 s:softwareVersion: 1.0.0
 
-# The order of the inputs is part of the contract (README.md): the string first, object before bounding box.
+# The order of the inputs is part of the contract (README.md): the string first, object and image before bounding box.
 inputs:
   message:
     type: string
@@ -27,6 +27,11 @@ inputs:
           unit: string?
     label: Object
     doc: 'A named quantity such as {"name": "depth", "amount": 4.5, "unit": "m"}, or a text.'
+  image:
+    type: File?
+    format: https://www.iana.org/assignments/media-types/image/tiff
+    label: Image
+    doc: A TIFF image, by value (base64) or by reference.
   array:
     type: int[]?
     label: Array
@@ -49,11 +54,6 @@ inputs:
           crs: string?
     label: Bounding box
     doc: Four or six numbers in the axis order of the coordinate reference system, CRS84 when none is given.
-  image:
-    type: File?
-    format: https://www.iana.org/assignments/media-types/image/tiff
-    label: Image
-    doc: A TIFF image, by value (base64) or by reference.
   pause:
     type: int
     default: 0
@@ -84,6 +84,11 @@ outputs:
     label: Object
     doc: The object that was given.
     outputBinding: {outputEval: $(inputs.object)}
+  echoed_image:
+    type: File?
+    label: Image
+    doc: The image that was given. It has no format here, because cwltool 3.3 fails on a format where there is no file.
+    outputBinding: {outputEval: $(inputs.image)}
   echoed_array:
     type: int[]?
     label: Array
@@ -110,8 +115,3 @@ outputs:
     label: Bounding box
     doc: The bounding box that was given.
     outputBinding: {outputEval: $(inputs.bbox)}
-  echoed_image:
-    type: File?
-    label: Image
-    doc: The image that was given. It has no format here, because cwltool 3.3 fails on a format where there is no file.
-    outputBinding: {outputEval: $(inputs.image)}
