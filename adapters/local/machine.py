@@ -1,0 +1,34 @@
+"""What this machine offers to tools; found by trying, and kept beside the jobs, for trying takes a second."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+
+from adapters.local.settings import LocalSettings
+from broker.runner.isolation import Isolation, Software, find, find_software
+from broker.runner.jobdir import read_json, write_json
+
+FILE = ".isolation.json"
+FRESH = 300.0  # seconds for which `check` trusts an answer that was good
+
+
+def isolation(settings: LocalSettings, *, again: bool = False) -> Isolation:
+    """What works, from the file of an earlier trial with the same settings; `again`: not older than `FRESH`."""
+    asked = [settings.isolation, settings.engine, list(settings.engine_args)]
+    key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+    path = settings.root / FILE
+    kept = read_json(path)
+    now = time.time()
+    if kept is not None and kept.get("key") == key and (not again or 0 <= now - kept["at"] < FRESH):
+        return Isolation.from_json(kept["found"])
+    found = find(settings.isolation, settings.engine, settings.engine_args)
+    settings.root.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"key": key, "at": now, "found": found.to_json()})
+    return found
+
+
+def software(settings: LocalSettings) -> Software:
+    """The configured directories, resolved. Raises SetupError for one that is not there."""
+    return find_software(settings.software)

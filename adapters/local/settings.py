@@ -1,0 +1,40 @@
+"""Settings of a local platform."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def _memory_mib() -> int:
+    """80 % of this machine's memory."""
+    return max(256, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 8 // 10 // 2**20)
+
+
+class LocalSettings(BaseModel):
+    """What an operator may say of a local platform.
+
+    `root` holds one directory per job, `socket` is where the runner's zygote listens. `cores` and `ram_mib` are what
+    all jobs together may use. `isolation`: auto (images in containers, all else in bubblewrap), or one kind for all;
+    `process` is for development only. `software`: directories that tools without an image see read-only beside the
+    system's programs, their `bin` first on PATH. `network`: whether a tool that asks for network access gets it.
+    `egress`: fields of `broker.egress.EgressPolicy` for the fetching of inputs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    root: Path
+    socket: Path
+    cores: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
+    ram_mib: int = Field(default_factory=_memory_mib, ge=1)
+    isolation: Literal["auto", "container", "bubblewrap", "process"] = "auto"
+    engine: Literal["auto", "podman", "docker", "none"] = "auto"
+    engine_args: tuple[str, ...] = ()
+    software: tuple[Path, ...] = ()
+    network: bool = True
+    nice: int = Field(default=10, ge=0, le=19)
+    slots: int | None = Field(default=None, ge=1)
+    egress: dict[str, Any] = Field(default_factory=dict)

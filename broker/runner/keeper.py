@@ -1,0 +1,292 @@
+"""The keeper of one job: stages inputs, starts the engine, enforces the limits, and writes the verdict.
+
+It never parses the package: what the engine left is read as plain JSON and plain files. Its life is the lock on the
+job's directory; where it is killed, everything it started dies with it and the job is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from broker.errors import BrokerError
+from broker.jobs.model import Failure, Fault, Limits, Reason, StageItem
+from broker.runner import engine, kernel, verdict
+from broker.runner.isolation import IMAGE, Isolation, engine_environment
+from broker.runner.jobdir import JobDir, read_json, write_json
+from broker.runner.report import tail
+
+PULL_SECONDS = 3600
+
+
+class _Cancelled(Exception):
+    """The job is to end."""
+
+
+class _TimedOut(Exception):
+    """The job's time is up."""
+
+
+@dataclass(slots=True)
+class _Ended:
+    """How a supervised child ended: exit code, negative for a signal."""
+
+    code: int
+
+
+def keep(job: JobDir, answer: Callable[[dict[str, Any]], None], notify: Callable[[], None]) -> int:
+    """Run the job of a directory to its end; the exit status of the keeper process.
+
+    `answer` is called once, as soon as it is certain who keeps the job. `notify` after the verdict is written.
+    """
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    held = job.hold()
+    if held is None or job.started.exists():
+        # Another keeper has it, or had it: a job is started once, and lost where its keeper was killed.
+        answer({"ok": True, "adopted": True})
+        return 0
+    with contextlib.suppress(FileExistsError):
+        os.mkfifo(job.control, 0o600)
+    control = os.open(job.control, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    started = time.time()
+    write_json(job.started, {"pid": os.getpid(), "started": started})
+    answer({"ok": True, "adopted": False})
+    kernel.adopt_orphans()
+    _Keeper(job, control, held, started).run()
+    notify()
+    for directory in (job.work, job.package):
+        shutil.rmtree(directory, ignore_errors=True)
+    return 0
+
+
+class _Keeper:
+    def __init__(self, job: JobDir, control: int, lock: int, started: float) -> None:
+        self.job = job
+        self.control = control
+        self.lock = lock
+        self.started = started
+        self.deadline: float | None = None
+        self.isolation = Isolation()
+
+    def run(self) -> None:
+        failure: Failure | None = None
+        state = "failed"
+        facts: dict[str, Any] = {}
+        try:
+            failure, facts = self._work()
+            state = "failed" if failure else "succeeded"
+        except _Cancelled:
+            state = "cancelled"
+        except _TimedOut:
+            failure = Failure(Fault.LIMIT, Reason.TIME_LIMIT, f"The job ran longer than its limit of {self.limit:g} s.")
+        except BrokerError as error:
+            failure = Failure(Fault(error.fault), _reason(error), str(error))
+        except OSError as error:
+            reason = Reason.STORAGE if error.errno in (errno.ENOSPC, errno.EDQUOT) else Reason.BROKER_ERROR
+            failure = Failure(Fault.BROKER, reason, f"The platform failed: {error}")
+        kernel.end_children()
+        self._end_containers()
+        verdict.write(self.job, state, self.started, failure, facts)
+
+    limit = 0.0
+
+    def _work(self) -> tuple[Failure | None, dict[str, Any]]:
+        spec = read_json(self.job.spec)
+        if spec is None:
+            return Failure(Fault.BROKER, Reason.BROKER_ERROR, "The job's specification is gone."), {}
+        limits = Limits.from_json(spec["limits"])
+        self.limit = limits.time
+        self.deadline = time.monotonic() + limits.time
+        self.isolation = Isolation.from_json(spec["settings"]["isolation"])
+        if self.job.cancel.exists():
+            raise _Cancelled
+        self.job.logs.mkdir(exist_ok=True)
+        self.job.inputs.mkdir(exist_ok=True)
+        if spec["stage"]:
+            failed = self._stage(spec)
+            if failed:
+                return failed, {}
+        images = self._images(spec)
+        ended = self._supervise(lambda: self._engine(spec, images))
+        report = read_json(self.job.report)
+        if report is None:
+            return self._no_report(ended), {}
+        facts = dict(report.get("facts") or {})
+        if report["failure"]:
+            return Failure.from_json(report["failure"]), facts
+        return verdict.collect(self.job, report["outputs"], limits), facts
+
+    def _stage(self, spec: Mapping[str, Any]) -> Failure | None:
+        """Fetch the inputs in a child that never sees the package."""
+        outcome = self.job.path / "stage.json"
+        self._supervise(lambda: _stage(self.job, spec, outcome), log="stage")
+        said = read_json(outcome)
+        if said is None:
+            message = "Fetching the inputs ended unexpectedly."
+            return Failure(Fault.BROKER, Reason.BROKER_ERROR, message, log_tail=tail(self.job.logs / "stage.log"))
+        return Failure.from_json(said["failure"]) if said.get("failure") else None
+
+    def _images(self, spec: Mapping[str, Any]) -> dict[str, str]:
+        """The images that the package names and that are here now, with their digests; missing ones are pulled."""
+        wanted = [image for image in spec["images"] if IMAGE.fullmatch(image)]
+        if not wanted or not self.isolation.engine:
+            return {}
+        outcome = self.job.path / "images.json"
+        self._supervise(lambda: _pull(self.isolation, wanted, outcome), log="stage")
+        return dict(read_json(outcome) or {})
+
+    def _engine(self, spec: Mapping[str, Any], images: Mapping[str, str]) -> int:
+        settings = spec["settings"]
+        os.umask(0o022)  # what tools expect; the job directory itself is closed to others
+        os.nice(settings["nice"])
+        rootless = self.isolation.engine is not None and os.geteuid() != 0
+        if not settings["network"]:
+            # A rootless container engine cannot make its user namespace from within ours.
+            kernel.leave_network(as_user=not rootless)
+        kernel.limit()
+        engine.run(self.job, spec, images)
+        return 0
+
+    def _no_report(self, ended: _Ended) -> Failure:
+        lines = tail(self.job.logs / "engine.log")
+        if ended.code == -signal.SIGKILL:
+            message = "The engine of this job was killed, most likely because memory ran out."
+            return Failure(Fault.LIMIT, Reason.OUT_OF_MEMORY, message, log_tail=lines)
+        return Failure(Fault.BROKER, Reason.BROKER_ERROR, f"The engine ended with {ended.code}.", log_tail=lines)
+
+    def _supervise(self, child: Callable[[], int], log: str = "engine") -> _Ended:
+        """Run `child` in a process group of its own until it ends; raises _Cancelled and _TimedOut."""
+        keeper = os.getpid()
+
+        def begin() -> int:
+            kernel.die_with_parent(keeper)
+            os.setpgid(0, 0)
+            os.close(self.lock)
+            os.close(self.control)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            descriptor = os.open(self.job.logs / f"{log}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            os.dup2(descriptor, 1)
+            os.dup2(descriptor, 2)
+            os.close(descriptor)
+            sys.stderr = open(2, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
+            return child()
+
+        pid = kernel.fork(begin)
+        pidfd = os.pidfd_open(pid)
+        try:
+            self._wait(pidfd)
+        finally:
+            kernel.kill_group(pid)
+            os.close(pidfd)
+            _, status = os.waitpid(pid, 0)
+        return _Ended(os.waitstatus_to_exitcode(status))
+
+    def _wait(self, pidfd: int) -> None:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.register(self.control, select.POLLIN)
+        while True:
+            if self.job.cancel.exists():
+                raise _Cancelled
+            left = None if self.deadline is None else self.deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise _TimedOut
+            # A day at most: poll takes a C int of milliseconds.
+            for descriptor, _ in poll.poll(None if left is None else min(left, 86400) * 1000 + 1):
+                if descriptor == pidfd:
+                    return
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self.control, 64)
+
+    def _end_containers(self) -> None:
+        end_containers(self.job, self.isolation)
+
+
+def end_containers(job: JobDir, isolation: Isolation) -> None:
+    """Remove the containers that a job may have left running."""
+    if not isolation.engine or not job.containers.is_dir():
+        return
+    names = [entry.name for entry in job.containers.iterdir()]
+    for start in range(0, len(names), 100):
+        subprocess.run(
+            [*isolation.engine_argv, "rm", "--force", "--volumes", *names[start : start + 100]],
+            env=engine_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+    shutil.rmtree(job.containers, ignore_errors=True)
+
+
+def _reason(error: BrokerError) -> Reason:
+    with contextlib.suppress(ValueError):
+        return Reason(error.reason)
+    return Reason.INPUT_UNREACHABLE if error.fault == "staging" else Reason.BROKER_ERROR
+
+
+def _stage(job: JobDir, spec: Mapping[str, Any], outcome: Path) -> int:
+    from broker.egress import Egress, EgressPolicy  # noqa: PLC0415  HTTP is loaded by those jobs only that fetch
+    from broker.runner.stage import stage  # noqa: PLC0415
+
+    items = [StageItem.from_json(item) for item in spec["stage"]]
+    failure: Failure | None = None
+    try:
+        stage(items, job.inputs, Egress(EgressPolicy.from_json(spec["settings"]["egress"])), print)
+    except BrokerError as error:
+        fault = Fault.STAGING if error.fault == "broker" else Fault(error.fault)
+        failure = Failure(fault, Reason.STORAGE if error.fault == "broker" else Reason.INPUT_UNREACHABLE, str(error))
+    except OSError as error:
+        reason = Reason.STORAGE if error.errno in (errno.ENOSPC, errno.EDQUOT) else Reason.INPUT_UNREACHABLE
+        failure = Failure(Fault.STAGING, reason, f"An input could not be written: {error.strerror}.")
+    write_json(outcome, {"failure": failure.to_json() if failure else None})
+    return 0
+
+
+def _pull(isolation: Isolation, images: list[str], outcome: Path) -> int:
+    """Have the engine fetch what is not here; what could not be fetched is left out of the answer."""
+    found: dict[str, str] = {}
+    for image in images:
+        for words in ([], ["pull", "--quiet", image]):
+            if (
+                words
+                and subprocess.run(
+                    [*isolation.engine_argv, *words], env=engine_environment(), stdin=subprocess.DEVNULL, check=False
+                ).returncode
+            ):
+                break
+            digest = _digest(isolation, image)
+            if digest is not None:
+                found[image] = digest
+                break
+    write_json(outcome, found)
+    return 0
+
+
+def _digest(isolation: Isolation, image: str) -> str | None:
+    """`sha256:…` of a local image (its registry digest where it has one, else its id); None where it is not here."""
+    done = subprocess.run(
+        [*isolation.engine_argv, "image", "inspect", image],
+        env=engine_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        return None
+    described = json.loads(done.stdout)[0]
+    names = described.get("RepoDigests") or []
+    digest = names[0].partition("@")[2] if names else str(described.get("Id", ""))
+    return digest if digest.startswith("sha256:") else f"sha256:{digest}"

@@ -1,0 +1,74 @@
+"""What is the same for all steps of one run: the job, its report, and how its tools are isolated."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from cwltool.errors import UnsupportedRequirement
+
+from broker.runner import isolation
+from broker.runner.isolation import Isolation, Software
+from broker.runner.jobdir import JobDir
+from broker.runner.report import Report
+
+
+class Run:
+    """One run. `images` maps each image that is here to its digest (what `keeper` found or fetched)."""
+
+    def __init__(
+        self,
+        job: JobDir,
+        report: Report,
+        how: Isolation,
+        software: Software,
+        *,
+        network: bool,
+        images: Mapping[str, str],
+        log: logging.Logger,
+    ) -> None:
+        self.job = job
+        self.report = report
+        self.isolation = how
+        self.software = software
+        self.network = network
+        self.images = images
+        self.log = log
+        self._sandbox: dict[bool, tuple[str, ...]] = {}
+        self._containers = 0
+        self._warned: set[str] = set()
+
+    def kind(self, image: str | None, *, required: bool) -> str:
+        """container, bubblewrap or process for a tool with that image; raises UnsupportedRequirement for none."""
+        if image is not None:
+            if self.isolation.engine and image in self.images:
+                return "container"
+            why = f"{image} is not on this machine and could not be fetched"
+            if not self.isolation.engine:
+                why = "no container engine is there"
+            if required:
+                hint = "" if self.isolation.engine else f" {isolation.INSTALL_ENGINE}"
+                raise UnsupportedRequirement(f"A step requires the container image {image}, but {why}.{hint}")
+            self._warn(f"The image {image} is only a hint and {why}: its steps run without it.")
+        if self.isolation.tools in ("bubblewrap", "process"):
+            return self.isolation.tools
+        raise UnsupportedRequirement("This platform runs tools in containers only, and a step names no image.")
+
+    def sandbox(self, *, network: bool) -> tuple[str, ...]:
+        """The arguments of bwrap that all tools share."""
+        if network not in self._sandbox:
+            self._sandbox[network] = tuple(isolation.bubblewrap_base(self.software, network=network))
+        return self._sandbox[network]
+
+    def container_name(self) -> str:
+        """A new container's name, written down before it is used: whoever cleans up finds it."""
+        self._containers += 1
+        name = f"{self.job.name}.{self._containers}"
+        self.job.containers.mkdir(exist_ok=True)
+        (self.job.containers / name).touch()
+        return name
+
+    def _warn(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            self.log.warning(text)
