@@ -242,13 +242,22 @@ def decode(body: bytes | str, file: str) -> str:
         raise PackageError("This is not UTF-8 text.", file=file, line=line, hint="Save it as UTF-8.") from None
 
 
+# JSON writes characters beyond the first 65536 as two escapes, which YAML does not know.
+_PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+
+
+def _character(found: re.Match[str]) -> str:
+    pair = bytes.fromhex(found[2] + found[3])
+    return found[1] + pair.decode("utf-16-be")
+
+
 def parse(text: str, file: str) -> Any:
     """Parse one YAML 1.2 or JSON document; only the first of several is read.
 
     Mappings are CommentedMap and lists CommentedSeq, with line and column of each entry in `.lc` (from 0).
     Raises PackageError with file, line and column; LimitError.
     """
-    text = decode(text, file)
+    text = _PAIR.sub(_character, decode(text, file))
     builder = _Builder(file)
     try:
         parser: Any = yaml.CBaseLoader(text)

@@ -18,8 +18,8 @@ class Complaint:
     column: int | None = None
 
 
-_INVALID_FIELD = re.compile(r"invalid field `([^`]+)`, expected one of: (.*)", re.DOTALL)
-_MISSING_FIELD = re.compile(r"missing required field `([^`]+)`")
+_INVALID_FIELD = re.compile(r"invalid field [`']([^`']+)[`'], expected one of: (.*)", re.DOTALL)
+_MISSING_FIELD = re.compile(r"missing required field [`']([^`']+)[`']")
 _UNDEFINED = re.compile(r"Field '([^']+)' contains undefined reference to '([^']+)'")
 _UNKNOWN_ID = re.compile(r"Field '([^']+)' references unknown identifier '([^']+)', tried (.*)", re.DOTALL)
 _TYPES = "string, int, long, float, double, boolean, File, Directory, Any"

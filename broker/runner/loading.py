@@ -32,6 +32,7 @@ from broker.errors import BrokerError, PackageError, UnsupportedPackage
 from broker.packages.bundle import Bundle
 from broker.packages.closure import eoap_schema
 from broker.packages.cwl import Inspection, parse
+from broker.packages.graph import fragment, processes
 from broker.packages.keys import is_url, unpacked
 from broker.packages.messages import Complaint, explain
 from broker.packages.needs import Part, needs
@@ -260,12 +261,15 @@ def inspect(bundle: Bundle, root: Path) -> Inspection:
     names = tuple(one.name for one in part.walk() if one.name) or (shortname(process.tool["id"]) or "main",)
     document = parse(bundle.documents[bundle.document], bundle.document)
     described = _plain(process.tool, base)
+    written = _written(document, bundle.entry.partition("#")[2])
     for key, value in document.items() if "$graph" in document else ():
         if ":" in str(key) and key not in described:  # schema.org metadata beside $graph
             described[_expand(str(key), document)] = _plain(value, base)
+    custom = {_type_name(one["name"]): _types(one) for one in _plain((schema or {}).get("types", []), base)}
+    found = _process(described, written)
     return Inspection(
-        process=_process(described),
-        custom_types={_type_name(one["name"]): _types(one) for one in _plain((schema or {}).get("types", []), base)},
+        process=found,
+        custom_types=_used(custom, [one["type"] for field in ("inputs", "outputs") for one in found[field]]),
         needs=needs(part),
         steps=names,
         warnings=tuple(_named(message, base) for message in collected.messages),
@@ -299,15 +303,61 @@ def _plain(value: Any, base: str) -> Any:
     return value
 
 
-def _process(tool: dict[str, Any]) -> dict[str, Any]:
+def _written(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The process as its author wrote it: cwltool sorts inputs by name and forgets which output is a stream."""
+    for one in processes(document):
+        if not name or fragment(one.get("id")) == name:
+            return one
+    return {}
+
+
+def _used(custom: Mapping[str, Any], types: Any) -> dict[str, Any]:
+    """Those custom types that the given ones name, directly or through others."""
+    used: dict[str, Any] = {}
+    open_types = [types]
+    while open_types:
+        one = open_types.pop()
+        if isinstance(one, str) and one in custom and one not in used:
+            used[one] = custom[one]
+            open_types.append(custom[one])
+        elif isinstance(one, dict):
+            open_types.extend(value for key, value in one.items() if key in ("type", "items", "fields"))
+        elif isinstance(one, list):
+            open_types.extend(one)
+    return used
+
+
+def _process(tool: dict[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
     """The description part of a resolved process: no steps, bindings or expressions."""
     left_out = ("steps", "baseCommand", "arguments", "expression", "stdin", "stdout", "stderr", "successCodes",
                 "temporaryFailCodes", "permanentFailCodes")  # fmt: skip
     found = {key: value for key, value in tool.items() if key not in left_out}
     found["id"] = shortname(str(tool.get("id", "")))
+    found["requirements"] = [
+        {"class": one["class"]} if one.get("class") == "SchemaDefRequirement" else one
+        for one in tool.get("requirements", [])
+    ]
     for field in ("inputs", "outputs"):
-        found[field] = [_parameter(one) for one in tool.get(field, [])]
+        parameters = {shortname(one["id"]): _parameter(one) for one in tool.get(field, [])}
+        found[field] = []
+        for name, kind in _names(written.get(field)):
+            if name in parameters:
+                found[field].append(parameters.pop(name))
+                if kind in ("stdout", "stderr"):
+                    found[field][-1]["stream"] = kind
+        found[field].extend(parameters.values())
     return found
+
+
+def _names(parameters: Any) -> Iterator[tuple[str, Any]]:
+    """Name and type of parameters, in the order and as they are written."""
+    if isinstance(parameters, Mapping):
+        for name, one in parameters.items():
+            yield fragment(name), one.get("type") if isinstance(one, Mapping) else one
+    elif isinstance(parameters, Sequence) and not isinstance(parameters, str):
+        for one in parameters:
+            if isinstance(one, Mapping):
+                yield fragment(one.get("id")).rpartition("/")[2], one.get("type")
 
 
 def _parameter(parameter: dict[str, Any]) -> dict[str, Any]:

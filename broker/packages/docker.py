@@ -1,0 +1,134 @@
+"""Makes a CommandLineTool of a container image that an OGC application package describes (class `docker`, Part 2)."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from broker.errors import PackageError
+
+_TYPES = {"string": "string", "integer": "long", "number": "double", "boolean": "boolean", "object": "Any"}
+
+
+def tool(unit: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
+    """A CWL document for `executionUnit` (`image`, `config`, `bindings`) with the inputs and outputs of `described`.
+
+    Inputs become options `--name value` unless `bindings.inputBindings` says otherwise; an output is what its
+    `outputBinding` globs, else the file or directory of its name. Raises PackageError.
+    """
+    image = unit.get("image")
+    if not isinstance(image, str) or not image.strip():
+        raise PackageError("The executionUnit names no container image.", hint='Write "image": "registry/name:tag".')
+    config = unit.get("config") if isinstance(unit.get("config"), Mapping) else {}
+    bindings = unit.get("bindings") if isinstance(unit.get("bindings"), Mapping) else {}
+    assert isinstance(config, Mapping)  # noqa: S101 - for the type checker
+    assert isinstance(bindings, Mapping)  # noqa: S101
+    document: dict[str, Any] = {
+        "cwlVersion": "v1.2",
+        "class": "CommandLineTool",
+        "label": described.get("title") or image,
+        "requirements": {"DockerRequirement": {"dockerPull": image.strip().removeprefix("docker://")}},
+        "inputs": {},
+        "outputs": {},
+    }
+    resources = _resources(config)
+    if resources:
+        document["requirements"]["ResourceRequirement"] = resources
+    if isinstance(config.get("jobTimeout"), int | float):
+        document["requirements"]["ToolTimeLimit"] = {"timelimit": int(config["jobTimeout"])}
+    command = unit.get("command") or _entry_point(described)
+    if command:
+        document["baseCommand"] = shlex.split(command) if isinstance(command, str) else list(command)
+    for name, one in _named(described.get("inputs")):
+        document["inputs"][name] = _input(name, one, _part(bindings, "inputBindings", name))
+    for name, one in _named(described.get("outputs")):
+        document["outputs"][name] = _output(name, one, _part(bindings, "outputBindings", name))
+    return document
+
+
+def _entry_point(described: Mapping[str, Any]) -> str | None:
+    """The command that `additionalParameters` names `entry-point`, without the container call around it."""
+    for one in described.get("additionalParameters") or ():
+        if isinstance(one, Mapping) and one.get("name") == "entry-point" and isinstance(one.get("value"), str):
+            words = shlex.split(one["value"])
+            if words[:2] in (["singularity", "exec"], ["apptainer", "exec"]):
+                words = words[3:]
+            return shlex.join(words)
+    return None
+
+
+def _named(parameters: Any) -> list[tuple[str, Mapping[str, Any]]]:
+    if isinstance(parameters, Mapping):
+        return [(str(name), one) for name, one in parameters.items() if isinstance(one, Mapping)]
+    if isinstance(parameters, list):
+        return [(str(one["id"]), one) for one in parameters if isinstance(one, Mapping) and "id" in one]
+    return []
+
+
+def _part(bindings: Mapping[str, Any], side: str, name: str) -> Mapping[str, Any]:
+    found = bindings.get(side)
+    one = found.get(name) if isinstance(found, Mapping) else None
+    return one if isinstance(one, Mapping) else {}
+
+
+def _resources(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Cores as they are; memory and storage from GB to MiB."""
+    found: dict[str, Any] = {}
+    for key, name, factor in (
+        ("cpuMin", "coresMin", 1.0), ("cpuMax", "coresMax", 1.0), ("memoryMin", "ramMin", 1e9 / 2**20),
+        ("memoryMax", "ramMax", 1e9 / 2**20), ("storageTempMin", "tmpdirMin", 1e9 / 2**20),
+        ("storageOutputsMin", "outdirMin", 1e9 / 2**20),
+    ):  # fmt: skip
+        value = config.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9:
+            found[name] = max(1, round(value * factor))
+    return found
+
+
+def _schema(one: Mapping[str, Any]) -> Mapping[str, Any]:
+    schema = one.get("schema")
+    return schema if isinstance(schema, Mapping) else {}
+
+
+def _input(name: str, one: Mapping[str, Any], binding: Mapping[str, Any]) -> dict[str, Any]:
+    schema = _schema(one)
+    kind = _type(schema)
+    most = one.get("maxOccurs", 1)
+    if schema.get("type") != "array" and (most == "unbounded" or (isinstance(most, int) and most > 1)):
+        kind = {"type": "array", "items": kind}
+    if one.get("minOccurs") == 0 or schema.get("nullable") is True:
+        kind = ["null", kind]
+    prefix = binding.get("prefix")
+    bound: dict[str, Any] = {"prefix": prefix if isinstance(prefix, str) else f"--{name}"}
+    if bound["prefix"].endswith("="):
+        bound["separate"] = False
+    if isinstance(binding.get("itemSeparator", binding.get("inputSeparator")), str):
+        bound["itemSeparator"] = binding.get("itemSeparator", binding.get("inputSeparator"))
+    found: dict[str, Any] = {"type": kind, "label": one.get("title") or name, "inputBinding": bound}
+    if isinstance(one.get("description"), str):
+        found["doc"] = one["description"]
+    if schema.get("default") is not None:
+        found["default"] = schema["default"]
+    return found
+
+
+def _type(schema: Mapping[str, Any]) -> Any:
+    alternatives = schema.get("oneOf") or schema.get("anyOf") or schema.get("allOf")
+    if isinstance(alternatives, list) and alternatives and isinstance(alternatives[0], Mapping):
+        return _type(alternatives[0])
+    if "contentMediaType" in schema or "contentEncoding" in schema or schema.get("format") in ("binary", "byte"):
+        return "File"
+    if schema.get("type") == "array":
+        items = schema.get("items")
+        return {"type": "array", "items": _type(items) if isinstance(items, Mapping) else "Any"}
+    if schema.get("type") == "string" and isinstance(schema.get("enum"), list):
+        return {"type": "enum", "symbols": list(dict.fromkeys(str(one) for one in schema["enum"]))}
+    return _TYPES.get(str(schema.get("type")), "Any")
+
+
+def _output(name: str, one: Mapping[str, Any], binding: Mapping[str, Any]) -> dict[str, Any]:
+    glob = binding.get("glob")
+    kind = "Directory" if _schema(one).get("format") == "directory" else "File"
+    pattern = glob if isinstance(glob, str) and glob else [name, f"{name}.*"]
+    return {"type": kind, "label": one.get("title") or name, "outputBinding": {"glob": pattern}}
