@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http.cookiejar import DefaultCookiePolicy
@@ -43,7 +44,7 @@ class Reply:
 class Egress:
     """Outbound HTTP under one policy. Keeps connections open; close it, or use it as a context manager.
 
-    Not to be shared across a fork: each process makes its own. All methods raise EgressRefused for an address
+    Threads may share it; processes may not, so a fork makes its own. All methods raise EgressRefused for an address
     that the policy closes, and FetchError (a StagingError) for what goes wrong otherwise.
 
     `trusted=True` is for URLs that the broker itself or its operator made (signed links to its own storage):
@@ -52,6 +53,7 @@ class Egress:
 
     def __init__(self, policy: EgressPolicy | None = None) -> None:
         self.policy = policy or EgressPolicy()
+        self._lock = threading.Lock()
         self._sessions: dict[bool, requests.Session] = {}
 
     def open(
@@ -62,15 +64,17 @@ class Egress:
         validator: str | None = None,
         trusted: bool = False,
         headers: Mapping[str, str] | None = None,
+        limit: int | None = None,
     ) -> Answer:
-        """GET, streamed. With `offset`, asks for the bytes from there on (`Answer.start` says what came);
-        `validator` (an ETag or date of the first answer) makes a changed resource start at 0 again."""
+        """GET, streamed; at most `limit` bytes, where the policy allows more. With `offset`, asks for the bytes from
+        there on (`Answer.start` says what came); `validator` (an ETag or date of the first answer) makes a changed
+        resource start at 0 again."""
         fields = dict(headers or {})
         if offset:
             fields["Range"] = f"bytes={offset}-"
             if validator:
                 fields["If-Range"] = validator
-        return self._checked(self.request("GET", url, headers=fields, trusted=trusted))
+        return self._checked(self.request("GET", url, headers=fields, trusted=trusted, limit=limit))
 
     def head(self, url: str, *, trusted: bool = False) -> Answer:
         """HEAD; the answer has `size`, `media_type` and `headers`, and no body."""
@@ -80,8 +84,8 @@ class Egress:
 
     def get_bytes(self, url: str, limit: int, *, accept: str = "*/*", trusted: bool = False) -> bytes:
         """The whole body, at most `limit` bytes."""
-        with self._checked(self.request("GET", url, headers={"Accept": accept}, trusted=trusted, limit=limit)) as got:
-            return got.read()
+        with self.open(url, trusted=trusted, headers={"Accept": accept}, limit=limit) as answer:
+            return answer.read()
 
     def post_json(
         self, url: str, document: bytes | Mapping[str, Any], *, headers: Mapping[str, str] | None = None
@@ -192,14 +196,19 @@ class Egress:
                 raise EgressRefused(f"The broker may not connect to {host}: {why}.")
 
     def _session(self, trusted: bool) -> requests.Session:
-        session = self._sessions.get(trusted)
-        if session is None:
-            session = self._sessions[trusted] = requests.Session()
-            session.trust_env = False  # no proxies, no .netrc, no CA bundle from the environment
-            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-            adapter = Adapter(self.policy, trusted=trusted)
-            session.mount("https://", adapter)
-            session.mount("http://", adapter)
+        with self._lock:
+            session = self._sessions.get(trusted)
+            if session is None:
+                session = self._sessions[trusted] = self._new_session(trusted)
+            return session
+
+    def _new_session(self, trusted: bool) -> requests.Session:
+        session = requests.Session()
+        session.trust_env = False  # no proxies, no .netrc, no CA bundle from the environment
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = Adapter(self.policy, trusted=trusted)
+        session.mount("https://", adapter)
+        session.mount("http://", adapter)
         return session
 
     def _checked(self, answer: Answer) -> Answer:

@@ -76,7 +76,7 @@ class LocalStorage:
                 raise StorageError(f"{key} has {status.st_size} bytes where {size} were announced.")
             temporary = self._incoming / uuid4().hex
             # A file with other names could still be changed through them: that one is copied.
-            if status.st_nlink != 1 or not _link(source.fileno(), temporary):
+            if status.st_nlink != 1 or not link_open(source.fileno(), temporary):
                 kept = self.keep(key, source, media_type=media_type)
                 if sha256 is not None and kept.sha256 != sha256:
                     self.delete(key)
@@ -211,7 +211,7 @@ def open_regular(path: Path) -> BufferedReader:
     return os.fdopen(fd, "rb")
 
 
-def _link(fd: int, target: Path) -> bool:
+def link_open(fd: int, target: Path) -> bool:
     """Give the open file a second name; False where the file system or the kernel does not."""
     directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -1,0 +1,259 @@
+"""Moves the bytes of inputs into files: resumed after a broken connection, retried, checked, several at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from broker.egress import Egress, FetchError, shown
+from broker.errors import StagingError
+from broker.runner.partial import Partial
+from broker.storage.local import link_open, open_regular
+from broker.storage.signing import S3Account
+
+T = TypeVar("T")
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
+_SIGNED_FOR = 3600.0  # seconds; every attempt signs anew
+_ENOUGH = 2**20  # bytes: an attempt that moved so many does not count as a failed one
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How staging behaves. `s3`: accounts by bucket name, `*` for all others. `hard_links`: trusted local files
+    may be linked instead of copied; only where the job cannot write to its inputs (a read-only mount).
+    `pause`: seconds before the first retry, doubled each time. `total_bytes` bounds all files together."""
+
+    s3: Mapping[str, S3Account] = field(default_factory=dict)
+    hard_links: bool = False
+    parallel: int = 4
+    retries: int = 3
+    pause: float = 0.5
+    total_bytes: int = 500 * 2**30
+    items: int = 10_000
+    depth: int = 16
+    document_bytes: int = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """One file to fetch; `name` is what messages call it."""
+
+    url: str
+    target: Path
+    name: str
+    trusted: bool = False
+    size: int | None = None
+    sha256: str | None = None
+
+
+class Fetcher:
+    """Downloads under one set of rules; `report` is told in lines, from any thread but one at a time."""
+
+    def __init__(self, egress: Egress, rules: Rules, report: Callable[[str], None]) -> None:
+        self.rules = rules
+        self._egress = egress
+        self._report = report
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._told = time.monotonic()
+        self.bytes = 0
+        self.files = 0
+
+    def say(self, line: str) -> None:
+        with self._lock:
+            self._report(line)
+
+    def can_reach(self, url: str) -> bool:
+        """Whether there is a way to this URL at all: False for an S3 bucket that is not configured."""
+        scheme = url.partition(":")[0].lower()
+        return scheme in ("http", "https") or (scheme == "s3" and self._account(url) is not None)
+
+    def demand(self, urls: Iterable[str]) -> None:
+        """Raise the StagingError of the first S3 URL that is not configured, where there is one."""
+        for url in urls:
+            if url.lower().startswith("s3:"):
+                self._address(url, trusted=False)
+
+    def document(self, url: str, *, trusted: bool = False) -> tuple[Any, str]:
+        """A JSON document, and the address where it was in the end. Raises StagingError."""
+        limit = self.rules.document_bytes
+        if not url.startswith("file:"):
+            raw, place = self._retried(lambda: self._small(url, limit, trusted=trusted))
+            return parsed(raw, shown(url)), url if url.lower().startswith("s3:") else place
+        with _local(url, trusted=trusted) as file:
+            raw = file.read(limit + 1)
+        if len(raw) > limit:
+            raise StagingError(f"A STAC document is larger than {limit} bytes.")
+        return parsed(raw, url.rpartition("/")[2]), url
+
+    def fetch(self, downloads: Sequence[Download]) -> None:
+        """All of them, or StagingError (or EgressRefused) for the first that fails."""
+        with ThreadPoolExecutor(max_workers=max(1, min(self.rules.parallel, len(downloads)))) as pool:
+            running = [pool.submit(self._one, download) for download in downloads]
+            try:
+                wait(running, return_when=FIRST_EXCEPTION)
+                failed = [task for task in running if task.done() and task.exception() is not None]
+                for task in failed or running:
+                    task.result()
+            finally:
+                self._stop.set()  # the others give up at their next chunk
+                for task in running:
+                    task.cancel()
+        self._stop.clear()
+
+    def _one(self, download: Download) -> None:
+        if self._stop.is_set():
+            return
+        target = download.target
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            size = self._copy(download) if download.url.startswith("file:") else self._get(download)
+            target.chmod(0o444)
+        except OSError as problem:
+            raise StagingError(
+                f"{download.name} cannot be written on the platform: {problem.strerror or problem}.",
+                hint="The platform may have no space left: try again later, or tell its operator.",
+            ) from problem
+        with self._lock:
+            self.files += 1
+        self.say(f"staged {download.name} ({size} bytes)")
+
+    def _copy(self, download: Download) -> int:
+        with _local(download.url, trusted=download.trusted) as source:
+            size = os.fstat(source.fileno()).st_size
+            self._count(size, download.name, None)
+            if not (self.rules.hard_links and link_open(source.fileno(), download.target)):
+                with download.target.open("xb") as out:
+                    shutil.copyfileobj(source, out, 2**20)
+        _check(download, size, None)
+        return size
+
+    def _get(self, download: Download) -> int:
+        with Partial(download.url, download.target, hashed=download.sha256 is not None) as part:
+            self._retried(lambda: self._pull(download, part), lambda: part.done)
+        _check(download, part.done, part.digest)
+        return part.done
+
+    def _pull(self, download: Download, part: Partial) -> None:
+        """One attempt: from where the last one ended, where the server can do that."""
+        url, trusted = self._address(download.url, trusted=download.trusted)
+        if not part.resumable:
+            part.restart()
+        try:
+            answer = self._egress.open(url, part.done, validator=part.validator, trusted=trusted)
+        except FetchError as problem:
+            if problem.status == 416:  # what we have is not a beginning of what is there now
+                part.restart()
+                problem.transient = True
+            raise
+        with answer:
+            part.accept(answer)
+            for chunk in answer:
+                self._count(len(chunk), download.name, answer.size)
+                part.write(chunk)
+            if answer.size is not None and part.done != answer.size:
+                raise FetchError(f"{shown(url)} ended after {part.done} bytes.", url=url, transient=True)
+
+    def _count(self, more: int, name: str, of: int | None) -> None:
+        if self._stop.is_set():
+            raise StagingError("Another input could not be fetched.")
+        with self._lock:
+            self.bytes += more
+            if self.bytes > self.rules.total_bytes:
+                raise StagingError(
+                    f"The inputs are larger than {self.rules.total_bytes} bytes together.",
+                    hint="Use smaller inputs, or ask the operator to raise the limit.",
+                )
+            now = time.monotonic()
+            if now - self._told >= 5:
+                self._told = now
+                self._report(f"fetching {name}" + (f" ({of} bytes)" if of else "") + f": {self.bytes} bytes so far")
+
+    def _small(self, url: str, limit: int, *, trusted: bool) -> tuple[bytes, str]:
+        address, trusted = self._address(url, trusted=trusted)
+        accept = {"Accept": "application/geo+json, application/json;q=0.9, */*;q=0.1"}
+        with self._egress.open(address, trusted=trusted, headers=accept, limit=limit) as answer:
+            return answer.read(), answer.url
+
+    def _retried(self, attempt: Callable[[], T], moved: Callable[[], int] = lambda: 0) -> T:
+        """What `attempt` gives, tried again after transient errors; attempts that moved bytes are not held against
+        it. Raises StagingError, EgressRefused."""
+        failures = 0
+        while True:
+            before = moved()
+            try:
+                return attempt()
+            except FetchError as problem:
+                failures = 1 if moved() - before >= _ENOUGH else failures + 1
+                if not problem.transient or failures > self.rules.retries:
+                    raise
+                pause = max(self.rules.pause * 2 ** (failures - 1), min(problem.retry_after or 0.0, 30.0))
+                self.say(f"{problem.detail} Trying again in {pause:g} s.")
+                self._stop.wait(pause)
+
+    def _account(self, url: str) -> S3Account | None:
+        return self.rules.s3.get(_bucket_and_key(url)[0]) or self.rules.s3.get("*")
+
+    def _address(self, url: str, *, trusted: bool) -> tuple[str, bool]:
+        """The https address of an s3 URL (which goes to the operator's endpoint, so it is trusted); others as given."""
+        if not url.lower().startswith("s3:"):
+            return url, trusted
+        bucket, key = _bucket_and_key(url)
+        account = self._account(url)
+        if account is None:
+            raise StagingError(
+                f"{shown(url)} is in object storage that this platform is not set up for.",
+                hint=f"Use an https link, or ask the operator to configure access to the bucket {bucket}.",
+            )
+        return account.signed(bucket, key, _SIGNED_FOR), True
+
+
+def parsed(raw: bytes | str, name: str) -> Any:
+    """JSON, or a StagingError that says what a directory has to be."""
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as problem:
+        raise StagingError(
+            f"{name} is not a STAC document: it is not JSON.",
+            hint="A directory input is given as a STAC item, collection or catalog; a web directory cannot be fetched.",
+        ) from problem
+
+
+def _local(url: str, *, trusted: bool) -> BufferedReader:
+    """The file of a `file:` link that the broker made. Raises StagingError."""
+    parts = urlsplit(url)
+    if not trusted or parts.netloc not in ("", "localhost"):
+        raise StagingError(f"{url} is a file of the server.", hint="Use an https link, or upload the file.")
+    try:
+        return open_regular(Path(unquote(parts.path)))
+    except (OSError, ValueError) as problem:
+        name = parts.path.rpartition("/")[2]
+        raise StagingError(f"{name} is no longer in the broker's storage.", hint="Upload it again.") from problem
+
+
+def _bucket_and_key(url: str) -> tuple[str, str]:
+    """Of an s3 URL, whose key is literal: `#` and `?` belong to it."""
+    bucket, _, key = url.partition("://")[2].partition("/")
+    if not _BUCKET.fullmatch(bucket) or not key:
+        raise StagingError(f"{shown(url)} is not an S3 address.", hint="Write s3://bucket/key.")
+    return bucket, key
+
+
+def _check(download: Download, size: int, digest: str | None) -> None:
+    if download.size is not None and size != download.size:
+        raise StagingError(f"{download.name} has {size} bytes where {download.size} were expected.")
+    if digest is not None and digest != (download.sha256 or "").lower():
+        raise StagingError(f"{download.name} is not the expected file: its sha256 is {digest}.")

@@ -1,0 +1,288 @@
+"""Turns a STAC item, collection or catalog into a directory with a self-contained `catalog.json` and its assets.
+
+Layout (the one that application packages for Earth observation expect): `catalog.json`, and for each item
+`<id>/<id>.json` with its assets beside it, all linked by relative hrefs. Nested catalogs are flattened;
+collections that items belong to are kept as `<id>/collection.json`. Everything else in an item stays as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+from broker.egress import shown
+from broker.errors import StagingError
+from broker.runner.fetch import Download, Fetcher
+
+_STRUCTURE = frozenset({"self", "root", "parent", "child", "item", "items", "collection", "prev", "previous", "next"})
+_HINT = "A directory input is given as a STAC item, collection or catalog; a web directory cannot be fetched."
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a document was read. `below`: for the broker's own files, the directory that its links may not leave."""
+
+    url: str | None
+    below: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    document: dict[str, Any]
+    place: _Place
+
+
+def expand(document: Any, url: str | None, folder: Path, fetcher: Fetcher) -> list[Download]:
+    """Write the catalog below `folder` and give the downloads that its assets need.
+
+    `document` was read from `url` (None: it came by value); where that is a `file:` link of the broker's own,
+    links may lead to other files in its directory. Raises StagingError, EgressRefused.
+    """
+    below = Path(unquote(urlsplit(url).path)).parent if url and url.startswith("file:") else None
+    place = _Place(url, below) if url or not isinstance(document, dict) else _embedded(document, _Place(None))
+    walk = _Walk(fetcher)
+    items = list(walk.items(document, place))
+    return _Writer(folder, fetcher, walk.collections).write(document, items)
+
+
+class _Walk:
+    """Follows links from a document to all items, breadth first, within the rules' limits."""
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self._fetcher = fetcher
+        self._seen: set[str] = set()
+        self._count = 0
+        self.collections: dict[str, _Item] = {}
+
+    def items(self, document: Any, place: _Place) -> Iterator[_Item]:
+        waiting: deque[tuple[Any, _Place, int]] = deque([(document, place, 0)])
+        while waiting:
+            found, place, depth = waiting.popleft()
+            if found is None and place.url is not None:
+                found, url = self._fetcher.document(place.url, trusted=place.below is not None)
+                place = _Place(url, place.below)
+            kind = _kind(found, place)
+            if kind == "Feature":
+                yield self._counted(found, place)
+            elif kind == "FeatureCollection":
+                for feature in _dicts(found.get("features")):
+                    yield self._counted(feature, _embedded(feature, place))
+            elif kind == "Collection":
+                self.collections.setdefault(str(found.get("id")), _Item(found, place))
+            waiting.extend((None, target, level) for target, level in self._next(found, kind, place, depth))
+
+    def _counted(self, item: dict[str, Any], place: _Place) -> _Item:
+        self._count += 1
+        if self._count > self._fetcher.rules.items:
+            raise StagingError(
+                f"The STAC input has more than {self._fetcher.rules.items} items.", hint="Select fewer, by a search."
+            )
+        if not isinstance(item.get("id"), str) or not item["id"]:
+            raise StagingError(f"A STAC item in {_name(place)} has no id.")
+        return _Item(item, place)
+
+    def _next(self, found: dict[str, Any], kind: str, place: _Place, depth: int) -> Iterator[tuple[_Place, int]]:
+        """Addresses of the documents to read after this one, and how deep they are."""
+        links = [link for link in _dicts(found.get("links")) if str(link.get("method", "GET")).upper() == "GET"]
+        wanted, level = {"item", "child"}, depth + 1
+        if kind in ("Feature", "FeatureCollection"):
+            wanted, level = ({"next"} if kind == "FeatureCollection" else set()), depth
+        elif not any(link.get("rel") in wanted for link in links):
+            wanted = {"items"}  # a STAC API lists its items in pages
+        for link in links:
+            if link.get("rel") not in wanted:
+                continue
+            target = resolve(str(link.get("href")), place)
+            if target.url is None or target.url in self._seen:
+                continue
+            self._seen.add(target.url)
+            if len(self._seen) > 2 * self._fetcher.rules.items:
+                raise StagingError(f"The STAC input {_name(place)} links to too many documents.")
+            if level > self._fetcher.rules.depth:
+                raise StagingError(f"The STAC input is nested more than {self._fetcher.rules.depth} catalogs deep.")
+            yield target, level
+
+
+class _Writer:
+    """Writes catalog, collections and items; every name is safe and used once."""
+
+    def __init__(self, folder: Path, fetcher: Fetcher, collections: Mapping[str, _Item]) -> None:
+        self._folder = folder
+        self._fetcher = fetcher
+        self._collections = collections
+        self._names = {"catalog.json"}
+        self._downloads: list[Download] = []
+
+    def write(self, source: Mapping[str, Any], items: Iterable[_Item]) -> list[Download]:
+        links: list[dict[str, Any]] = [_link("root", "./catalog.json")]
+        homes = {}
+        for key, collection in self._collections.items():
+            name = _unused(key, self._names)
+            homes[key] = f"{name}/collection.json"
+            kept = [_link("root", "../catalog.json"), _link("parent", "../catalog.json")]
+            document = collection.document | {"links": kept + _kept_links(collection)}
+            if isinstance(document.get("assets"), dict):
+                document["assets"] = {
+                    key: _absolute(asset, collection.place)
+                    for key, asset in document["assets"].items()
+                    if isinstance(asset, dict)
+                }
+            self._save(homes[key], document)
+            links.append(_link("child", f"./{homes[key]}"))
+        for item in items:
+            name = _unused(item.document["id"], self._names)
+            home = homes.get(str(item.document.get("collection")))
+            self._save(f"{name}/{name}.json", self._item(item, name, home))
+            links.append(_link("item", f"./{name}/{name}.json", "application/geo+json"))
+        catalog = {
+            "type": "Catalog",
+            "id": str(source.get("id") or "inputs"),
+            "stac_version": str(source.get("stac_version") or "1.0.0"),
+            "description": str(source.get("description") or "Inputs staged for this job."),
+            "links": links,
+        }
+        self._save("catalog.json", catalog)
+        return self._downloads
+
+    def _item(self, item: _Item, name: str, home: str | None) -> dict[str, Any]:
+        links = [_link("root", "../catalog.json"), _link("parent", "../catalog.json")]
+        if home is not None:
+            links.append(_link("collection", f"../{home}"))
+        else:
+            own = _dicts(item.document.get("links"))
+            links += [_absolute(link, item.place) for link in own if link.get("rel") == "collection"]
+        assets = item.document.get("assets") or {}
+        if not isinstance(assets, dict) or not all(isinstance(asset, dict) for asset in assets.values()):
+            raise StagingError(f"The assets of the STAC item {item.document['id']} are not an object of objects.")
+        used = {f"{name}.json"}
+        staged = {key: self._asset(item, name, key, asset, used) for key, asset in assets.items()}
+        left = {key: asset["href"] for key, asset in staged.items() if not asset["href"].startswith("./")}
+        if left:
+            if len(left) == len(staged):
+                self._fetcher.demand(left.values())
+            self._fetcher.say(f"item {item.document['id']}: not fetched, left as links: {', '.join(left)}")
+        return item.document | {"links": links + _kept_links(item), "assets": staged}
+
+    def _asset(self, item: _Item, name: str, key: str, asset: dict[str, Any], used: set[str]) -> dict[str, Any]:
+        """The asset with a relative href; with an absolute one where it is nothing that can be fetched as a file."""
+        other = asset.get("alternate")
+        others = _dicts(list(other.values())) if isinstance(other, dict) else ()
+        hrefs = [href for one in (asset, *others) if isinstance(href := one.get("href"), str) and href]
+        if not hrefs:
+            raise StagingError(f"The asset {key} of the STAC item {item.document['id']} has no href.")
+        places = [resolve(href, item.place) for href in hrefs]
+        place = next((place for place in places if self._is_file(asset, place)), None)
+        if place is None or place.url is None:
+            return asset | {"href": places[0].url}
+        file = _unused(_basename(place.url) or key, used)
+        checksum = str(asset.get("file:checksum", ""))
+        digest = checksum[4:] if re.fullmatch("1220[0-9a-f]{64}", checksum) else None  # multihash of a sha256
+        label, target = f"{item.document['id']}/{file}", self._folder / name / file
+        self._downloads.append(Download(place.url, target, label, trusted=place.below is not None, sha256=digest))
+        return asset | {"href": f"./{file}"}
+
+    def _is_file(self, asset: Mapping[str, Any], place: _Place) -> bool:
+        url = place.url or ""
+        folder = urlsplit(url).path.endswith("/") or "zarr" in str(asset.get("type", ""))
+        return not folder and (place.below is not None or self._fetcher.can_reach(url))
+
+    def _save(self, path: str, document: Mapping[str, Any]) -> None:
+        target = self._folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("x") as file:
+            json.dump(document, file, ensure_ascii=False, indent=1)
+        target.chmod(0o444)
+
+
+def resolve(href: str, place: _Place) -> _Place:
+    """The absolute address of a link found in a document that is at `place`.
+
+    Raises StagingError for links to the server's files and for links that lead nowhere.
+    """
+    scheme = urlsplit(href).scheme.lower()
+    if scheme == "file":
+        raise StagingError(f"The STAC document {_name(place)} links to a file of the server.")
+    if scheme:
+        return _Place(href)
+    if place.url is None:
+        raise StagingError(
+            f"The link {href!r} is relative, and the STAC document does not say to what.",
+            hint="Give absolute links, or a `self` link.",
+        )
+    if place.below is not None:
+        path = Path(unquote(urlsplit(place.url).path)).parent.joinpath(unquote(urlsplit(href).path)).resolve()
+        if urlsplit(href).netloc or not path.is_relative_to(place.below.resolve()):
+            raise StagingError(f"The link {href!r} in {_name(place)} leads out of its directory.")
+        return _Place(path.as_uri(), place.below)
+    if place.url.lower().startswith("s3:"):  # which urljoin does not know; its paths join like those of https
+        return _Place("s3" + urljoin("https" + place.url[2:], href).removeprefix("https"))
+    return _Place(urljoin(place.url, href))
+
+
+def _embedded(document: Mapping[str, Any], place: _Place) -> _Place:
+    """Where a document's relative links count from when it came by value or inside another: its `self` link."""
+    for link in _dicts(document.get("links")):
+        href = link.get("href")
+        if link.get("rel") == "self" and isinstance(href, str) and urlsplit(href).scheme in ("http", "https", "s3"):
+            return _Place(href)
+    return place
+
+
+def _kind(document: Any, place: _Place) -> str:
+    kind = document.get("type") if isinstance(document, dict) else None
+    if kind is None and isinstance(document, dict) and "stac_version" in document and "links" in document:
+        kind = "Collection" if "extent" in document else "Catalog"  # before STAC 1.0 these had no type
+    stac = kind == "FeatureCollection" or (isinstance(document, dict) and "stac_version" in document)
+    if kind not in ("Feature", "FeatureCollection", "Collection", "Catalog") or not stac:
+        raise StagingError(f"{_name(place)} is not a STAC document.", hint=_HINT)
+    return str(kind)
+
+
+def _kept_links(item: _Item) -> list[dict[str, Any]]:
+    """Links to the world outside (licence, derived_from ...), made absolute."""
+    links = _dicts(item.document.get("links"))
+    return [_absolute(link, item.place) for link in links if link.get("rel") not in _STRUCTURE]
+
+
+def _absolute(linked: dict[str, Any], place: _Place) -> dict[str, Any]:
+    href = linked.get("href")
+    if not isinstance(href, str) or place.url is None or place.below is not None:
+        return linked  # a directory of the server is not to be told to the job
+    return linked | {"href": resolve(href, place).url}
+
+
+def _link(rel: str, href: str, media_type: str = "application/json") -> dict[str, Any]:
+    return {"rel": rel, "href": href, "type": media_type}
+
+
+def _dicts(values: Any) -> Iterator[dict[str, Any]]:
+    return (value for value in values if isinstance(value, dict)) if isinstance(values, list) else iter(())
+
+
+def _name(place: _Place) -> str:
+    if place.below is not None:
+        return PurePosixPath(unquote(urlsplit(place.url or "").path)).name
+    return shown(place.url) if place.url else "the STAC document"
+
+
+def _basename(url: str) -> str:
+    path = url.partition("://")[2] if url.lower().startswith("s3:") else urlsplit(url).path
+    return unquote(path.rpartition("/")[2])
+
+
+def _unused(name: str, used: set[str]) -> str:
+    """A file name made from `name`, of plain characters (so that it is its own URL), not in `used`; adds it."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".-")[-120:] or "unnamed"
+    choice, number = safe, 1
+    while choice.casefold() in used:
+        number += 1
+        stem, dot, suffix = safe.partition(".")
+        choice = f"{stem}-{number}{dot}{suffix}"
+    used.add(choice.casefold())
+    return choice

@@ -1,0 +1,182 @@
+"""Brings the inputs of a job to where it runs: a program of its own that never sees the package.
+
+    python -m broker.runner.stage SPEC.json
+
+SPEC.json (readable by its owner only, since it may hold S3 keys) is what `write_spec` writes: `items`
+(StageItem.to_json), `root` (the job's `inputs` directory), `egress` (EgressPolicy.to_json), `s3` (bucket or `*`
+-> S3Account.to_json) and `hardLinks`. Progress goes to standard output in lines. Exit code 0: all inputs are there;
+1: the last line of standard error is a JSON object with `fault`, `reason`, `detail` and `hint`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from broker.egress import Egress, EgressPolicy
+from broker.errors import BrokerError, StagingError
+from broker.jobs.model import StageItem
+from broker.runner.fetch import Download, Fetcher, Rules, parsed
+from broker.runner.stac import expand
+from broker.storage.signing import S3Account
+
+INPUT_SCHEMES = frozenset({"http", "https"})
+"""Schemes that a policy for inputs usually allows; the default policy (for packages) has https only."""
+
+
+def stage(
+    items: Sequence[StageItem],
+    root: Path,
+    egress: Egress,
+    report: Callable[[str], None],
+    rules: Rules | None = None,
+) -> None:
+    """Put every item at `root / item.path`, as read-only files. `root` is the job's `inputs` directory.
+
+    Uses threads, so call it in a process that starts nothing else by fork. What is already there from an earlier
+    call is replaced. Raises StagingError and EgressRefused, which name the URL and what to do.
+    """
+    started = monotonic()
+    fetcher = Fetcher(egress, rules or Rules(), report)
+    targets = _targets(items, root)
+    root.mkdir(parents=True, exist_ok=True)
+    downloads: list[Download] = []
+    for item, target in zip(items, targets, strict=True):
+        try:
+            downloads += _prepare(item, target, fetcher)
+        except OSError as problem:
+            raise StagingError(
+                f"The input {item.path} cannot be written on the platform: {problem.strerror or problem}."
+            ) from problem
+    fetcher.fetch(downloads)
+    report(f"staged {len(items)} inputs: {fetcher.bytes} bytes in {monotonic() - started:.1f} s")
+
+
+def write_spec(
+    path: Path,
+    items: Sequence[StageItem],
+    root: Path,
+    policy: EgressPolicy,
+    *,
+    s3: Mapping[str, S3Account] | None = None,
+    hard_links: bool = False,
+) -> None:
+    """Write the file that the program takes, readable by its owner only from the start."""
+    spec = {
+        "items": [item.to_json() for item in items],
+        "root": str(root),
+        "egress": policy.to_json(),
+        "s3": {bucket: account.to_json() for bucket, account in (s3 or {}).items()},
+        "hardLinks": hard_links,
+    }
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w") as file:
+        json.dump(spec, file)
+
+
+def run_spec(spec: Mapping[str, Any], report: Callable[[str], None]) -> None:
+    """`stage` with everything from a spec."""
+    accounts = {bucket: S3Account.from_json(value) for bucket, value in spec.get("s3", {}).items()}
+    with Egress(EgressPolicy.from_json(spec.get("egress", {}))) as egress:
+        stage(
+            [StageItem.from_json(item) for item in spec["items"]],
+            Path(spec["root"]),
+            egress,
+            report,
+            Rules(s3=accounts, hard_links=bool(spec.get("hardLinks"))),
+        )
+
+
+def _targets(items: Sequence[StageItem], root: Path) -> list[Path]:
+    """Where the items go; each below `root`, none at or below another's place."""
+    taken: set[tuple[str, ...]] = set()
+    targets = []
+    for item in items:
+        parts = tuple(item.path.split("/"))
+        if any(part in ("", ".", "..") or "\0" in part for part in parts):
+            raise StagingError(f"{item.path!r} is not a usable path for an input.")
+        if parts in taken:
+            raise StagingError(f"Two inputs would be written to {item.path}.")
+        taken.add(parts)
+        targets.append(root.joinpath(*parts))
+    for parts in taken:
+        if any(parts[:length] in taken for length in range(1, len(parts))):
+            raise StagingError(f"The input {'/'.join(parts)} would be written into another input.")
+    return targets
+
+
+def _prepare(item: StageItem, target: Path, fetcher: Fetcher) -> list[Download]:
+    """Do what needs no large transfer; give the transfers that remain."""
+    sources = [source for source in (item.url, item.text, item.data) if source is not None]
+    if len(sources) > 1 or not (sources or item.directory):
+        raise StagingError(f"The input {item.path} has {len(sources)} sources where it needs one.")
+    _clear(target)
+    if item.stac or item.directory:
+        target.mkdir(parents=True)
+        if not sources:
+            return []
+        document, url = _document(item, fetcher)
+        return expand(document, url, target, fetcher)
+    if item.url is not None:
+        return [Download(item.url, target, item.path, item.trusted, item.size, item.sha256)]
+    raw = _by_value(item)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("xb") as file:
+        file.write(raw)
+    target.chmod(0o444)
+    fetcher.say(f"wrote {item.path} ({len(raw)} bytes)")
+    return []
+
+
+def _document(item: StageItem, fetcher: Fetcher) -> tuple[Any, str | None]:
+    if item.url is not None:
+        return fetcher.document(item.url, trusted=item.trusted)
+    return parsed(_by_value(item), f"The input {item.path}"), None
+
+
+def _by_value(item: StageItem) -> bytes:
+    if item.text is not None:
+        return item.text.encode()
+    try:
+        return base64.b64decode(item.data or "", validate=True)
+    except (binascii.Error, ValueError) as problem:
+        raise StagingError(f"The input {item.path} is not valid base64: {problem}.") from problem
+
+
+def _clear(target: Path) -> None:
+    """Remove what an earlier, interrupted run left."""
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    else:
+        target.unlink(missing_ok=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The program; gives its exit code."""
+    if len(arguments) != 1:
+        print("usage: python -m broker.runner.stage SPEC.json", file=sys.stderr)
+        return 2
+    try:
+        run_spec(json.loads(Path(arguments[0]).read_text()), lambda line: print(line, flush=True))
+    except BrokerError as problem:
+        told = {
+            "fault": problem.fault,
+            "reason": problem.reason,
+            "detail": problem.detail,
+            "hint": problem.hint,
+        }
+        print(json.dumps(told), file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
