@@ -1,0 +1,58 @@
+# earthcode-broker. Needs python3 (3.11+), make and git; everything else is fetched, locked, into .uv .venv .software
+UV      ?= .uv/uv
+PYTHON  := .venv/bin/python
+PYTEST  := $(PYTHON) -m pytest
+export UV_PYTHON_DOWNLOADS ?= never
+
+.PHONY: help demo test check bench bench-% conformance conformance-cwl up format clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+demo: .venv/run .software/eo  ## start a broker, run the water-bodies package on a real scene, compare, stop
+	@$(PYTHON) deploy/demo.py
+
+test: .venv/dev .software/eo  ## every test; what needs a part that this machine lacks is skipped and says how to get it
+	$(PYTEST) -n 2 --dist loadgroup
+
+check: .venv/dev  ## formatting, lint, types, import contracts
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(UV) lock --check
+
+bench: .venv/dev .software/bench  ## every figure of the README, side by side with cwltool and pygeoapi (about 20 minutes)
+	$(PYTHON) -m tests.bench
+
+conformance-cwl: .venv/dev  ## the CWL v1.2 conformance suite through the HTTP API: CWL_SUITE=<checkout of cwl-v1.2>
+	$(PYTHON) -m tests.conformance $(CWL_SUITE)
+
+up: .venv/run  ## start the broker in the foreground
+	.venv/bin/broker up
+
+format: .venv/dev  ## format the code
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+clean:  ## remove what make has built
+	rm -rf .uv .venv .software build
+
+.uv/uv: uv.lock deploy/get_uv.py
+	@python3 deploy/get_uv.py uv.lock .uv
+	@touch $@
+
+# The broker alone, and the broker with everything that tests need: one environment, the second holds the first.
+.venv/run: uv.lock pyproject.toml $(filter .uv/uv,$(UV))
+	@$(UV) sync --quiet --frozen --no-dev --inexact
+	@touch $@
+
+.venv/dev: uv.lock pyproject.toml $(filter .uv/uv,$(UV))
+	@$(UV) sync --quiet --frozen --group dev --inexact
+	@touch $@ .venv/run
+
+# Software for packages that run without a container (read-only in their sandbox), and the peers of the bench.
+.software/%: uv.lock pyproject.toml $(filter .uv/uv,$(UV))
+	@UV_PROJECT_ENVIRONMENT=$@ $(UV) sync --quiet --frozen --only-group $(@F) --no-install-project
+	@touch $@
