@@ -72,17 +72,19 @@ def package(tx: Connection, digest: str) -> tuple[Mapping[str, Any], Mapping[str
 
 def add(tx: Connection, new: NewProcess) -> Process:
     """Deploy under a new id. Raises DuplicatedProcess, or ImmutableProcess when the one there cannot change."""
-    there = tx.execute(select(p.mutable).where(p.id == new.id, p.current)).first()
-    if there is not None:
-        _raise_there(new.id, there.mutable)
+    refuse_there(tx, new.id)
     try:
         return _insert(tx, new)
     except IntegrityError as error:
         raise DuplicatedProcess(f"The process {new.id!r} is already deployed.") from error
 
 
-def _raise_there(process_id: str, mutable: bool) -> None:
-    if not mutable:
+def refuse_there(tx: Connection, process_id: str) -> None:
+    """Raise DuplicatedProcess or ImmutableProcess when a process of this id is deployed."""
+    there = tx.execute(select(p.mutable).where(p.id == process_id, p.current)).first()
+    if there is None:
+        return
+    if not there.mutable:
         raise ImmutableProcess(f"The process {process_id!r} is built in.", hint="Deploy yours under another id.")
     raise DuplicatedProcess(
         f"The process {process_id!r} is already deployed.",
@@ -153,6 +155,14 @@ def get(tx: Connection, process_id: str, revision: int | None = None) -> Process
     if row is None:
         raise NoSuchProcess(f"There is no process {process_id!r}.", hint="List what is deployed with: broker processes")
     return Process(**{**row, "needs": Needs.from_json(row["needs"])})
+
+
+def revision_of(tx: Connection, process_id: str, version: str) -> int:
+    """The newest revision that has this version. Raises NoSuchProcess."""
+    newest = tx.execute(select(func.max(p.revision)).where(p.id == process_id, p.version == version)).scalar()
+    if newest is None:
+        raise NoSuchProcess(f"There is no process {process_id!r} with the version {version!r}.")
+    return int(newest)
 
 
 def page(tx: Connection, *, limit: int, after: str | None = None) -> Sequence[Process]:
