@@ -245,9 +245,13 @@ def _kind(document: Any, place: _Place) -> str:
 
 
 def _kept_links(item: _Item) -> list[dict[str, Any]]:
-    """Links to the world outside (licence, derived_from ...), made absolute."""
-    links = _dicts(item.document.get("links"))
-    return [_absolute(link, item.place) for link in links if link.get("rel") not in _STRUCTURE]
+    """Links to the world outside (licence, derived_from ...), made absolute; those that are no links are dropped."""
+    links = [link for link in _dicts(item.document.get("links")) if isinstance(link.get("href"), str)]
+    return [
+        _absolute(link, item.place)
+        for link in links
+        if isinstance(rel := link.get("rel"), str) and rel not in _STRUCTURE
+    ]
 
 
 def _absolute(linked: dict[str, Any], place: _Place) -> dict[str, Any]:

@@ -256,7 +256,7 @@ class TestS3:
 
     def test_other_buckets_are_not(self, nanio: S3Peer, root: Path) -> None:
         for rules in (Rules(), Rules(s3={"another": nanio.account})):
-            with pytest.raises(StagingError, match="not set up for.*ask the operator"):
+            with pytest.raises(StagingError, match=r"not set up for.*ask the operator"):
                 run(root, StageItem("x", "s3://inputs/data/x.tif"), rules=rules)
 
     def test_wrong_keys(self, nanio: S3Peer, root: Path) -> None:
