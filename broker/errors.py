@@ -16,7 +16,8 @@ BrokerError                     fault     raised when
 │   ├── Unauthenticated                   no token, or one that is not valid
 │   └── Forbidden                         a valid token without the scope
 ├── LimitError                  limit     too large, too many, too long
-│   └── QuotaExceeded
+│   ├── QuotaExceeded
+│   └── NoRoom                             a package that needs more than any platform has
 ├── EgressRefused               staging   an address that user-given URLs may not reach
 ├── StagingError                staging   an input could not be fetched
 ├── PlatformError               platform
@@ -190,6 +191,10 @@ class LimitError(BrokerError):
 
 class QuotaExceeded(LimitError):
     reason = "quota-exceeded"
+
+
+class NoRoom(LimitError):
+    reason = "needs-too-much"
 
 
 class EgressRefused(BrokerError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.access.principal import Principal, Scope
-from broker.errors import InputError, InputProblem, LimitError, PlatformRefused, PlatformUnavailable
+from broker.errors import InputError, InputProblem, NoRoom, PlatformRefused, PlatformUnavailable
 from broker.jobs.model import Job, Needs
 from broker.jobs.placement import Placement, place
 from broker.packages.cwl import Inspection
@@ -62,7 +62,7 @@ def accept(
 ) -> tuple[Job, bool]:
     """The job, and whether this call made it (False: the Idempotency-Key had made it before).
 
-    `upload_id` says which of our uploads an href names. Raises NoSuchProcess, InputError, LimitError,
+    `upload_id` says which of our uploads an href names. Raises NoSuchProcess, InputError, NoRoom,
     PlatformRefused, PlatformUnavailable, IdempotencyConflict: no job exists then.
     """
     principal.need(Scope.RUN)
@@ -146,7 +146,7 @@ def _placed(needs: Needs, placement: Placement, request: ExecuteRequest) -> str:
         )
     why = " ".join(f"{name}: {' '.join(reasons)}" for name, reasons in placement.reasons.items())
     if placement.by_capacity:
-        raise LimitError(f"The package needs more than any platform has. {why}")
+        raise NoRoom(f"The package needs more than any platform has. {why}")
     raise PlatformRefused(f"No platform can run this package. {why}", code="no-platform")
 
 
