@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from broker.errors import PackageError
 from broker.packages.cwl import Inspection
 from broker.packages.types import media_type, members, prose, schema, string_format
 
@@ -24,20 +26,22 @@ OF_ARRAYS = frozenset({"minItems", "maxItems", "uniqueItems", "default", "title"
 def describe(
     inspection: Inspection,
     *,
-    process_id: str,
+    process_id: str | None = None,
     version: str | None = None,
     mutable: bool = True,
     links: Sequence[Mapping[str, Any]] = (),
     overrides: Mapping[str, Any] | None = None,
     job_control: Sequence[str] = ("sync-execute", "async-execute", "dismiss"),
 ) -> dict[str, Any]:
-    """The process description (`process.yaml` of Part 1, v1.0, with `mutable` of Part 2).
+    """The process description (`process.yaml` of Part 1, v1.0, with `mutable` of Part 2). Raises PackageError (id).
 
-    `version` defaults to the package's `s:softwareVersion`, else 1.0.0. `overrides`: what a deployer described
-    (`appackage.Deployment.description_overrides`); it wins over the package's own words.
+    `process_id` defaults to the package's own id, or its label. `version`: to its `s:softwareVersion`, else 1.0.0.
+    `overrides`: what a deployer described (`appackage.Deployment.description_overrides`); it wins over the
+    package's own words.
     """
     process = inspection.process
-    described: dict[str, Any] = {"id": process_id, "title": prose(process.get("label")) or process_id}
+    name = checked_id(process_id) if process_id else own_id(inspection)
+    described: dict[str, Any] = {"id": name, "title": prose(process.get("label")) or name}
     text = prose(process.get("doc"))
     if text:
         described["description"] = text
@@ -57,11 +61,35 @@ def describe(
     return _override(described, overrides or {})
 
 
+def summary(description: Mapping[str, Any]) -> dict[str, Any]:
+    """What a list of processes shows of a description (`processSummary.yaml`)."""
+    return {key: value for key, value in description.items() if key not in ("inputs", "outputs")}
+
+
+def checked_id(name: str) -> str:
+    """A process id that fits into a path. Raises PackageError."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}", name):
+        raise PackageError(
+            f"{name[:120]!r} cannot be the id of a process.", hint="Use at most 100 letters, digits and . _ : -"
+        )
+    return name
+
+
+def own_id(inspection: Inspection) -> str:
+    """The id of a process that nobody named: its own in the document, unless that says nothing, or its label."""
+    process = inspection.process
+    for one in (re.sub(r"\.(cwl|ya?ml|json)$", "", str(process.get("id") or "")), prose(process.get("label"))):
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "-", one).strip("-.")[:100].rstrip("-.")
+        if name and name.lower() not in ("main", "package"):
+            return name
+    return "package"
+
+
 def describe_input(parameter: Mapping[str, Any], custom: Mapping[str, Any]) -> dict[str, Any]:
     found = _words(parameter)
     whole = schema(parameter["type"], custom, media=media_type(parameter.get("format")))
     has_default = parameter.get("default") is not None
-    if has_default and not _holds_files(parameter["default"]):
+    if has_default and not holds_files(parameter["default"]):
         whole["default"] = _default(parameter)
     found["schema"] = refine(whole, refinement(parameter))
     optional = members(parameter["type"])[1]
@@ -121,10 +149,10 @@ def _default(parameter: Mapping[str, Any]) -> Any:
     return value
 
 
-def _holds_files(value: Any) -> bool:
+def holds_files(value: Any) -> bool:
     if isinstance(value, Mapping):
-        return value.get("class") in ("File", "Directory") or any(_holds_files(one) for one in value.values())
-    return isinstance(value, list) and any(_holds_files(one) for one in value)
+        return value.get("class") in ("File", "Directory") or any(holds_files(one) for one in value.values())
+    return isinstance(value, list) and any(holds_files(one) for one in value)
 
 
 def _cwl(parameter: Mapping[str, Any], custom: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,6 +228,6 @@ def _override(described: dict[str, Any], overrides: Mapping[str, Any]) -> dict[s
             if name in described[side] and isinstance(one, Mapping):
                 words = {key: one[key] for key in _WORDS if one.get(key)}
                 if isinstance(one.get("schema"), Mapping) and overrides.get("schemas"):
-                    words["schema"] = dict(one["schema"])
+                    words.update({key: one[key] for key in ("schema", "minOccurs", "maxOccurs") if key in one})
                 described[side][name].update(words)
     return described

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from broker.errors import InputError, InputProblem
 from broker.jobs.model import StageItem
 from broker.packages.cwl import Inspection
-from broker.packages.describe import OF_ARRAYS, refinement
+from broker.packages.describe import OF_ARRAYS, holds_files, refinement
 from broker.packages.geometry import bounding_box, complete
 from broker.packages.staged import Misfit, Stager, UploadRef, Uploads, said
 from broker.packages.types import crs_symbols, eoap, is_bbox, members, resolve, string_format
@@ -66,6 +66,15 @@ def job_order(inspection: Inspection, inputs: Mapping[str, Any], *, uploads: Upl
     if reader.problems:
         raise InputError(*reader.problems[:MAX_PROBLEMS])
     return Order(order, tuple(reader.stager.items))
+
+
+def default_problems(parameters: Sequence[Mapping[str, Any]], custom: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the defaults of a package's inputs; those that hold Files are not looked at."""
+    reader = _Reader(custom, Stager(lambda href: None))
+    for one in parameters:
+        if one.get("default") is not None and not holds_files(one["default"]):
+            reader.value(one["id"], one["type"], one["default"], "default", one)
+    return [f"The default of {one.pointer} {one.detail}." for one in reader.problems]
 
 
 def pointer(*parts: Any) -> str:

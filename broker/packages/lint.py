@@ -38,9 +38,11 @@ EXTENSIONS = frozenset(
 def document(parsed: Any, file: str, *, entry: bool = False) -> None:
     """Check a document that a package runs. Raises PackageError, UnsupportedPackage."""
     if not isinstance(parsed, Mapping):
-        kind = "empty" if parsed is None else "a list" if isinstance(parsed, Sequence) else "a text"
+        what = "it is empty" if parsed is None else "it is a list" if isinstance(parsed, list) else "it is plain text"
+        if isinstance(parsed, str) and parsed.lstrip().startswith("<"):
+            what = "it looks like a web page"
         raise PackageError(
-            f"This is not a CWL document: it is {'empty' if kind == 'empty' else 'only ' + kind}.",
+            f"This is not a CWL document: {what}.",
             file=file,
             line=1,
             hint="A CWL document starts with cwlVersion: v1.2 and class: CommandLineTool or class: Workflow.",
@@ -138,6 +140,8 @@ class _Lint:
 
     def kind(self, process: Mapping[str, Any], what: str) -> None:
         kind = process.get("class")
+        if "id" in process and not isinstance(process["id"], str):
+            raise _wrong(self.file, process, "id", "An id must be a text.", "Put quotes around it.")
         if kind in CLASSES:
             return
         if kind == "Operation":
@@ -179,6 +183,16 @@ class _Lint:
                          f"Write `{field}: []` where there are none.")  # fmt: skip
 
     def parameter(self, parameter: Mapping[str, Any], custom: frozenset[str]) -> None:
+        kind = parameter.get("type")
+        for name, part in (("enum", "symbols"), ("array", "items"), ("record", "fields")):
+            if kind == name and part in parameter:
+                raise _wrong(
+                    self.file,
+                    parameter,
+                    "type",
+                    f"{part} belongs to the type, not beside it.",
+                    f"Write type: {{type: {name}, {part}: …}}.",
+                )
         if "type" in parameter:
             self.type(parameter, "type", parameter["type"], custom)
 
@@ -191,8 +205,8 @@ class _Lint:
             fields = value.get("fields")
             named = fields.values() if isinstance(fields, Mapping) else fields if isinstance(fields, list) else ()
             for one in named:
-                if isinstance(one, Mapping):
-                    self.parameter(one, custom)
+                if isinstance(one, Mapping) and "type" in one:
+                    self.type(one, "type", one["type"], custom)
         elif isinstance(value, list):
             for index, one in enumerate(value):
                 self.type(value, index, one, custom)
@@ -206,7 +220,13 @@ class _Lint:
                 raise _wrong(self.file, node, key, f"{value!r} is not a CWL type.", f"Write {better}.")
 
     def requirements(self, process: Mapping[str, Any], field: str) -> None:
-        found = process.get(field)
+        if field not in process:
+            return
+        found = process[field]
+        if found is None or isinstance(found, str | int | float):
+            raise _wrong(
+                self.file, process, field, f"{field} must be a mapping or a list.", f"Fill {field}, or remove it."
+            )
         if isinstance(found, Mapping):
             for key, value in found.items():
                 if key not in ("$import", "$include", "$mixin"):
@@ -242,6 +262,10 @@ class _Lint:
                         hint="Push the image to a registry and name it with dockerPull.",
                         **place,
                     )
+            if not body.get("dockerPull") and not body.get("dockerImageId"):
+                raise PackageError(
+                    "DockerRequirement names no image.", hint="Write dockerPull: with an image.", **place
+                )
 
     def expand(self, name: str) -> str:
         prefix, colon, rest = name.partition(":")
@@ -321,6 +345,9 @@ def _known_type(name: str) -> str | None:
 
 
 def _near(name: str, known: Sequence[str]) -> str | None:
-    lower = {one.lower(): one for one in known}
-    near = get_close_matches(name.lower(), list(lower), 1, 0.7)
+    def stem(text: str) -> str:
+        return text.lower().removesuffix("requirement")
+
+    lower = {stem(one): one for one in known}
+    near = get_close_matches(stem(name), list(lower), 1, 0.7)
     return f"Did you mean {lower[near[0]]}?" if near else None

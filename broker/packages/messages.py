@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 
@@ -47,10 +47,24 @@ def explain(complaints: Sequence[Complaint]) -> tuple[Complaint, str | None]:
     elif found := _UNKNOWN_ID.search(message):
         message = f"{found[1]} names {found[2].rpartition('#')[2]!r}, which is not there."
         hint = "Name an input of the workflow, or an output of a step as step/output."
+        if found[1] in ("type", "items"):
+            hint = f"Write {_TYPES}, or a type of SchemaDefRequirement."
     message = " ".join(message.split())[:1000]
     if message and message[-1] not in ".!?":
         message += "."
     return Complaint(message, best.file, best.line, best.column), hint
+
+
+_LEAD = re.compile(r"^(\S[^:\n]*):(\d+):(\d+):\s*", re.MULTILINE)
+
+
+def placed(complaint: Complaint, documents: Container[str]) -> Complaint:
+    """The complaint at the place that its own text starts with (`package.cwl:3:5: …`), where it does."""
+    found = _LEAD.match(complaint.message)
+    message = _LEAD.sub(lambda lead: "" if lead[1] in documents else lead[0], complaint.message)
+    if found is None or found[1] not in documents:
+        return replace(complaint, message=message)
+    return Complaint(message, found[1], int(found[2]), int(found[3]))
 
 
 def _rank(complaint: Complaint) -> tuple[int, int, int]:

@@ -21,10 +21,10 @@ class UploadRef:
     """An upload that a request names: a link the broker trusts, and what is known of the bytes."""
 
     url: str
-    filename: str
+    name: str
+    media_type: str | None = None
     size: int | None = None
     sha256: str | None = None
-    media_type: str | None = None
 
 
 Uploads = Callable[[str], "UploadRef | None"]
@@ -127,7 +127,7 @@ class Stager:
             raise Misfit("has an href that is not a text")
         upload = self.uploads(href)
         if upload is not None:
-            path = self.place(folder, basename(name or upload.filename, "upload"))
+            path = self.place(folder, basename(name or upload.name, "upload"))
             self.put(path, url=upload.url, trusted=True, size=upload.size, sha256=upload.sha256)
             return _cwl("File", path)
         if href.startswith("data:"):
@@ -249,7 +249,7 @@ class Stager:
         upload = self.uploads(href)
         url = upload.url if upload else checked_url(href)
         plain = str(media or (upload.media_type if upload else "") or "").split(";")[0].strip()
-        path_of = upload.filename if upload else unquote(urlsplit(url).path)
+        path_of = upload.name if upload else unquote(urlsplit(url).path)
         stac = plain in JSON_TYPES or path_of.endswith(".json") or bool(upload)
         if not stac and plain not in ("application/directory", "inode/directory"):
             stac = not url.startswith("s3:") and not url.endswith("/")

@@ -33,8 +33,9 @@ from broker.packages.bundle import Bundle
 from broker.packages.closure import eoap_schema
 from broker.packages.cwl import Inspection, parse
 from broker.packages.graph import fragment, processes
+from broker.packages.inputs import default_problems
 from broker.packages.keys import is_url, unpacked
-from broker.packages.messages import Complaint, explain
+from broker.packages.messages import Complaint, explain, placed
 from broker.packages.needs import Part, needs
 
 VERSIONS = ("v1.0", "v1.1", "v1.2")
@@ -211,23 +212,21 @@ def _explained(error: Exception, bundle: Bundle, base: str) -> PackageError:
     for leaf in salad.leaves() if isinstance(salad, SchemaSaladException) else ():
         line, column = leaf.start if leaf.start else (None, None)
         file = _file(leaf.file, base) if leaf.file else None
-        complaints.append(Complaint(_named(leaf.message, base), file, line, column))
+        complaints.append(placed(Complaint(_named(leaf.message, base), file, line, column), bundle.documents))
     if not complaints:
-        complaints = [Complaint(_named(str(error), base))]
+        complaints = [placed(Complaint(_named(str(error), base)), bundle.documents)]
     kind = UnsupportedPackage if isinstance(error, UnsupportedRequirement) else PackageError
-    complaint, hint = explain(complaints)
-    return kind(
-        complaint.message,
-        file=complaint.file or bundle.document,
-        line=complaint.line,
-        column=complaint.column,
-        hint=hint,
-    )
+    best, hint = explain(complaints)
+    return kind(best.message, file=best.file or bundle.document, line=best.line, column=best.column, hint=hint)
 
 
 def _named(text: str, base: str) -> str:
+    """Text in which files are named as the package names them: without `base`, also where cwltool wrote it as a path
+    that is relative to the working directory."""
     path = unquote(urlsplit(base).path)
-    return text.replace(base, "").replace(path, "").strip()
+    for prefix in (base, os.path.relpath(path) + "/", path):
+        text = text.replace(prefix, "")
+    return text.strip()
 
 
 class _Warnings(logging.Handler):
@@ -239,7 +238,10 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = " ".join(record.getMessage().split())[:500]
-        if text and text != "failed" and text not in self.messages and len(self.messages) < 50:
+        text = text.removeprefix("Warning: ")
+        if text == "failed" or "previously defined" in text or "'$schemas'" in text:
+            return  # an input and an output of one name are fine, and $schemas is never read
+        if text and text not in self.messages and len(self.messages) < 50:
             self.messages.append(text)
 
 
@@ -267,6 +269,7 @@ def inspect(bundle: Bundle, root: Path) -> Inspection:
             described[_expand(str(key), document)] = _plain(value, base)
     custom = {_type_name(one["name"]): _types(one) for one in _plain((schema or {}).get("types", []), base)}
     found = _process(described, written)
+    collected.messages.extend(default_problems(found["inputs"], custom))
     return Inspection(
         process=found,
         custom_types=_used(custom, [one["type"] for field in ("inputs", "outputs") for one in found[field]]),
