@@ -117,7 +117,7 @@ class Egress:
             response = self._send(method, url, fields, body, trusted=trusted)
             location = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or not location or redirects == 0:
-                return Answer(response, url, cap)
+                return _answer(response, url, cap)
             response.close()
             if left <= 0:
                 raise FetchError(f"{shown(url)} redirects too often.", url=url)
@@ -242,6 +242,14 @@ class Egress:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _answer(response: requests.Response, url: str, cap: int) -> Answer:
+    try:
+        return Answer(response, url, cap)
+    except FetchError:
+        response.close()
+        raise
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

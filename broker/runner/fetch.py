@@ -98,6 +98,11 @@ class Fetcher:
             raise StagingError(f"A STAC document is larger than {limit} bytes.")
         return parsed(raw, url.rpartition("/")[2]), url
 
+    def documents(self, urls: Sequence[tuple[str, bool]]) -> list[tuple[Any, str]]:
+        """`document` for each (URL, trusted), several at a time, in this order."""
+        with ThreadPoolExecutor(max_workers=max(1, min(self.rules.parallel, len(urls)))) as pool:
+            return list(pool.map(lambda one: self.document(one[0], trusted=one[1]), urls))
+
     def fetch(self, downloads: Sequence[Download]) -> None:
         """All of them, or StagingError (or EgressRefused) for the first that fails."""
         with ThreadPoolExecutor(max_workers=max(1, min(self.rules.parallel, len(downloads)))) as pool:

@@ -21,6 +21,7 @@ from broker.errors import StagingError
 from broker.runner.fetch import Download, Fetcher
 
 _STRUCTURE = frozenset({"self", "root", "parent", "child", "item", "items", "collection", "prev", "previous", "next"})
+_BATCH = 64  # documents read together
 _HINT = "A directory input is given as a STAC item, collection or catalog; a web directory cannot be fetched."
 
 
@@ -61,21 +62,28 @@ class _Walk:
         self.collections: dict[str, _Item] = {}
 
     def items(self, document: Any, place: _Place) -> Iterator[_Item]:
-        waiting: deque[tuple[Any, _Place, int]] = deque([(document, place, 0)])
-        while waiting:
-            found, place, depth = waiting.popleft()
-            if found is None and place.url is not None:
-                found, url = self._fetcher.document(place.url, trusted=place.below is not None)
-                place = _Place(url, place.below)
-            kind = _kind(found, place)
-            if kind == "Feature":
-                yield self._counted(found, place)
-            elif kind == "FeatureCollection":
-                for feature in _dicts(found.get("features")):
-                    yield self._counted(feature, _embedded(feature, place))
-            elif kind == "Collection":
-                self.collections.setdefault(str(found.get("id")), _Item(found, place))
-            waiting.extend((None, target, level) for target, level in self._next(found, kind, place, depth))
+        waiting: deque[tuple[_Place, int]] = deque()
+        batch = [(document, place, 0)]
+        while batch:
+            for found, where, depth in batch:
+                yield from self._of(found, where)
+                waiting.extend(self._next(found, _kind(found, where), where, depth))
+            wanted = [waiting.popleft() for _ in range(min(len(waiting), _BATCH))]
+            read = self._fetcher.documents([(at.url or "", at.below is not None) for at, _ in wanted])
+            batch = [
+                (found, _Place(url, at.below), depth) for (found, url), (at, depth) in zip(read, wanted, strict=True)
+            ]
+
+    def _of(self, found: Any, place: _Place) -> Iterator[_Item]:
+        """The items in one document."""
+        kind = _kind(found, place)
+        if kind == "Feature":
+            yield self._counted(found, place)
+        elif kind == "FeatureCollection":
+            for feature in _dicts(found.get("features")):
+                yield self._counted(feature, _embedded(feature, place))
+        elif kind == "Collection":
+            self.collections.setdefault(str(found.get("id")), _Item(found, place))
 
     def _counted(self, item: dict[str, Any], place: _Place) -> _Item:
         self._count += 1

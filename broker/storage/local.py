@@ -43,11 +43,11 @@ class LocalStorage:
     ) -> Kept:
         """See `Storage.keep`."""
         target = self._path(key)
-        self._check_room(0)
         digest, size = hashlib.sha256(), 0
         with self._arriving() as (temporary, fd):
             while chunk := source.read(CHUNK):
                 with _storage_errors(key):
+                    self._check_room(len(chunk))
                     _write(fd, chunk)
                 digest.update(chunk)
                 size += len(chunk)
@@ -97,7 +97,7 @@ class LocalStorage:
         with _storage_errors(key):
             try:
                 file = open_regular(path)
-            except (FileNotFoundError, NotADirectoryError):
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 raise NoSuchFile(f"There is no stored file {key}.") from None
         return _chunks(key, file, start, length)
 
@@ -151,7 +151,7 @@ class LocalStorage:
         return self._objects.joinpath(*keys.file_names(key))
 
     def _check_room(self, wanted: int) -> None:
-        if self._reserve and self.free() <= wanted:
+        if self._reserve and self.free() < wanted:
             raise StorageFull(_FULL_TEXT, hint=_FULL_HINT)
 
     @contextmanager
@@ -205,9 +205,10 @@ def _storage_errors(what: str) -> Iterator[None]:
 def open_regular(path: Path) -> BufferedReader:
     """Open a regular file for reading, never through a symbolic link, never waiting on a pipe. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
         os.close(fd)
-        raise OSError(errno.EINVAL, f"{path.name} is not a regular file")
+        raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, f"{path.name} is not a regular file")
     return os.fdopen(fd, "rb")
 
 

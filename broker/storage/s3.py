@@ -1,8 +1,13 @@
-"""Objects in an S3 bucket, with obstore."""
+"""Objects in an S3 bucket, with obstore.
+
+obstore runs threads of its own from the first request on, so a process that forks afterwards (a Celery worker's
+parent) must not have used it: the child would wait for threads it does not have. Here that is an error, at once.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -22,6 +27,7 @@ from broker.storage.signing import S3Account
 PART = 16 * 2**20  # bytes of one part of a multipart upload: 10,000 parts make 160 GiB
 _PARALLEL = 3  # parts in flight, so three times PART of memory for each upload
 _CHUNK = 1024 * 1024
+_used_by: set[int] = set()  # the process whose threads obstore has
 _FULL_CODES = ("QuotaExceeded", "StorageFull", "InsufficientStorage", "507 ", "EntityTooLarge")
 
 
@@ -202,6 +208,9 @@ class _Flow:
 def _storage_errors(what: str, flow: _Flow | None = None) -> Iterator[None]:
     """obstore's errors as StorageError; their text (which names the endpoint) stays in `__cause__`. What `flow`'s
     source raised comes through."""
+    _used_by.add(os.getpid())
+    if len(_used_by) > 1:
+        raise StorageError("Object storage was used before this process was forked, so it cannot be used here.")
     try:
         yield
     except FileNotFoundError as problem:

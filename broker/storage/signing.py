@@ -34,7 +34,8 @@ class S3Account:
     def url(self, bucket: str, name: str) -> str:
         """The plain URL of an object."""
         base = (self.endpoint or f"https://s3.{self.region}.amazonaws.com").rstrip("/")
-        if self.virtual_hosted or self.endpoint is None:
+        # Certificates cover one label before the host, so a bucket with dots goes into the path.
+        if self.virtual_hosted or (self.endpoint is None and "." not in bucket):
             scheme, _, host = base.partition("://")
             return f"{scheme}://{bucket}.{host}/{_quoted(name, '/')}"
         return f"{base}/{bucket}/{_quoted(name, '/')}"

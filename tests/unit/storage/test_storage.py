@@ -106,8 +106,11 @@ class TestEvery:
 
     def test_what_is_missing(self, storage: Storage) -> None:
         assert storage.size("o/j/1/no") is None
-        with pytest.raises(NoSuchFile):
-            storage.open("o/j/1/no")
+        storage.keep("o/j/2/x", io.BytesIO(b"x"))
+        for key in ("o/j/1/no", "o/j/2"):
+            with pytest.raises(NoSuchFile):
+                storage.open(key)
+            assert storage.size(key) is None
         storage.delete("o/j/1/no")
         storage.delete_prefix("o/j/none")
 
@@ -233,6 +236,20 @@ def test_wrong_key_is_refused(nanio: S3Peer) -> None:
 def test_unreachable_and_missing_bucket(moto: S3Peer) -> None:
     with pytest.raises(StorageError, match="bucket"):
         S3Storage(moto.account, "no-such-bucket").keep("o/x", io.BytesIO(b"x"))
+
+
+def test_use_after_a_fork_is_an_error(moto: S3Peer) -> None:
+    """obstore would wait for ever there."""
+    storage = S3Storage(moto.account, moto.bucket)
+    storage.size("o/x")
+    child = os.fork()
+    if child == 0:
+        try:
+            storage.size("o/x")
+        except StorageError as problem:
+            os._exit(7 if "forked" in str(problem) else 1)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_local_link_is_a_file_url(tmp_path: Path) -> None:
