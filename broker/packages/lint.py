@@ -345,9 +345,9 @@ def _known_type(name: str) -> str | None:
 
 
 def _near(name: str, known: Sequence[str]) -> str | None:
-    def stem(text: str) -> str:
-        return text.lower().removesuffix("requirement")
-
-    lower = {stem(one): one for one in known}
-    near = get_close_matches(stem(name), list(lower), 1, 0.7)
-    return f"Did you mean {lower[near[0]]}?" if near else None
+    lower = {one.lower(): one for one in known}
+    found = get_close_matches(name.lower(), list(lower), 1, 0.85)
+    if not found:  # `Docker` for DockerRequirement
+        stem = name.lower().removesuffix("requirement")
+        found = [one for one in lower if get_close_matches(stem, [one.removesuffix("requirement")], 1, 0.75)]
+    return f"Did you mean {lower[found[0]]}?" if found else None

@@ -60,8 +60,15 @@ _LEAD = re.compile(r"^(\S[^:\n]*):(\d+):(\d+):\s*", re.MULTILINE)
 
 def placed(complaint: Complaint, documents: Container[str]) -> Complaint:
     """The complaint at the place that its own text starts with (`package.cwl:3:5: …`), where it does."""
-    found = _LEAD.match(complaint.message)
-    message = _LEAD.sub(lambda lead: "" if lead[1] in documents else lead[0], complaint.message)
+    text = complaint.message
+
+    def without(lead: re.Match[str]) -> str:
+        if lead[1] not in documents:
+            return lead[0]
+        return "" if lead.start() == 0 or text[lead.end() : lead.end() + 1].islower() else "; "
+
+    found = _LEAD.match(text)
+    message = re.sub(r"\s*\n; ", "; ", _LEAD.sub(without, text))
     if found is None or found[1] not in documents:
         return replace(complaint, message=message)
     return Complaint(message, found[1], int(found[2]), int(found[3]))

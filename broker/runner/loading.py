@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
+import cwltool.workflow
 import schema_salad.utils
 from cwltool.context import LoadingContext
 from cwltool.errors import UnsupportedRequirement, WorkflowException
-from cwltool.load_tool import fetch_document, make_tool, resolve_and_validate_document
+from cwltool.load_tool import fetch_document, load_tool, make_tool, resolve_and_validate_document
 from cwltool.process import Process, get_schema, shortname, use_custom_schema
 from cwltool.utils import visit_class
 from cwltool.workflow import Workflow, default_make_tool
@@ -32,7 +33,7 @@ from broker.errors import BrokerError, PackageError, UnsupportedPackage
 from broker.packages.bundle import Bundle
 from broker.packages.closure import eoap_schema
 from broker.packages.cwl import Inspection, parse
-from broker.packages.graph import fragment, processes
+from broker.packages.graph import fragment, processes, steps
 from broker.packages.inputs import default_problems
 from broker.packages.keys import is_url, unpacked
 from broker.packages.messages import Complaint, explain, placed
@@ -64,6 +65,37 @@ schema_salad.utils.YAML = _Yaml  # type: ignore[assignment, attr-defined]
 for _version, _name in (("v1.0", "extensions.yml"), ("v1.1", "extensions-v1.1.yml"), ("v1.2", "extensions-v1.2.yml")):
     _text = resource_files("cwltool").joinpath(_name).read_text("utf-8")
     use_custom_schema(_version, "http://commonwl.org/cwltool", _text)
+
+
+class _Seen:
+    """What one load has resolved so far, so that the steps of a `$graph` do not resolve the whole document again."""
+
+    def __init__(self) -> None:
+        self.files: set[str] = set()
+        self.tools: dict[str, tuple[str, LoadingContext]] = {}
+
+
+def _load_tool(reference: Any, context: LoadingContext) -> Process:
+    """In place of cwltool's own `load_tool` for the steps of a workflow."""
+    seen: _Seen | None = getattr(context, "seen", None)
+    if seen is None or not isinstance(reference, str):
+        return load_tool(reference, context)
+    if reference in seen.tools:
+        resolved, known = seen.tools[reference]
+        context = context.copy()
+        context.loader, context.avsc_names, context.metadata = known.loader, known.avsc_names, known.metadata
+        return make_tool(resolved, context)
+    context, document, uri = fetch_document(reference, context)
+    file = urldefrag(uri)[0]
+    context.skip_resolve_all = file in seen.files
+    context, resolved = resolve_and_validate_document(context, document, uri)
+    context.skip_resolve_all = False
+    seen.files.add(file)
+    seen.tools[reference] = (resolved, context)
+    return make_tool(resolved, context)
+
+
+cwltool.workflow.load_tool = _load_tool  # type: ignore[assignment, attr-defined]
 
 
 def warm() -> None:
@@ -146,10 +178,13 @@ def load(bundle: Bundle, root: Path, *, loading_context: LoadingContext | None =
     context.disable_js_validation = True
     context.do_update = True
     context.doc_cache = False
+    seen = _Seen()
+    context.seen = seen  # type: ignore[attr-defined]
     if loading_context is None:
         context.construct_tool_object = default_make_tool
     try:
         context, document, uri = fetch_document(base + bundle.entry, context)
+        seen.files.add(urldefrag(uri)[0])
         context, uri = resolve_and_validate_document(context, document, uri)
         process = make_tool(uri, context)
     except BrokerError as error:
@@ -260,7 +295,6 @@ def inspect(bundle: Bundle, root: Path) -> Inspection:
     base = _base(root)
     part = _part(process, "")
     schema, _ = process.get_requirement("SchemaDefRequirement")
-    names = tuple(one.name for one in part.walk() if one.name) or (shortname(process.tool["id"]) or "main",)
     document = parse(bundle.documents[bundle.document], bundle.document)
     described = _plain(process.tool, base)
     written = _written(document, bundle.entry.partition("#")[2])
@@ -274,7 +308,7 @@ def inspect(bundle: Bundle, root: Path) -> Inspection:
         process=found,
         custom_types=_used(custom, [one["type"] for field in ("inputs", "outputs") for one in found[field]]),
         needs=needs(part),
-        steps=names,
+        steps=_step_names(part, written) or (found["id"] or "main",),
         warnings=tuple(_named(message, base) for message in collected.messages),
         cwl_version=str(document.get("cwlVersion", "v1.2")).rpartition("#")[2].removeprefix("cwl:"),
     )
@@ -287,10 +321,14 @@ def _expand(name: str, document: Mapping[str, Any]) -> str:
 
 
 def _part(process: Process, name: str) -> Part:
+    """The tree of processes, steps in the order of the document (cwltool shuffles them)."""
+    found = {str(step.tool["id"]): step for step in process.steps} if isinstance(process, Workflow) else {}
     parts = []
-    for step in process.steps if isinstance(process, Workflow) else ():
-        step_name = shortname(step.tool["id"])
-        parts.append(_part(step.embedded_tool, f"{name}/{step_name}" if name else step_name))
+    for step in process.tool.get("steps", []) if found else []:
+        one = found.get(str(step["id"]))
+        if one is not None:
+            step_name = shortname(one.tool["id"])
+            parts.append(_part(one.embedded_tool, f"{name}/{step_name}" if name else step_name))
     kind = str(process.tool.get("class"))
     return Part(name, kind, tuple(process.requirements), tuple(process.hints), tuple(parts))
 
@@ -312,6 +350,13 @@ def _written(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
         if not name or fragment(one.get("id")) == name:
             return one
     return {}
+
+
+def _step_names(part: Part, written: Mapping[str, Any]) -> tuple[str, ...]:
+    """All steps, those of the package itself in the order they are written in."""
+    order = {name: index for index, (name, _) in enumerate(steps(written))}
+    names = [one.name for one in part.walk() if one.name]
+    return tuple(sorted(names, key=lambda name: order.get(name.partition("/")[0], len(order))))
 
 
 def _used(custom: Mapping[str, Any], types: Any) -> dict[str, Any]:
