@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from adapters import build
+from adapters import make_platform
 from broker.access.principal import Principal, Scope
 from broker.egress import Egress, EgressPolicy
 from broker.execution.deploy import deploy
@@ -47,7 +48,10 @@ class Broker:
     @cached_property
     def platforms(self) -> Mapping[str, Platform]:
         """The configured platforms by full name; those of other hosts (`name@host`) are not among them."""
-        return {name: build(name, options, self.settings) for name, options in self.settings.platform_names().items()}
+        return {
+            name: _platform(name, dict(options), self.settings)
+            for name, options in self.settings.platform_names().items()
+        }
 
     @cached_property
     def egress(self) -> Egress:
@@ -101,6 +105,28 @@ def package_policy(settings: Settings) -> EgressPolicy:
         allow_networks=rules.allow_networks,
         only_hosts=hosts,
         max_bytes=settings.limits.document_bytes,
+    )
+
+
+def _platform(name: str, options: dict[str, Any], settings: Settings) -> Platform:
+    """A configured platform; a local one works in the state directory unless it is told otherwise."""
+    kind = str(options.pop("adapter", name))
+    if kind == "local":
+        options.setdefault("root", settings.state / "local")
+        options.setdefault("socket", settings.zygote_socket)
+        options.setdefault("egress", input_policy(settings).to_json())
+    platform: Platform = make_platform(kind, name, options)
+    return platform
+
+
+def input_policy(settings: Settings) -> EgressPolicy:
+    """What inputs of jobs may be fetched from: http and https, any public host."""
+    rules = settings.egress
+    return EgressPolicy(
+        schemes=frozenset({"http", "https"}),
+        allow_hosts=rules.allow_hosts,
+        allow_networks=rules.allow_networks,
+        max_bytes=rules.max_bytes,
     )
 
 

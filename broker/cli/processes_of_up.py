@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import socket
+import warnings
 
 from broker.bootstrap import open_broker
 from broker.execution.stop import stop
@@ -57,10 +58,14 @@ def api(settings: Settings, sock: socket.socket) -> None:
 
 def worker(settings: Settings) -> None:
     """Consume the queues of the platforms configured here."""
+    from celery.exceptions import SecurityWarning
+
     from broker.queue import tasks
     from broker.queue.app import make_app, queue_name
 
     _log_to_stderr()
+    # it warns of root, where pickled messages would be dangerous; ours are JSON
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     app = make_app(settings)
     app.set_default()
     app.finalize()

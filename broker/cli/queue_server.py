@@ -42,5 +42,6 @@ def command(binary: Path, directory: Path) -> list[str]:
         "appendonly": "no",
         "daemonize": "no",
         "loglevel": "warning",
+        "logfile": str(directory / "valkey.log"),
     }
     return [str(binary), *(part for name, value in options.items() for part in (f"--{name}", value))]

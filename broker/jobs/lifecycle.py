@@ -77,7 +77,7 @@ def backoff(tries: int, first: float = FIRST_LOOK, longest: float = LONGEST_LOOK
 def submitted(job: Job, handle: Handle, *, final: bool) -> Change:
     """A handle arrived; `final` when the platform's last submit step is done."""
     return Change(
-        "handle",
+        "submitted" if final else "handle",
         P.SUBMITTED if final else None,
         handle=handle,
         message="Submitted." if final else None,
