@@ -14,7 +14,7 @@ import urllib3.exceptions
 
 from broker.errors import StagingError
 
-CHUNK = 1024 * 1024
+CHUNK = 128 * 1024
 _PACKED_NAME = frozenset({".gz", ".tgz", ".svgz", ".z"})
 _PACKED_TYPE = frozenset({"application/gzip", "application/x-gzip", "application/x-tar+gzip", "application/x-tgz"})
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -94,7 +94,7 @@ class Answer:
         return int(match[1]), None if match[3] == "*" else int(match[3])
 
     def __iter__(self) -> Iterator[bytes]:
-        """Chunks of at most about 1 MiB. Raises FetchError (transient) where the body breaks off, and
+        """Chunks of at most 128 KiB. Raises FetchError (transient) where the body breaks off, and
         FetchError where it is longer than the policy allows."""
         self._check(self.size or 0)
         seen = self.start

@@ -8,8 +8,9 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
@@ -157,20 +158,21 @@ class Fetcher:
         url, trusted = self._address(download.url, trusted=download.trusted)
         if not part.resumable:
             part.restart()
-        try:
-            answer = self._egress.open(url, part.done, validator=part.validator, trusted=trusted)
-        except FetchError as problem:
-            if problem.status == 416:  # what we have is not a beginning of what is there now
-                part.restart()
-                problem.transient = True
-            raise
-        with answer:
-            part.accept(answer)
-            for chunk in answer:
-                self._count(len(chunk), download.name, answer.size)
-                part.write(chunk)
-            if answer.size is not None and part.done != answer.size:
-                raise FetchError(f"{shown(url)} ended after {part.done} bytes.", url=url, transient=True)
+        with _called(download):
+            try:
+                answer = self._egress.open(url, part.done, validator=part.validator, trusted=trusted)
+            except FetchError as problem:
+                if problem.status == 416:  # what we have is not a beginning of what is there now
+                    part.restart()
+                    problem.transient = True
+                raise
+            with answer:
+                part.accept(answer)
+                for chunk in answer:
+                    self._count(len(chunk), download.name, answer.size)
+                    part.write(chunk)
+                if answer.size is not None and part.done != answer.size:
+                    raise FetchError(f"{shown(url)} ended after {part.done} bytes.", url=url, transient=True)
 
     def _count(self, more: int, name: str, of: int | None) -> None:
         if self._stop.is_set():
@@ -235,6 +237,19 @@ def parsed(raw: bytes | str, name: str) -> Any:
             f"{name} is not a STAC document: it is not JSON.",
             hint="A directory input is given as a STAC item, collection or catalog; a web directory cannot be fetched.",
         ) from problem
+
+
+@contextmanager
+def _called(download: Download) -> Iterator[None]:
+    """Errors name what the user gave: not the address of an object storage behind it, which may be internal."""
+    try:
+        yield
+    except FetchError as problem:
+        s3 = download.url.lower().startswith("s3:")
+        if s3 or download.trusted:
+            problem.detail = problem.detail.replace(shown(problem.url), shown(download.url) if s3 else download.name)
+            problem.args = (problem.detail,)
+        raise
 
 
 def _local(url: str, *, trusted: bool) -> BufferedReader:

@@ -59,11 +59,12 @@ class _Page:
 
 @dataclass(frozen=True)
 class _Trouble:
-    """What happens to one request: an error status, or a body that breaks off after `after` bytes."""
+    """What happens to one request: an error status, or a body that after `after` bytes breaks off, or waits."""
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     after: int | None = None
+    gate: threading.Event | None = None
 
 
 class WebPeer:
@@ -75,6 +76,7 @@ class WebPeer:
         self._trees: dict[str, Path] = {}
         self._troubles: defaultdict[str, deque[_Trouble]] = defaultdict(deque)
         self._gates: dict[str, threading.Event] = {}
+        self._stalls: list[threading.Event] = []
         self._arrived = threading.Condition()
         self._server = _Server((host, 0), self)
         self.port: int = self._server.server_address[1]
@@ -126,6 +128,13 @@ class WebPeer:
         """The next `times` bodies of `path` are reset after `after` bytes (counted from the range's start)."""
         self._troubles[path].extend([_Trouble(after=after)] * times)
 
+    def stall(self, path: str, *, after: int) -> threading.Event:
+        """The next body of `path` stops after `after` bytes until this event is set, then goes on to its end."""
+        gate = threading.Event()
+        self._stalls.append(gate)
+        self._troubles[path].append(_Trouble(after=after, gate=gate))
+        return gate
+
     def hold(self, path: str) -> threading.Event:
         """Requests of `path` wait for this event before they are answered (the end of the peer sets it)."""
         return self._gates.setdefault(path, threading.Event())
@@ -147,7 +156,7 @@ class WebPeer:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for gate in self._gates.values():
+        for gate in (*self._gates.values(), *self._stalls):
             gate.set()
         self._server.shutdown()
         self._server.server_close()
@@ -190,6 +199,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits 40 ms for the client to confirm its head
     server: _Server
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -206,11 +216,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if trouble is not None and trouble.status is not None:
             page = _Page(b"in trouble", "text/plain", trouble.status, trouble.headers)
         page = page or _Page(b"nothing here", "text/plain", 404)
-        self._send(page, trouble.after if trouble else None)
+        self._send(page, trouble or _Trouble())
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = _answer
 
-    def _send(self, page: _Page, cut: int | None) -> None:
+    def _send(self, page: _Page, trouble: _Trouble) -> None:
         status, start = page.status, 0
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         if match and page.ranges and status == 200 and self.headers.get("If-Range", page.etag) == page.etag:
@@ -224,7 +234,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
-        self.wfile.write(page.body[start:] if cut is None else page.body[start : start + cut])
-        if cut is not None:
+        body = page.body[start:]
+        self.wfile.write(body[: trouble.after])
+        if trouble.gate is not None:
+            trouble.gate.wait(60)
+            self.wfile.write(body[trouble.after :])
+        elif trouble.after is not None:
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)

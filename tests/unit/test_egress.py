@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -184,12 +185,16 @@ class TestLimits:
         with pytest.raises(FetchError, match="larger"):
             egress.get_bytes(web.url("/bomb"), 1_000_000)
 
-    def test_reading_takes_no_longer(self, web: WebPeer) -> None:
-        web.serve("/x", b"x")
-        web.hold("/x")
-        policy = EgressPolicy(frozenset({"http"}), allow_networks=("127.0.0.0/8",), max_seconds=0.1)
-        with Egress(policy) as egress, pytest.raises(FetchError) as caught:
-            egress.open(web.url("/x"))
+    @pytest.mark.parametrize("limit", [{"max_seconds": 0.1}, {"read_timeout": 0.1}])
+    def test_time(self, web: WebPeer, limit: dict[str, float]) -> None:
+        web.serve("/x", b"x" * 1000)
+        with Egress(replace(LOOPBACK, **limit)) as egress:  # type: ignore[arg-type]
+            web.stall("/x", after=500)
+            with pytest.raises(FetchError, match="broke off") as caught:
+                egress.get_bytes(web.url("/x"), 10_000)
+            web.hold("/x")
+            with pytest.raises(FetchError, match="does not answer"):
+                egress.open(web.url("/x"))
         assert caught.value.transient
 
     def test_a_body_that_breaks_off(self, web: WebPeer, egress: Egress) -> None:
@@ -263,6 +268,11 @@ class TestProxies:
         for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, "http://127.0.0.1:1")
         assert egress.get_bytes(web.serve("/x", b"x"), 10) == b"x"
+
+    def test_tls_goes_through_the_proxys_tunnel(self, web: WebPeer) -> None:
+        with Egress(EgressPolicy(proxy=web.url("/"))) as egress, pytest.raises(FetchError, match="does not answer"):
+            egress.open("https://name-only-the-proxy-knows.invalid/x")
+        assert web.requests == []  # the peer knows no CONNECT; nobody was asked in the clear
 
     def test_policy_is_followed(self, web: WebPeer) -> None:
         policy = EgressPolicy(frozenset({"http"}), proxy=web.url("/"))
