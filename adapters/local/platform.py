@@ -30,6 +30,7 @@ from broker.runner.jobdir import JobDir, read_json, write_json
 from broker.runner.keeper import end_containers
 from broker.runner.report import read_progress, read_steps
 
+END_SECONDS = 10.0  # for a keeper to end what it started
 _ENDED = {"succeeded": State.SUCCEEDED, "failed": State.FAILED, "cancelled": State.CANCELLED}
 
 
@@ -102,6 +103,7 @@ class LocalPlatform:
                 "isolation": found.to_json(),
                 "software": {"directories": list(software.directories), "path": list(software.path)},
                 "network": self.settings.network and spec.needs.network,
+                "inplace": "InplaceUpdateRequirement" in spec.needs.features,
                 "nice": self.settings.nice,
                 "slots": str(self.settings.root / ".slots"),
                 "cores": self.settings.cores,
@@ -223,7 +225,8 @@ class LocalPlatform:
             return
         if job.alive() and not job.exit.exists():
             job.ask_to_end()
-            raise PlatformUnavailable(f"The job {attempt.name} is being ended.", retry_after=1.0)
+            if not job.wait(END_SECONDS):
+                raise PlatformUnavailable(f"The job {attempt.name} is still ending.", retry_after=END_SECONDS)
         self._end_containers(job)
         gone = job.path.with_name(f".{job.name}.gone.{os.getpid()}")
         with _disk(), contextlib.suppress(FileNotFoundError):

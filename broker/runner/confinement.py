@@ -48,11 +48,13 @@ class JobFiles(Confined, StdFsAccess):
     def _abs(self, p: str) -> str:
         if urlsplit(p).scheme in ("http", "https", "ftp", "s3"):
             raise OutsideJob(p, "a run opens no network address; inputs are fetched before it starts.")
+        if p.startswith("_:"):
+            return super()._abs(p)  # by value: cwltool asks all the same, and takes "not there" for an answer
         return self.require(super()._abs(p))
 
     def glob(self, pattern: str) -> list[str]:
         """URIs of what matches; `pattern` is the output directory (`basedir`) or lies below it."""
-        absolute = abspath(pattern, self.basedir)
+        absolute = abspath(pattern, self.basedir).rstrip("/")
         if absolute == self.basedir:
             return [file_uri(absolute)]
         below = absolute.removeprefix(self.basedir).lstrip("/")

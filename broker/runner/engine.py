@@ -8,15 +8,19 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import cwltool.builder
 import cwltool.command_line_tool
 import cwltool.docker
 import cwltool.loghandler
 import cwltool.workflow_job
+from cwl_utils.file_formats import check_format
 from cwl_utils.types import CWLObjectType
+from cwltool.builder import Builder
 from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.errors import UnsupportedRequirement, WorkflowException
 from cwltool.process import Process
@@ -114,7 +118,10 @@ def _execute(one: Run, spec: Mapping[str, Any]) -> Any:
     for module in (cwltool.command_line_tool, cwltool.workflow_job):
         module.uniquename = one.report.unique  # type: ignore[attr-defined]
     cwltool.docker.docker_vm_id = lambda: (None, None)  # type: ignore[attr-defined]
+    Builder.tostr = _tostr  # type: ignore[method-assign]
     bundle = Bundle.from_json(spec["bundle"])
+    if any("$schemas" in text for text in bundle.documents.values()):
+        setattr(cwltool.builder, "check_format", _check_format)  # noqa: B010  not exported, for mypy
     loading.unpack(bundle, job.package)
     loading_context = LoadingContext({"construct_tool_object": make_tool, "relax_path_checks": True})
     process = loading.load(bundle, job.package, loading_context=loading_context)
@@ -136,7 +143,7 @@ def _execute(one: Run, spec: Mapping[str, Any]) -> Any:
     slots = Slots(Path(settings["slots"]), settings["cores"], settings["ramMiB"])
     executor.count_scatters(one)
     loop = executor.Executor(one, slots)
-    loop.execute(process, _order(spec["jobOrder"], job), context)
+    loop.execute(process, _order(spec["jobOrder"], job, process.metadata.get("$namespaces")), context)
     if one.report.failure is None and (loop.status != "success" or loop.outputs is None):
         one.report.fail(Failure(Fault.PACKAGE, Reason.TOOL_FAILED, f"The package ended with {loop.status}."))
     if one.report.failure is not None:
@@ -144,8 +151,27 @@ def _execute(one: Run, spec: Mapping[str, Any]) -> Any:
     return outputs.gather(loop.outputs, job.outputs, files)
 
 
-def _order(order: Mapping[str, Any], job: JobDir) -> CWLObjectType:
-    """The job order with the locations of its Files and Directories made absolute."""
+_cwltool_tostr = Builder.tostr
+
+
+def _tostr(self: Builder, value: Any) -> str:
+    """cwltool's, but decimals for plain floats as it has them for those of its own YAML reader (CWL forbids 1e-05)."""
+    if type(value) is float:
+        return format(Decimal(repr(value)), "f")
+    return _cwltool_tostr(self, value)
+
+
+def _check_format(actual: Any, wanted: Any, ontology: Any = None) -> None:
+    """For a package with `$schemas`: those are not fetched, so which format is a kind of which cannot be known."""
+    try:
+        check_format(actual, wanted, ontology)
+    except ValidationException as error:
+        cwltool.loghandler._logger.warning("A file format was not checked against $schemas: %s", error)
+
+
+def _order(order: Mapping[str, Any], job: JobDir, namespaces: Any) -> CWLObjectType:
+    """The job order with locations made absolute, and formats by the prefixes that the package declares."""
+    prefixes: dict[str, str] = dict(namespaces or {})
 
     def absolute(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -156,6 +182,9 @@ def _order(order: Mapping[str, Any], job: JobDir) -> CWLObjectType:
                     if isinstance(place, str) and place.startswith("inputs/"):
                         found.pop("path", None)
                         found["location"] = file_uri(str(job.path / place))
+                prefix, colon, rest = str(found.get("format", "")).partition(":")
+                if colon and prefix in prefixes:
+                    found["format"] = prefixes[prefix] + rest
             return found
         if isinstance(value, list | tuple):
             return [absolute(one) for one in value]

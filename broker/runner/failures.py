@@ -56,7 +56,8 @@ class SwallowedErrors(logging.Handler):
 
 def clean(text: str, root: Path) -> str:
     """The text without the path of the job's package, and on as few lines as it has."""
-    plain = text.replace(f"file://{root}/", "").replace(f"{root}/", "")
+    # cwltool names files by URI, by path, and relative to the working directory.
+    plain = re.sub(rf"(?:file://)?(?:/|(?:\.\./)+){re.escape(str(root).lstrip('/'))}/", "", text)
     return "\n".join(line.strip() for line in plain.strip().splitlines() if line.strip())[:2000]
 
 
@@ -108,7 +109,7 @@ def of_exit(step: str, code: int, command: str, log: Path, *, timed_out: float |
         used = f" It had used {rss:.0f} MiB." if rss else ""
         message = f"Step '{step}' was killed, most likely because memory ran out.{used} Ask for more with ramMin."
         return Failure(Fault.LIMIT, Reason.OUT_OF_MEMORY, message, step, code, lines)
-    if "bwrap: execvp" in lines or code == 127:
+    if "bwrap: execvp" in lines or (code == 127 and "not found" in lines):
         message = (
             f"Step '{step}': the program '{command}' is not there. "
             "Name a container image that has it (DockerRequirement), or have it added to the platform's software."

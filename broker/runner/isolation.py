@@ -21,6 +21,8 @@ OUTDIR = "/cwl/out"
 TMPDIR = "/tmp"  # noqa: S108  a path inside, where each step has its own
 STAGEDIR = "/cwl/in"
 
+USER = 1000  # who a tool is inside, where the runner is root
+
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 PROBE_SECONDS = 60
 PROBE_IMAGE = "localhost/earthcode-broker-probe:1"
@@ -31,7 +33,6 @@ _ETC = (
     "alternatives",
     "ca-certificates",
     "fonts",
-    "group",
     "ld.so.cache",
     "ld.so.conf",
     "ld.so.conf.d",
@@ -39,7 +40,6 @@ _ETC = (
     "magic",
     "mime.types",
     "nsswitch.conf",
-    "passwd",
     "pki",
     "ssl/certs",
     "ssl/openssl.cnf",
@@ -131,9 +131,23 @@ def _python_bases(directory: Path) -> Iterable[Path]:
         yield (directory / "bin" / "python").resolve().parent.parent
 
 
-def bubblewrap_base(software: Software, *, network: bool) -> list[str]:
-    """Arguments of bwrap that are the same for every tool of a job: namespaces, system directories, /proc, /dev."""
-    args = ["--unshare-all", "--die-with-parent", "--cap-drop", "ALL", "--hostname", "sandbox"]
+def write_accounts(directory: Path) -> None:
+    """The only users a tool in bubblewrap knows of: itself, root and nobody (the host's are nobody's business)."""
+    uid, gid = (USER, USER) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    passwd = f"root:x:0:0:root:/:/usr/sbin/nologin\ntool:x:{uid}:{gid}:tool:{OUTDIR}:/bin/sh\n"
+    (directory / "passwd").write_text(passwd + "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n", encoding="ascii")
+    (directory / "group").write_text(f"root:x:0:\ntool:x:{gid}:\nnogroup:x:65534:\n", encoding="ascii")
+
+
+def bubblewrap_base(software: Software, accounts: Path, *, network: bool) -> list[str]:
+    """Arguments of bwrap that are the same for every tool of a job: namespaces, system directories, /proc, /dev.
+
+    `accounts`: a directory where `write_accounts` was.
+    """
+    args = ["--unshare-all", "--unshare-user", "--die-with-parent", "--cap-drop", "ALL", "--hostname", "sandbox"]
+    if os.geteuid() == 0:
+        # Not root inside either: tar, for one, takes root as leave to change owners.
+        args += ["--uid", str(USER), "--gid", str(USER)]
     if network:
         args.append("--share-net")
     for root in _ROOTS:
@@ -145,6 +159,8 @@ def bubblewrap_base(software: Software, *, network: bool) -> list[str]:
         path = f"/etc/{name}"
         if Path(path).exists():
             args += ["--ro-bind", str(Path(path).resolve()) if name == "resolv.conf" else path, path]
+    for name in ("passwd", "group"):
+        args += ["--ro-bind", str(accounts / name), f"/etc/{name}"]
     args += ["--proc", "/proc", "--dev", "/dev"]
     for directory in software.directories:
         args += ["--ro-bind", directory, directory]
@@ -192,8 +208,10 @@ def _working_bwrap(notes: list[str]) -> str | None:
     if bwrap is None:
         notes.append("bubblewrap is not installed: apt-get install bubblewrap")
         return None
-    argv = [bwrap, *bubblewrap_base(Software(), network=False), "--", "/bin/true"]
-    outcome = _run(argv, {})
+    with tempfile.TemporaryDirectory() as directory:
+        write_accounts(Path(directory))
+        argv = [bwrap, *bubblewrap_base(Software(), Path(directory), network=False), "--", "/bin/true"]
+        outcome = _run(argv, {})
     if outcome is None:
         return bwrap
     notes.append(f"bubblewrap does not work here ({outcome}); unprivileged user namespaces may be switched off.")

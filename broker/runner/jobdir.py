@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import select
 import stat
 import struct
 from collections.abc import Mapping
@@ -133,6 +134,24 @@ class JobDir:
         finally:
             os.close(descriptor)
         return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the job has no keeper, or loses it within the time."""
+        started = read_json(self.started)
+        if started is None or not self.alive():
+            return not self.alive()
+        try:
+            keeper = os.pidfd_open(started["pid"])
+        except OSError:
+            return not self.alive()
+        try:
+            # The lock says who is alive; the process id only says what to wait for, for a bounded time.
+            poll = select.poll()
+            poll.register(keeper, select.POLLIN)
+            poll.poll(seconds * 1000)
+        finally:
+            os.close(keeper)
+        return not self.alive()
 
     def ask_to_end(self) -> None:
         """Record the wish to cancel and wake the keeper, where there is one."""

@@ -21,12 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from broker.egress import Egress, EgressPolicy
 from broker.errors import BrokerError
 from broker.jobs.model import Failure, Fault, Limits, Reason, StageItem
 from broker.runner import engine, kernel, verdict
+from broker.runner.fetch import Rules
 from broker.runner.isolation import IMAGE, Isolation, engine_environment
 from broker.runner.jobdir import JobDir, read_json, write_json
 from broker.runner.report import tail
+from broker.runner.stage import stage
 
 PULL_SECONDS = 3600
 
@@ -53,6 +56,7 @@ def keep(job: JobDir, answer: Callable[[dict[str, Any]], None], notify: Callable
     """
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.chdir(job.path)
     held = job.hold()
     if held is None or job.started.exists():
         # Another keeper has it, or had it: a job is started once, and lost where its keeper was killed.
@@ -238,13 +242,14 @@ def _reason(error: BrokerError) -> Reason:
 
 
 def _stage(job: JobDir, spec: Mapping[str, Any], outcome: Path) -> int:
-    from broker.egress import Egress, EgressPolicy  # noqa: PLC0415  HTTP is loaded by those jobs only that fetch
-    from broker.runner.stage import stage  # noqa: PLC0415
-
     items = [StageItem.from_json(item) for item in spec["stage"]]
     failure: Failure | None = None
+    settings = spec["settings"]
+    # A tool that may change its inputs, or could reach them, must not share their bytes with the storage.
+    shared = settings["isolation"]["tools"] != "process" and not settings["inplace"]
     try:
-        stage(items, job.inputs, Egress(EgressPolicy.from_json(spec["settings"]["egress"])), print)
+        with Egress(EgressPolicy.from_json(settings["egress"])) as egress:
+            stage(items, job.inputs, egress, print, Rules(hard_links=shared))
     except BrokerError as error:
         fault = Fault.STAGING if error.fault == "broker" else Fault(error.fault)
         failure = Failure(fault, Reason.STORAGE if error.fault == "broker" else Reason.INPUT_UNREACHABLE, str(error))

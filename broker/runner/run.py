@@ -57,7 +57,10 @@ class Run:
     def sandbox(self, *, network: bool) -> tuple[str, ...]:
         """The arguments of bwrap that all tools share."""
         if network not in self._sandbox:
-            self._sandbox[network] = tuple(isolation.bubblewrap_base(self.software, network=network))
+            accounts = self.job.work / "accounts"
+            accounts.mkdir(exist_ok=True)
+            isolation.write_accounts(accounts)
+            self._sandbox[network] = tuple(isolation.bubblewrap_base(self.software, accounts, network=network))
         return self._sandbox[network]
 
     def container_name(self) -> str:
