@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, or_, update
+from sqlalchemy import Connection, delete, insert, or_, update
 from sqlalchemy.exc import IntegrityError
 
 from broker.store.tables import leases, now
@@ -25,3 +25,8 @@ def hold(tx: Connection, name: str, owner: str, seconds: float) -> bool:
 
 def give_up(tx: Connection, name: str, owner: str) -> None:
     tx.execute(update(leases).where(leases.c.name == name, leases.c.owner == owner).values(until=0.0))
+
+
+def forget(tx: Connection, name: str, owner: str) -> None:
+    """Give up a lease that nobody will take again, and its row with it."""
+    tx.execute(delete(leases).where(leases.c.name == name, leases.c.owner == owner))

@@ -71,12 +71,16 @@ def open_upload(
     return get(tx, upload_id, owner)
 
 
+def held(tx: Connection, owner: str) -> int:
+    """Bytes of the owner's live uploads: stored, or announced where that is more."""
+    greatest = func.max if tx.dialect.name == "sqlite" else func.greatest
+    total = func.coalesce(func.sum(greatest(u.received, func.coalesce(u.size, 0))), 0)
+    return int(tx.execute(select(total).where(u.owner == owner, u.expires > now())).scalar_one())
+
+
 def reserve(tx: Connection, owner: str, more: int, quota: int) -> None:
     """Raise QuotaExceeded when `more` bytes would take the owner's live uploads over `quota` bytes."""
-    held = func.coalesce(func.sum(func.max(u.received, func.coalesce(u.size, 0))), 0)
-    if tx.dialect.name == "postgresql":
-        held = func.coalesce(func.sum(func.greatest(u.received, func.coalesce(u.size, 0))), 0)
-    used = tx.execute(select(held).where(u.owner == owner, u.expires > now())).scalar_one()
+    used = held(tx, owner)
     if used + more > quota:
         raise QuotaExceeded(
             f"Your uploads would hold {used + more} bytes; {quota} are allowed.",
