@@ -1,0 +1,160 @@
+"""What commands share: options, the terminal, and how an error ends a command."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from broker.cli import problems
+from broker.cli.client import Client
+from broker.cli.credentials import server_address, token_for
+from broker.errors import BrokerError, InputError, PackageError
+
+P = ParamSpec("P")
+
+Server = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of the broker. Default: the one that runs here, or that of broker.toml.",
+        envvar="BROKER_SERVER",
+        show_default=False,
+        rich_help_panel="Server",
+    ),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON for programs, and nothing else.", rich_help_panel="Server")
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="The broker.toml to use. Default: $BROKER_CONFIG, ./broker.toml, or the one of `broker init`.",
+        show_default=False,
+    ),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        help="The directory that holds the whole package; nothing above it is read. "
+        "Default: the git work tree around the package, or else its own directory.",
+        show_default=False,
+    ),
+]
+
+
+def connect(server: str | None, *, patience: float = 0.0) -> Client:
+    """A client of the server that the command is about, with the token kept for it."""
+    address = server_address(server)
+    return Client(address, token_for(address), patience=patience)
+
+
+def console(*, stderr: bool = True) -> Console:
+    """The terminal; messages go to stderr, results to stdout."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def command(function: Callable[P, None]) -> Callable[P, None]:
+    """End a command that meets a BrokerError with its sentence on stderr (JSON with --json) and its exit code."""
+
+    function.__doc__ = _flowing(function.__doc__ or "")
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            function(*args, **kwargs)
+        except BrokerError as error:
+            tell(error, as_json=bool(kwargs.get("as_json")))
+            raise typer.Exit(problems.exit_code(error)) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader (head, less) has gone; Python must not complain about it
+            raise typer.Exit(0) from None
+
+    return run
+
+
+def _flowing(text: str) -> str:
+    """A docstring for a terminal of any width: one line for each paragraph; examples stay as they are."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(one if one.startswith(" ") else one.replace("\n", " ") for one in paragraphs)
+
+
+def tell(error: BrokerError, *, as_json: bool) -> None:
+    """An error on stderr."""
+    if as_json:
+        print(json.dumps(problems.write(error)), file=sys.stderr)
+        return
+    screen = console()
+    if isinstance(error, InputError) and any(one.pointer for one in error.problems):
+        screen.print("[bold red]Error:[/] The inputs do not fit:")
+        for one in error.problems:
+            screen.print(f"  [bold]{escape(one.pointer)}[/]  {escape(one.detail)}")
+    else:
+        place = f"{error.place}: " if isinstance(error, PackageError) and error.place else ""
+        screen.print(f"[bold red]Error:[/] {escape(place + error.detail)}")
+    if error.hint:
+        screen.print(f"[bold]Hint:[/]  {escape(error.hint)}")
+
+
+def note(text: str) -> None:
+    """A line for a person, on stderr."""
+    console().print(escape(text))
+
+
+def put_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def put_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table without frames on stdout: whole, also where the terminal is narrow or there is none."""
+    screen = console(stderr=False)
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold" if screen.is_terminal else "ignore", no_wrap=not screen.is_terminal)
+    for row in rows:
+        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+    if screen.is_terminal:
+        screen.print(table)
+        return
+    screen.width = max(screen.width, console_width(table))
+    for line in screen.render_lines(table, pad=False):
+        print("".join(segment.text for segment in line).rstrip())
+
+
+def console_width(table: Table) -> int:
+    """How wide a table is that need not fit a terminal."""
+    wide = Console(width=10_000)
+    return wide.measure(table).maximum
+
+
+def moment(text: object) -> str:
+    """A time of the API in the time zone of the reader."""
+    if not isinstance(text, str) or not text:
+        return ""
+    try:
+        return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return text
+
+
+def amount(count: object) -> str:
+    """A number of bytes for a person."""
+    if not isinstance(count, (int, float)):
+        return ""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,180 @@
+"""`broker deploy` and `broker check`."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from broker.cli import joborder, outcome, problems
+from broker.cli.client import Client, bundle_unit, link_unit
+from broker.cli.console import AsJson, Root, Server, command, connect, console, note, put_json
+from broker.cli.joborder import Converter, JobOrder
+from broker.cli.package import LocalPackage, secondary_patterns
+from broker.cli.package import load as load_package
+from broker.cli.submit import Deployed, described_patterns, ensure, request
+from broker.errors import DuplicatedProcess
+
+app = typer.Typer()
+
+Package = Annotated[
+    str,
+    typer.Argument(help="A CWL file (#name picks a process of it), or an https link to one.", show_default=False),
+]
+ProcessId = Annotated[
+    str | None,
+    typer.Option(
+        "--id", help="The process id. Default: the id in the package, or its file's name.", show_default=False
+    ),
+]
+
+
+@app.command()
+@command
+def deploy(
+    package: Package,
+    process_id: ProcessId = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace the process of this id, if there is one.")
+    ] = False,
+    workflow: Annotated[
+        str | None, typer.Option("-w", "--workflow", help="Which process of a $graph.", show_default=False)
+    ] = None,
+    root: Root = None,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """Deploy a package, so that it can be run by its id.
+
+    What the package refers to on this computer (tools, imports, default files) is sent along. The same package again
+    changes nothing.
+
+    Example:
+
+        broker deploy workflows/water-bodies/package.cwl
+
+        broker deploy app.cwl -w main --id my-app --replace
+    """
+    reference = f"{package.partition('#')[0]}#{workflow}" if workflow else package
+    if reference.startswith(("http://", "https://")):
+        with connect(server) as client:
+            done = _linked(client, reference, process_id, replace)
+    else:
+        local = load_package(reference, root=root)
+        with connect(server) as client:
+            done = ensure(client, local, process_id, replace=replace)
+    if as_json:
+        put_json({"id": done.process_id, "action": done.action, "warnings": list(done.warnings)})
+        return
+    outcome.warnings(done.warnings)
+    words = {"deployed": "Deployed", "kept": "Deployed already, unchanged:", "replaced": "Replaced"}
+    note(f"{words[done.action]} {done.process_id}. Run it: broker run {done.process_id} INPUTS")
+    print(done.process_id)
+
+
+def _linked(client: Client, url: str, process_id: str | None, replace: bool) -> Deployed:
+    try:
+        made = client.deploy(link_unit(url), process_id)
+        return Deployed(str(made["id"]), "deployed", tuple(made.get("warnings") or ()))
+    except DuplicatedProcess as error:
+        if not replace or process_id is None:
+            error.hint = "Replace it with --replace --id ID, or give this one another id with --id."
+            raise
+        made = client.replace(process_id, link_unit(url))
+        return Deployed(process_id, "replaced", tuple(made.get("warnings") or ()))
+
+
+@app.command()
+@command
+def check(
+    package: Annotated[str, typer.Argument(metavar="PACKAGE|PROCESS-ID", show_default=False)],
+    inputs: Annotated[str | None, typer.Argument(metavar="[INPUTS]", show_default=False)] = None,
+    settings: Annotated[list[str] | None, typer.Option("--input", "-i", metavar="NAME=VALUE")] = None,
+    platform: Annotated[str | None, typer.Option(help="Where it should run.", show_default=False)] = None,
+    root: Root = None,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is wrong with a package and its inputs, without running it.
+
+    The package is loaded by the server as it would be for a job, and every input is checked: types, misspelt names,
+    files that are not there, links that do not answer, platforms that could run it. Nothing is uploaded or kept.
+
+    Example:
+
+        broker check workflows/water-bodies/package.cwl workflows/water-bodies/inputs.yml
+    """
+    given = inputs is not None or bool(settings)
+    order = joborder.read(inputs, settings or (), stdin=sys.stdin.read)
+    local = load_package(package, root=root) if Path(package.partition("#")[0]).is_file() else None
+    if local is not None and order.requirements is not None:
+        local = local.with_requirements(order.requirements)
+    report: dict[str, Any] = {}
+    with connect(server) as client:
+        if local is not None:
+            report["package"] = client.check_package(bundle_unit(local.bundle.to_json()), local.process_id)
+        if given or local is None:
+            report["execution"] = _execution(client, package, local, order, platform)
+    fine = _runnable(report)
+    if as_json:
+        put_json({"ok": fine, **report})
+    else:
+        _show(report)
+    raise typer.Exit(problems.OK if fine else problems.FAILED)
+
+
+def _execution(
+    client: Client, process_id: str, local: LocalPackage | None, order: JobOrder, platform: str | None
+) -> dict[str, Any]:
+    """Check inputs against a process; a package that is not deployed gets an id for as long as that takes."""
+
+    def upload(path: Path, name: str) -> str:
+        raise AssertionError("a check sends no files")
+
+    if local is None:
+        patterns = described_patterns(client.process(process_id))
+        sent = Converter(order, upload, {}, patterns, pretend=True).inputs()
+        return client.check(process_id, request(order, sent, platform=platform))
+    declared = secondary_patterns(local.process)
+    sent = Converter(order, upload, local.namespaces, declared, pretend=True).inputs()
+    passing = f"check-{uuid.uuid4()}"
+    client.deploy(bundle_unit(local.bundle.to_json()), passing)
+    try:
+        found = client.check(passing, request(order, sent, platform=platform))
+        return {**found, "processID": local.process_id}
+    finally:
+        client.undeploy(passing)
+
+
+def _runnable(report: Mapping[str, Any]) -> bool:
+    platforms = (report.get("execution") or report["package"]).get("platforms") or []
+    fits = any(one.get("fits") for one in platforms) or not platforms
+    return bool(fits and report.get("execution", {}).get("ok", True))
+
+
+def _show(report: Mapping[str, Any]) -> None:
+    screen = console(stderr=False)
+    package, execution = report.get("package"), report.get("execution")
+    if package is not None:
+        steps = len(package.get("steps") or ())
+        screen.print(f"[green]The package can be loaded.[/] {steps} step{'' if steps == 1 else 's'}.")
+        outcome.warnings(package.get("warnings") or ())
+    if execution is not None:
+        screen.print("[green]The inputs fit.[/]")
+        for one in execution.get("links") or ():
+            if not one.get("reachable"):
+                why = one.get("detail") or one.get("problem") or ""
+                screen.print(f"[red]No answer:[/] {escape(str(one.get('url')))} {escape(str(why))}")
+        for one in execution.get("images") or ():
+            if not one.get("usable"):
+                screen.print(f"[red]No container engine for the image[/] {escape(str(one.get('image')))}")
+    for one in (execution or package or {}).get("platforms") or ():
+        if one.get("fits"):
+            screen.print(f"[green]Can run on[/] {escape(one['name'])}")
+        else:
+            screen.print(f"[red]Cannot run on[/] {escape(one['name'])}: {escape(' '.join(one.get('reasons') or ()))}")

@@ -1,0 +1,135 @@
+"""`broker init`: a broker.toml that explains itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from broker.cli.console import AsJson, ConfigFile, command, note, put_json
+from broker.errors import SetupError
+from broker.settings import default_file
+
+app = typer.Typer()
+
+TEMPLATE = """\
+# Settings of earthcode-broker. Every line that is commented out shows the default, or an example.
+# The environment wins over this file: BROKER_API__PORT=8081 is [api] port = 8081.
+
+# Where the broker keeps its database, jobs and files. Default: the user's state directory.
+# state = "/var/lib/earthcode-broker"
+
+# The database. Default: SQLite in the state directory. PostgreSQL for more than one machine:
+# database_url = "postgresql://broker:secret@db.example.org/broker"
+
+# The queue (Valkey or Redis). Default: `broker up` starts one of its own, on a socket.
+# redis_url = "redis://localhost:6379/0"
+
+[api]
+# Other addresses than loopback need a token first: broker token create NAME
+# host = "127.0.0.1"
+# port = 8080
+# The address that clients use, where a proxy stands before the broker:
+# url = "https://broker.example.org"
+# title = "earthcode-broker"
+# description = "Runs application packages of Earth scientists on many platforms."
+# Items of one page of a list:
+# page = 100
+# Seconds that a synchronous execution may take before it goes on as a job:
+# sync_seconds = 60.0
+# Web pages of these origins may use the API from a browser:
+# cors_origins = ["https://portal.example.org"]
+# Off only for the OGC test suite 1.3, which cannot read the link:
+# monitor_link = true
+
+[worker]
+# Processes that hand jobs to platforms and bring results back. They hold no job while it runs.
+# slots = 2
+
+[storage]
+# Where uploads and results are kept. Default: "files" in the state directory.
+# root = "/data/broker/files"
+
+# Or a bucket:
+# [storage.s3]
+# bucket = "results"
+# endpoint = "https://s3.example.org"
+# region = "us-east-1"
+# prefix = "broker"
+# access_key = "..."
+# secret_key = "..."
+
+[uploads]
+# Bytes of one upload, bytes of one owner, and hours until an upload is removed.
+# max_bytes = 53687091200
+# quota_bytes = 214748364800
+# ttl_hours = 168.0
+
+[limits]
+# Bytes of a request or package, seconds of a job, bytes and number of its output files.
+# document_bytes = 8388608
+# job_seconds = 86400.0
+# output_bytes = 107374182400
+# output_files = 100000
+
+[egress]
+# Links of users are fetched from public addresses only. These private ones are allowed as well:
+# allow_hosts = ["data.intranet.example.org"]
+# allow_networks = ["10.1.0.0/16"]
+# From where packages may be linked and import; "*" is any public host:
+# package_hosts = ["*"]
+# max_bytes = 53687091200
+
+# Where jobs run: [platforms.NAME]. Without any, the broker runs them on this machine.
+[platforms.local]
+adapter = "local"
+# What all jobs together may use. Default: every core, 80 % of the memory.
+# cores = 4
+# ram_mib = 8192
+# auto: images in containers, all else in bubblewrap. process: no protection at all, for development only.
+# isolation = "auto"
+# Container engine: auto, podman, docker or none.
+# engine = "auto"
+# Software for tools without an image (virtual environments, for instance), read-only, first on their PATH:
+# software = ["/opt/eo"]
+# Whether tools that ask for the network get it:
+# network = true
+"""
+
+
+@app.command()
+@command
+def init(
+    config: ConfigFile = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a broker.toml with every setting explained.
+
+    The broker needs no configuration file; write one to change something.
+
+    Example:
+
+        broker init --config broker.toml
+    """
+    file = config or default_file()
+    write(file, force=force)
+    if as_json:
+        put_json({"file": str(file.absolute())})
+    else:
+        note(f"Wrote {file}. Every setting in it is explained; now: broker doctor")
+
+
+def write(file: Path, *, force: bool) -> None:
+    """Write the template; only its owner may read it, since passwords go into it. Raises SetupError."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+        with os.fdopen(os.open(file, flags, 0o600), "w", encoding="utf-8") as sink:
+            sink.write(TEMPLATE)
+    except FileExistsError:
+        raise SetupError(f"{file} is there already.", hint="Edit it, or write over it with --force.") from None
+    except OSError as error:
+        raise SetupError(f"{file} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,198 @@
+"""How a job is going and how it ended, for a person."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
+
+from broker.cli.client import Client
+from broker.cli.console import amount, console, moment, put_table
+from broker.cli.watch import Watch
+
+FAULTS = {
+    "package": "the package's",
+    "input": "the inputs'",
+    "platform": "the platform's",
+    "staging": "an input that could not be fetched",
+    "limit": "a limit that was reached",
+    "broker": "the broker's",
+}
+
+
+def follow(client: Client, job_id: str, *, quiet: bool = False) -> dict[str, Any]:
+    """Show the job's progress until it ends; gives the final status info."""
+    watch = Watch(client, job_id)
+    screen = console()
+    if quiet:
+        return watch.end()
+    if not screen.is_terminal:
+        info: dict[str, Any] = {}
+        for info in watch.states():
+            screen.print(escape(line(info)))
+        return info
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=screen, transient=True) as progress:
+        task = progress.add_task("accepted", total=None)
+        for info in watch.states():
+            steps = info.get("steps") or {}
+            said = f"{info.get('status')}  {_short(info.get('message'))}"
+            progress.update(task, description=escape(said), completed=steps.get("done", 0), total=steps.get("total"))
+    screen.print(escape(line(info)))
+    return info
+
+
+def _short(text: object, most: int = 60) -> str:
+    words = " ".join(str(text or "").split())
+    return words if len(words) <= most else words[: most - 1] + "…"
+
+
+def line(info: Mapping[str, Any]) -> str:
+    """A job's status in one line."""
+    steps = info.get("steps") or {}
+    parts = [str(info.get("jobID")), str(info.get("status"))]
+    if steps.get("total"):
+        parts.append(f"{steps.get('done', 0)}/{steps['total']} steps")
+    if info.get("status") == "accepted" and (queue := info.get("queue")):
+        parts.append(f"{queue.get('position')}. in line")
+    if info.get("message"):
+        parts.append(str(info["message"]))
+    return "  ".join(parts)
+
+
+def status(info: Mapping[str, Any]) -> None:
+    """A job's status in full, on stdout."""
+    steps = info.get("steps") or {}
+    rows = [
+        ("job", info.get("jobID")),
+        ("status", info.get("status")),
+        ("process", f"{info.get('processID')} (revision {info.get('revision', '?')})"),
+        ("title", info.get("title")),
+        ("tags", ", ".join(info.get("tags") or ())),
+        ("platform", info.get("platform")),
+        ("message", info.get("message")),
+        ("steps", f"{steps.get('done', 0)} of {steps.get('total') or '?'}" if steps else None),
+        ("created", moment(info.get("created"))),
+        ("started", moment(info.get("started"))),
+        ("finished", moment(info.get("finished"))),
+    ]
+    screen = console(stderr=False)
+    for name, value in rows:
+        if value:
+            screen.print(f"[bold]{name:<9}[/] {escape(str(value))}")
+    if info.get("failure"):
+        failed(info, stderr=False)
+
+
+def failed(info: Mapping[str, Any], *, stderr: bool = True) -> None:
+    """Why a job failed: the sentence, whose fault, the step, and the end of its log."""
+    screen = console(stderr=stderr)
+    failure = info.get("failure")
+    if not failure:
+        screen.print(f"[bold red]The job was {escape(str(info.get('status')))}.[/]  {escape(str(info.get('jobID')))}")
+        return
+    screen.print(f"[bold red]The job failed:[/] {escape(str(failure.get('message')))}")
+    fault = str(failure.get("fault"))
+    screen.print(f"[bold]Whose fault:[/] {FAULTS.get(fault, fault)} ({escape(str(failure.get('reason')))})")
+    if failure.get("step"):
+        code = failure.get("exitCode")
+        screen.print(f"[bold]Step:[/] {escape(failure['step'])}" + (f", exit code {code}" if code is not None else ""))
+    tail = str(failure.get("logTail") or "").rstrip()
+    if tail:
+        screen.print("[bold]The end of its log:[/]")
+        for text in tail.splitlines()[-20:]:
+            screen.print(f"  {escape(text)}")
+    screen.print(f"[bold]More:[/] broker logs {escape(str(info.get('jobID')))}")
+
+
+def log_page(page: Mapping[str, Any], *, as_json: bool) -> None:
+    """Pieces of a log on stdout: texts as they are, or one JSON object a line."""
+    for entry in page.get("logs") or ():
+        if as_json:
+            print(json.dumps(entry))
+        else:
+            sys.stdout.write(str(entry.get("text", "")))
+    sys.stdout.flush()
+
+
+def warnings(found: Iterable[str]) -> None:
+    for one in found:
+        console().print(f"[yellow]Note:[/] {escape(one)}")
+
+
+def outputs(found: Mapping[str, Any]) -> None:
+    """A CWL output object as a table on stdout: names, and values or the paths of files."""
+    put_table(("OUTPUT", "VALUE", "SIZE"), _rows(found))
+
+
+def _rows(found: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+    for name, value in found.items():
+        many = isinstance(value, list) and value and all(_is_data(one) for one in value)
+        for one in value if many else [value]:
+            if _is_data(one):
+                yield name, _where(one), amount(one.get("size")) if one["class"] == "File" else "directory"
+            else:
+                yield name, one if isinstance(one, str) else json.dumps(one), ""
+
+
+def _is_data(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.get("class") in ("File", "Directory")
+
+
+def _where(value: Mapping[str, Any]) -> str:
+    path = value.get("path")
+    if isinstance(path, str):
+        local = Path(path)
+        return str(local.relative_to(Path.cwd()) if local.is_relative_to(Path.cwd()) else local)
+    return str(value.get("location") or value.get("basename"))
+
+
+class Transfers:
+    """Progress bars of files on their way, one line each while they move; nothing where nobody looks."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self.progress = progress
+        self.tasks: dict[str, TaskID] = {}
+
+    def __call__(self, name: object, done: int, total: int | None) -> None:
+        if self.progress is None:
+            return
+        key = str(name)
+        if key not in self.tasks:
+            self.tasks[key] = self.progress.add_task(escape(_short(Path(key).name, 40)), total=total)
+        self.progress.update(self.tasks[key], completed=done, total=total)
+        if done == total:
+            self.progress.update(self.tasks[key], visible=False)
+
+
+@contextmanager
+def transfers(*, quiet: bool = False) -> Iterator[Transfers]:
+    screen = console()
+    if quiet or not screen.is_terminal:
+        yield Transfers(None)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=screen, transient=True) as progress:
+        yield Transfers(progress)

@@ -1,0 +1,82 @@
+"""From a local package and job order to a job: deploy where needed, send files, execute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from broker.cli.client import Client, bundle_unit
+from broker.cli.joborder import Converter, JobOrder, Upload
+from broker.cli.package import LocalPackage, secondary_patterns
+from broker.errors import DuplicatedProcess, NoSuchProcess
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """The process that runs a package; what was done for it (deployed, kept: it was there, replaced), and what the
+    server remarked on the package."""
+
+    process_id: str
+    action: str
+    warnings: tuple[str, ...] = ()
+
+
+def ensure(client: Client, package: LocalPackage, process_id: str | None = None, *, replace: bool = True) -> Deployed:
+    """Have the package deployed under the id: the same package is kept, another one replaced.
+
+    Raises DuplicatedProcess where another package has the id and may not be replaced, ImmutableProcess, PackageError.
+    """
+    name = process_id or package.process_id
+    unit = bundle_unit(package.bundle.to_json())
+    try:
+        digest = client.digest(name)
+    except NoSuchProcess:
+        try:
+            made = client.deploy(unit, name)
+            return Deployed(name, "deployed", tuple(made.get("warnings") or ()))
+        except DuplicatedProcess:  # somebody deployed it in between
+            digest = client.digest(name)
+    if digest == package.bundle.digest:
+        return Deployed(name, "kept")
+    if not replace:
+        raise DuplicatedProcess(
+            f"Another package is deployed as {name}.",
+            hint="Replace it with --replace, or give this one another id with --id.",
+        )
+    made = client.replace(name, unit)
+    return Deployed(name, "replaced", tuple(made.get("warnings") or ()))
+
+
+def converter(order: JobOrder, upload: Upload, package: LocalPackage | None, patterns: Mapping[str, Any]) -> Converter:
+    """What makes inputs of a job order for a package, or for a process that declares these secondary files."""
+    if package is not None:
+        return Converter(order, upload, package.namespaces, secondary_patterns(package.process))
+    return Converter(order, upload, {}, patterns)
+
+
+def described_patterns(description: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Input id -> patterns of secondary files, of a process description."""
+    found = {}
+    for name, body in (description.get("inputs") or {}).items():
+        patterns = (body.get("x-cwl") or {}).get("secondaryFiles") or []
+        plain = [one.removesuffix("?") for one in patterns if "$(" not in one and "${" not in one]
+        if plain:
+            found[name] = plain
+    return found
+
+
+def request(
+    order: JobOrder,
+    inputs: Mapping[str, Any],
+    *,
+    title: str | None = None,
+    tags: Sequence[str] = (),
+    platform: str | None = None,
+) -> dict[str, Any]:
+    """The body of an execution: what the command line says wins over what an execute request says."""
+    body: dict[str, Any] = {**(order.request or {}), "inputs": dict(inputs)}
+    for name, value in (("title", title), ("tags", list(tags)), ("platform", platform)):
+        if value:
+            body[name] = value
+    return body
