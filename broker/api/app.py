@@ -1,0 +1,116 @@
+"""The FastAPI application: `create_app` is the factory that uvicorn calls."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from broker import settings as configuration
+from broker.api import problems
+from broker.api.authentication import Gate
+from broker.api.classes import ConformanceClass
+from broker.api.deployment import DEPLOYMENT
+from broker.api.execution import EXECUTION
+from broker.api.health import HEALTH
+from broker.api.jobfiles import FILES
+from broker.api.joblogs import RECORDS
+from broker.api.jobresults import RESULTS
+from broker.api.jobs import JOBS
+from broker.api.landing import CORE
+from broker.api.platforms import PLATFORMS
+from broker.api.processes import PROCESSES
+from broker.api.rows import Rows
+from broker.api.site import Site
+from broker.api.uploads import UPLOADS
+from broker.bootstrap import open_broker
+from broker.queue.relay import Relay
+from broker.queue.wakeups import Wakeups
+from broker.settings import Settings
+
+CLASSES: tuple[ConformanceClass, ...] = (
+    CORE, PROCESSES, DEPLOYMENT, EXECUTION, JOBS, RESULTS, RECORDS, FILES, UPLOADS, PLATFORMS, HEALTH,
+)  # fmt: skip
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The API over one installation; opens it when the server starts. Raises SetupError then when it is not usable."""
+    chosen = settings or configuration.load()
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        broker = open_broker(chosen)
+        rows = Rows(broker.database)
+        gate = Gate(chosen, rows)
+        await gate.check_setup()
+        relay = Relay(broker)
+        wakeups = Wakeups(chosen.redis)
+        app.state.site = Site(broker, rows, gate, relay, wakeups)
+        relay.start()
+        await wakeups.start()
+        try:
+            yield
+        finally:
+            await wakeups.stop()
+            relay.stop()
+            rows.close()
+            broker.database.close()
+
+    app = FastAPI(
+        title=chosen.api.title,
+        description=chosen.api.description,
+        version=_version(),
+        lifespan=life,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.classes = CLASSES
+    problems.register(app)
+    for part in CLASSES:
+        app.include_router(part.router)
+    if chosen.api.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=chosen.api.cors_origins,
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=["Location", "Link", "Preference-Applied", "Upload-Offset", "Log-Cursor", "ETag"],
+        )
+    app.add_middleware(UsablePaths)
+    return app
+
+
+class UsablePaths:
+    """Requests whose path or query holds a NUL name nothing here, and some databases choke on it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
+            problem = {
+                "type": "about:blank",
+                "title": "Not found",
+                "status": 404,
+                "detail": "There is nothing at this address.",
+                "fault": "input",
+                "reason": "not-found",
+            }
+            await problems.plain(problem)(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+
+def _version() -> str:
+    try:
+        return version("earthcode-broker")
+    except PackageNotFoundError:  # run from the source
+        return "0"

@@ -1,0 +1,140 @@
+"""Deploy, replace, undeploy: packages become processes. Also a check of a package that leaves nothing behind."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import Query
+from sqlalchemy import Connection
+from starlette.requests import Request
+from starlette.responses import Response
+
+from broker.access.principal import Principal, Scope
+from broker.api import bodies
+from broker.api.answers import Json
+from broker.api.authentication import Caller
+from broker.api.classes import PART2, ConformanceClass, guarded
+from broker.api.processes import summary
+from broker.api.site import Site, site_of
+from broker.execution import deploy as deploying
+from broker.jobs.model import Needs
+from broker.jobs.placement import unfit
+from broker.packages.appackage import Deployment, deployment
+from broker.packages.describe import describe
+from broker.store import platforms, processes
+from broker.store.processes import Process
+
+router = guarded("Deployment")
+DEPLOYMENT = ConformanceClass(router, (PART2 + "deploy-replace-undeploy", PART2 + "ogcapppkg", PART2 + "cwl"))
+Which = Annotated[str | None, Query(max_length=200, description="Which process of a document with many (`$graph`).")]
+
+
+@router.post("/processes", name="deploy", status_code=201)
+async def deploy(request: Request, caller: Caller, w: Which = None) -> Response:
+    """Deploy an application package: CWL (application/cwl, +json, +yaml) or application/ogcapppkg+json."""
+    caller.need(Scope.DEPLOY)
+    site = site_of(request)
+    body = await bodies.read(request, site.settings.limits.document_bytes)
+    process, warnings = await site.rows.slow(_deploy, site, caller, body, _content_type(request), w)
+    base = site.base(request)
+    shown: dict[str, Any] = summary(process, base)
+    if warnings:
+        shown["warnings"] = list(warnings)
+    return Json(shown, 201, {"Location": f"{base}/processes/{quote(process.id, safe='')}"})
+
+
+def _deploy(
+    site: Site, caller: Principal, body: bytes, content_type: str, w: str | None
+) -> tuple[Process, tuple[str, ...]]:
+    broker = site.broker
+    package = _package(site, body, content_type, w)
+    if package.process_id is not None:  # known before the package is loaded: say so at once
+        with broker.database.read() as tx:
+            processes.refuse_there(tx, package.process_id)
+    return deploying.deploy(broker.database, caller, package, broker.inspect)
+
+
+def _package(site: Site, body: bytes, content_type: str, w: str | None) -> Deployment:
+    limit = site.settings.limits.document_bytes
+
+    def read(url: str) -> bytes:
+        return site.broker.egress.get_bytes(url, limit)
+
+    return deployment(body, content_type, process=w, read=read)
+
+
+def _content_type(request: Request) -> str:
+    return request.headers.get("content-type", "")
+
+
+@router.put("/processes/{process_id}", name="replace", status_code=204)
+async def replace(request: Request, process_id: str, caller: Caller, w: Which = None) -> Response:
+    """Replace a process: jobs of the old revision go on. 204; the summary with `Prefer: return=representation`."""
+    caller.need(Scope.DEPLOY)
+    site = site_of(request)
+    body = await bodies.read(request, site.settings.limits.document_bytes)
+    process, warnings = await site.rows.slow(_replace, site, caller, body, _content_type(request), w, process_id)
+    if "return=representation" not in request.headers.get("prefer", "").replace(" ", "").lower():
+        return Response(status_code=204)
+    shown = summary(process, site.base(request))
+    if warnings:
+        shown["warnings"] = list(warnings)
+    return Json(shown, headers={"Preference-Applied": "return=representation"})
+
+
+def _replace(
+    site: Site, caller: Principal, body: bytes, content_type: str, w: str | None, process_id: str
+) -> tuple[Process, tuple[str, ...]]:
+    broker = site.broker
+    with broker.database.read() as tx:
+        processes.get(tx, process_id)
+    package = _package(site, body, content_type, w)
+    return deploying.replace(broker.database, caller, package, broker.inspect, process_id)
+
+
+@router.delete("/processes/{process_id}", name="undeploy", status_code=204)
+async def undeploy(request: Request, process_id: str, caller: Caller) -> Response:
+    """Undeploy: no new jobs; running ones go on."""
+    site = site_of(request)
+    await site.rows.quick(deploying.undeploy, site.broker.database, caller, process_id)
+    return Response(status_code=204)
+
+
+@router.post("/check", name="checkPackage")
+async def check(request: Request, caller: Caller, w: Which = None) -> Response:
+    """What deploying this package would give, without doing it: description, needs, warnings, fitting platforms."""
+    caller.need(Scope.DEPLOY)
+    site = site_of(request)
+    body = await bodies.read(request, site.settings.limits.document_bytes)
+    return Json(await site.rows.slow(_check, site, body, _content_type(request), w, site.base(request)))
+
+
+def _check(site: Site, body: bytes, content_type: str, w: str | None, base: str) -> dict[str, Any]:
+    package = _package(site, body, content_type, w)
+    inspection = site.broker.inspect(package.bundle)
+    process_id = package.process_id or str(inspection.process.get("id") or "main")
+    description = describe(inspection, process_id=process_id, overrides=package.description_overrides)
+    with site.broker.database.read() as tx:
+        fits = fitting(tx, inspection.needs)
+    return {
+        "process": description,
+        "digest": package.bundle.digest,
+        "needs": inspection.needs.to_json(),
+        "steps": list(inspection.steps),
+        "warnings": list(inspection.warnings),
+        "platforms": fits,
+    }
+
+
+def fitting(tx: Connection, needs: Needs) -> list[dict[str, Any]]:
+    """For each platform, whether it can run the package, and why not."""
+    return [
+        {
+            "name": candidate.name,
+            "fits": not (why := unfit(needs, candidate.capabilities)),
+            "reasons": list(why),
+            "available": candidate.available and not candidate.paused,
+        }
+        for candidate in platforms.candidates(tx)
+    ]

@@ -1,0 +1,117 @@
+"""The body and the headers of an execution: execute.yaml with our members, and Prefer (RFC 7240)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from starlette.requests import Request
+
+from broker.errors import InputError, InputProblem, InvalidParameter
+from broker.execution.accept import ExecuteRequest, Key
+
+MEMBERS = ("inputs", "outputs", "response", "title", "tags", "platform")
+IGNORED = frozenset({"mode", "process", "id", "$schema"})  # of other versions and clients; Prefer decides the mode
+OUTPUT_MEMBERS = frozenset({"format", "transmissionMode"})
+MOST_TAGS = 32
+LONGEST_TITLE = 500
+
+
+def execute_request(body: Mapping[str, Any]) -> ExecuteRequest:
+    """Check the members of the body; the inputs themselves are checked against the package. Raises InputError."""
+    problems: list[InputProblem] = []
+    for name in body:
+        if name not in MEMBERS and name not in IGNORED:
+            problems.append(InputProblem("/" + _escaped(name), _unknown(name)))
+    inputs = _typed(body, "inputs", dict, "an object: {input name: value}", problems) or {}
+    outputs = _typed(body, "outputs", dict, "an object: {output name: {transmissionMode, format}}", problems)
+    for name, wanted in (outputs or {}).items():
+        problems += _output_problems(name, wanted)
+    response = body.get("response", "raw")
+    if response not in ("raw", "document"):
+        problems.append(InputProblem("/response", "is neither raw nor document"))
+    title = _typed(body, "title", str, "a text", problems) or ""
+    if len(title) > LONGEST_TITLE or not title.isprintable():
+        problems.append(InputProblem("/title", f"is not one line of at most {LONGEST_TITLE} characters"))
+    platform = _typed(body, "platform", str, "the name of a platform", problems)
+    tags = _typed(body, "tags", list, "a list of texts", problems) or []
+    if len(tags) > MOST_TAGS or not all(isinstance(tag, str) for tag in tags):
+        problems.append(InputProblem("/tags", f"is not a list of at most {MOST_TAGS} texts"))
+    if problems:
+        raise InputError(*problems[:50])
+    return ExecuteRequest(
+        inputs=inputs,
+        outputs=outputs or None,
+        response=response,
+        title=title,
+        tags=tuple(dict.fromkeys(tags)),
+        platform=platform,
+        extra={} if "response" in body else {"responseDefault": True},
+    )
+
+
+def _unknown(name: str) -> str:
+    if name == "subscriber":
+        return "callbacks are not offered here (conformance class callback); ask for the status instead"
+    near = get_close_matches(name, MEMBERS, 1, 0.6)
+    return f"is not a member of an execute request{f'; did you mean {near[0]!r}?' if near else ''}"
+
+
+def _escaped(name: str) -> str:
+    return name[:100].replace("~", "~0").replace("/", "~1")
+
+
+def _typed(body: Mapping[str, Any], name: str, kind: type, said: str, problems: list[InputProblem]) -> Any:
+    value = body.get(name)
+    if value is None or isinstance(value, kind):
+        return value
+    problems.append(InputProblem(f"/{name}", f"is not {said}"))
+    return None
+
+
+def _output_problems(name: str, wanted: Any) -> list[InputProblem]:
+    at = f"/outputs/{_escaped(name)}"
+    if not isinstance(wanted, dict):
+        return [InputProblem(at, "is not an object: {transmissionMode, format}")]
+    problems = []
+    if wanted.get("transmissionMode", "value") not in ("value", "reference"):
+        problems.append(InputProblem(f"{at}/transmissionMode", "is neither value nor reference"))
+    if not isinstance(wanted.get("format", {}), dict):
+        problems.append(InputProblem(f"{at}/format", "is not an object: {mediaType, encoding, schema}"))
+    return problems
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """What `Prefer` asks: async or not, and how many seconds to wait at most (None: not said)."""
+
+    respond_async: bool = False
+    wait: float | None = None
+
+
+def preference(request: Request) -> Preference:
+    """Read Prefer; what is unknown or malformed in it is ignored, as RFC 7240 wants."""
+    respond_async = False
+    wait: float | None = None
+    for header in request.headers.getlist("prefer"):
+        for part in header.split(","):
+            name, _, value = part.partition(";")[0].partition("=")
+            name, value = name.strip().lower(), value.strip().strip('"')
+            if name == "respond-async":
+                respond_async = True
+            elif name == "wait" and value.isdecimal() and wait is None:
+                wait = float(value[:9])
+    return Preference(respond_async, wait)
+
+
+def idempotency_key(request: Request, process_id: str, body: bytes) -> Key | None:
+    """The Idempotency-Key, bound to process and body. Raises InvalidParameter for one that is not usable."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not 0 < len(key) <= 255 or not key.isascii() or not key.isprintable():
+        raise InvalidParameter(InputProblem("Idempotency-Key", "is not 1 to 255 printable ASCII characters"))
+    return Key(key, hashlib.sha256(process_id.encode() + b"\0" + body).hexdigest())

@@ -1,0 +1,132 @@
+"""Executions: a request becomes a job, and the client waits for it or not; a check makes no job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from broker.access.principal import Principal, Scope
+from broker.api import bodies, jobresults, reachability
+from broker.api.answers import Json
+from broker.api.authentication import Caller
+from broker.api.classes import ConformanceClass, guarded
+from broker.api.deployment import fitting
+from broker.api.executerequest import ExecuteRequest, Preference, execute_request, idempotency_key, preference
+from broker.api.processes import Revision
+from broker.api.site import Site, site_of
+from broker.api.status import status_info
+from broker.execution.accept import accept
+from broker.execution.accept import check as check_request
+from broker.jobs.model import Job
+from broker.store import jobs, platforms, processes
+
+router = guarded("Execution")
+EXECUTION = ConformanceClass(router)
+LOOK_SECONDS = 1.0  # a waiting client's row is looked at so often even when no wake-up comes
+DryRun = Annotated[bool, Query(alias="dryRun", description="Check the request only: the same as POST .../check.")]
+
+
+@router.post("/processes/{process_id}/execution", name="execute", status_code=201)
+async def execute(
+    request: Request, process_id: str, caller: Caller, revision: Revision = None, dry_run: DryRun = False
+) -> Response:
+    """Run a process. Without Prefer the answer waits for the results, `respond-async` gives 201 at once.
+
+    A job that takes longer than `wait` (or than this server waits) is answered with 201 too, and goes on.
+    """
+    site = site_of(request)
+    body, raw = await bodies.parsed_object(request, site.settings.limits.document_bytes)
+    wanted = execute_request(body)
+    if dry_run:
+        return await _checked(site, caller, process_id, wanted)
+    key = idempotency_key(request, process_id, raw)
+    prefer = preference(request)
+    job, made = await site.rows.quick(
+        accept,
+        site.broker.database,
+        caller,
+        process_id,
+        wanted,
+        upload_id=site.upload_id,
+        revision=revision,
+        key=key,
+    )
+    base = site.base(request)
+    if prefer.respond_async:
+        if made:
+            site.relay.wake()
+        return _created(job, base, {"Preference-Applied": "respond-async"})
+    return await _wait(request, site, job, prefer, base)
+
+
+def _created(job: Job, base: str, headers: Mapping[str, str] | None = None) -> Response:
+    return Json(status_info(job, base), 201, {"Location": f"{base}/jobs/{job.id}", **(headers or {})})
+
+
+async def _wait(request: Request, site: Site, job: Job, prefer: Preference, base: str) -> Response:
+    """Wait for the end of the job: woken by the queue, told by the row."""
+    bound = site.settings.api.sync_seconds
+    seconds = bound if prefer.wait is None else min(prefer.wait, bound)
+    end = time.monotonic() + seconds
+    with site.wakeups.watch(job.id) as changed:
+        site.relay.wake()
+        while True:
+            job = await site.rows.read(jobs.get_light, job.id)
+            left = end - time.monotonic()
+            if job.terminal or left <= 0:
+                break
+            await changed.wait(min(left, LOOK_SECONDS))
+    if not job.terminal:
+        return _created(job, base)
+    headers = {} if prefer.wait is None else {"Preference-Applied": f"wait={int(prefer.wait)}"}
+    if site.settings.api.monitor_link:
+        headers["Link"] = f'<{base}/jobs/{job.id}>; rel="monitor"'
+    return await jobresults.of_job(request, site, job.id, None, headers)
+
+
+@router.post("/processes/{process_id}/check", name="checkExecution")
+async def check(request: Request, process_id: str, caller: Caller) -> Response:
+    """What an execution with this body would do, without a job: job order, platforms, images, links."""
+    site = site_of(request)
+    body, _ = await bodies.parsed_object(request, site.settings.limits.document_bytes)
+    return await _checked(site, caller, process_id, execute_request(body))
+
+
+async def _checked(site: Site, caller: Principal, process_id: str, wanted: ExecuteRequest) -> Response:
+    caller.need(Scope.RUN)
+    return Json(await site.rows.slow(_report, site, caller, process_id, wanted))
+
+
+def _report(site: Site, caller: Principal, process_id: str, wanted: ExecuteRequest) -> dict[str, Any]:
+    database = site.broker.database
+    order, platform = check_request(database, caller, process_id, wanted, upload_id=site.upload_id)
+    with database.read() as tx:
+        process = processes.get(tx, process_id)
+        fits = fitting(tx, process.needs)
+        engine = platforms.one(tx, platform).capabilities.container_engine
+    images = [
+        {"image": image, "required": required, "engine": engine, "usable": engine is not None or not required}
+        for image, required in process.needs.images.items()
+    ]
+    links = reachability.report(site.broker.egress, order.stage)
+    return {
+        "ok": all(one["reachable"] for one in links),
+        "processID": process.id,
+        "revision": process.revision,
+        "jobOrder": order.job_order,
+        "stage": [_shown(item.to_json()) for item in order.stage],
+        "platform": platform,
+        "platforms": fits,
+        "images": images,
+        "links": links,
+    }
+
+
+def _shown(item: dict[str, Any]) -> dict[str, Any]:
+    """A stage item without the bytes that came by value."""
+    return {key: f"({len(value)} characters)" if key in ("text", "data") else value for key, value in item.items()}

@@ -1,0 +1,50 @@
+"""The landing page, the conformance declaration and the API definition: what a client has to know first."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from broker.api import openapi
+from broker.api.answers import JSON, OGC, Json, link, representation
+from broker.api.classes import PART1, ConformanceClass, public
+from broker.api.paging import Representation
+from broker.api.site import site_of
+
+router = public("About")
+CORE = ConformanceClass(
+    router,
+    (PART1 + "core", PART1 + "json", PART1 + "oas30"),
+    (
+        ("/api", "service-desc", "What this API offers, as OpenAPI"),
+        ("/conformance", OGC + "conformance", "Which standards this API keeps"),
+    ),
+)
+
+
+@router.get("/", name="landing")
+async def landing(request: Request, f: Representation = None) -> Response:
+    """Where to go from here."""
+    representation(request, {"json": JSON})
+    site = site_of(request)
+    base = site.base(request)
+    links = [link(f"{base}/", "self", "This page")]
+    for part in request.app.state.classes:
+        for path, rel, title in part.links:
+            links.append(link(base + path, rel, title, openapi.MEDIA_TYPE if path == "/api" else JSON))
+    return Json({"title": site.settings.api.title, "description": site.settings.api.description, "links": links})
+
+
+@router.get("/conformance", name="conformance")
+async def conformance(request: Request, f: Representation = None) -> Response:
+    """The conformance classes that are done."""
+    representation(request, {"json": JSON})
+    return Json({"conformsTo": [uri for part in request.app.state.classes for uri in part.uris]})
+
+
+@router.get("/api", name="api")
+async def api(request: Request, f: Representation = None) -> Response:
+    """This API as an OpenAPI 3.0 document."""
+    chosen = representation(request, {"openapi": openapi.MEDIA_TYPE, "json": JSON})
+    document = openapi.definition(request.app, site_of(request).base(request))
+    return Json(document, media_type=JSON if chosen == "json" else openapi.MEDIA_TYPE)

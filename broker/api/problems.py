@@ -1,0 +1,206 @@
+"""Errors as RFC 7807 problem documents: the one table from error class to HTTP status and exception type."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from broker import errors
+from broker.errors import BrokerError, InputError, InputProblem, InvalidParameter, JobFailed, PackageError
+
+PART1 = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
+PART2 = "http://www.opengis.net/def/exceptions/ogcapi-processes-2/1.0/"
+OURS = "urn:earthcode-broker:problem:"
+MEDIA_TYPE = "application/problem+json"
+_log = logging.getLogger(__name__)
+
+
+class NotJson(InputError):
+    """The body is not a JSON document in UTF-8."""
+
+    reason = "not-json"
+
+
+class WrongMediaType(InputError):
+    """The body of this request has another media type."""
+
+    reason = "unsupported-media-type"
+
+
+class BodyTooLarge(errors.LimitError):
+    """More bytes than this resource takes."""
+
+    reason = "body-too-large"
+
+
+class RangeNotSatisfiable(InputError):
+    """No byte of the file is in the range; `size` of the file in bytes."""
+
+    reason = "range-not-satisfiable"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(InputProblem("", f"the file has {size} bytes, and none of them is in this range"))
+        self.size = size
+
+
+# The nearest class in an error's own line of ancestors counts. (status, type, title)
+TABLE: Mapping[type[BrokerError], tuple[int, str, str]] = {
+    PackageError: (400, OURS + "invalid-package", "The package cannot be run"),
+    errors.UnsupportedPackage: (422, OURS + "unsupported-requirement", "The package asks for what is not here"),
+    errors.UnsupportedMediaType: (415, PART2 + "unsupported-media-type", "Unsupported media type"),
+    errors.WorkflowNotFound: (400, PART2 + "workflow-not-found", "No such workflow in the package"),
+    InputError: (400, OURS + "invalid-input", "The inputs do not fit"),
+    InvalidParameter: (400, OURS + "invalid-parameter", "A parameter is not usable"),
+    NotJson: (400, OURS + "not-json", "The body is not JSON"),
+    WrongMediaType: (415, PART2 + "unsupported-media-type", "Unsupported media type"),
+    RangeNotSatisfiable: (416, OURS + "range-not-satisfiable", "Range not satisfiable"),
+    errors.Missing: (404, "about:blank", "Not found"),
+    errors.NoSuchProcess: (404, PART1 + "no-such-process", "No such process"),
+    errors.NoSuchJob: (404, PART1 + "no-such-job", "No such job"),
+    errors.NoSuchOutput: (404, PART1 + "no-such-output", "No such output"),
+    errors.NoSuchUpload: (404, OURS + "no-such-upload", "No such upload"),
+    errors.NoSuchFile: (404, OURS + "no-such-file", "No such file"),
+    errors.NoSuchPlatform: (404, OURS + "no-such-platform", "No such platform"),
+    errors.ResultNotReady: (404, PART1 + "result-not-ready", "The results are not ready"),
+    errors.Conflict: (409, OURS + "conflict", "Conflict"),
+    errors.DuplicatedProcess: (409, PART2 + "duplicated-process", "The process exists"),
+    errors.ImmutableProcess: (403, PART2 + "immutable-process", "The process cannot be changed"),
+    errors.IdempotencyConflict: (422, OURS + "idempotency-key-reused", "Idempotency-Key used for another request"),
+    errors.UploadConflict: (409, OURS + "upload-conflict", "The upload has moved on"),
+    errors.WrongPhase: (409, OURS + "wrong-phase", "The job has already ended"),
+    errors.AccessError: (403, OURS + "access", "Not allowed"),
+    errors.Unauthenticated: (401, OURS + "unauthenticated", "Authentication is needed"),
+    errors.Forbidden: (403, OURS + "forbidden", "Not allowed"),
+    errors.LimitError: (413, OURS + "too-large", "Larger than the limits here"),
+    errors.NoRoom: (422, OURS + "needs-too-much", "No platform is large enough"),
+    BodyTooLarge: (413, OURS + "body-too-large", "The body is too large"),
+    errors.QuotaExceeded: (429, OURS + "quota-exceeded", "Over quota"),
+    errors.EgressRefused: (400, OURS + "address-refused", "The broker may not call this address"),
+    errors.StagingError: (400, OURS + "staging-failed", "A link could not be fetched"),
+    errors.PlatformError: (502, OURS + "platform-error", "The platform failed"),
+    errors.PlatformUnavailable: (503, OURS + "platform-unavailable", "No platform answers now"),
+    errors.PlatformRefused: (422, OURS + "platform-refused", "No platform can run this"),
+    errors.StorageError: (503, OURS + "storage-unavailable", "Storage does not answer now"),
+    errors.StorageFull: (507, OURS + "storage-full", "Storage is full"),
+    JobFailed: (500, OURS + "job-failed", "The job has no results"),
+    errors.SetupError: (503, OURS + "setup", "The installation is not usable"),
+    BrokerError: (500, OURS + "broker-error", "The broker failed"),
+}
+FAILED_STATUS = {"package": 422, "input": 400, "staging": 424, "platform": 502, "limit": 422, "broker": 500}
+DISMISSED_STATUS = 410
+
+
+def row_of(kind: type[BrokerError]) -> tuple[int, str, str]:
+    """The row of the table that counts for an error class."""
+    return next(TABLE[ancestor] for ancestor in kind.__mro__ if ancestor in TABLE)
+
+
+def document(error: BrokerError, **members: Any) -> dict[str, Any]:
+    """The problem document of an error; `members` are added."""
+    status, kind, title = row_of(type(error))
+    fault, reason = error.fault, error.reason
+    if isinstance(error, JobFailed):
+        dismissed = error.failed_reason == "dismissed"
+        status = DISMISSED_STATUS if dismissed else FAILED_STATUS.get(error.failed_fault, 500)
+        fault, reason = error.failed_fault, error.failed_reason
+    elif isinstance(error, errors.PlatformRefused):
+        fault, reason = error.fault_of, error.code
+    full: dict[str, Any] = {
+        "type": kind,
+        "title": title,
+        "status": status,
+        "detail": error.detail,
+        "fault": fault,
+        "reason": reason,
+    }
+    if error.hint:
+        full["hint"] = error.hint
+    if isinstance(error, InputError):
+        full["errors"] = [{"pointer": p.pointer, "detail": p.detail} for p in error.problems]
+    if isinstance(error, PackageError) and error.place:
+        place = {"file": error.file, "line": error.line, "column": error.column}
+        full["place"] = {key: value for key, value in place.items() if value is not None}
+    return full | members
+
+
+def answer(error: BrokerError, *, headers: Mapping[str, str] | None = None, **members: Any) -> Response:
+    """The problem as a response, with the headers that its status asks for."""
+    fields = dict(headers or {})
+    problem = document(error, **members)
+    if problem["status"] == 401:
+        fields["WWW-Authenticate"] = 'Bearer realm="earthcode-broker"'
+    elif problem["status"] == 503:
+        after = getattr(error, "retry_after", None)
+        fields["Retry-After"] = str(max(1, round(after))) if after else "5"
+    elif isinstance(error, RangeNotSatisfiable):
+        fields["Content-Range"] = f"bytes */{error.size}"
+    elif isinstance(error, BodyTooLarge):
+        fields["Connection"] = "close"  # what is left of the body is not read
+    return plain(problem, fields)
+
+
+def plain(problem: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(problem), problem["status"], headers, MEDIA_TYPE)
+
+
+async def _broker_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BrokerError)  # noqa: S101 - registered for it
+    return answer(error)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """What the router says: unknown paths, wrong methods."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    detail = {
+        404: "There is nothing at this path.",
+        405: f"{request.method} is not possible here.",
+    }.get(error.status_code, str(error.detail))
+    reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http")
+    title = {404: "Not found", 405: "Method not allowed"}.get(error.status_code, str(error.detail))
+    problem = {"type": "about:blank", "title": title, "status": error.status_code, "detail": detail}
+    return plain(problem | {"fault": "input", "reason": reason}, error.headers)
+
+
+async def _parameter_error(request: Request, error: Exception) -> Response:
+    """A query, path or header parameter that FastAPI could not read."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+    found = [InputProblem("?" + str(e["loc"][1] if len(e["loc"]) > 1 else ""), e["msg"]) for e in error.errors()]
+    return answer(InvalidParameter(*found))
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """The client went away: nobody reads this."""
+    return Response(status_code=499)
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    """A fault of ours: a reference to find it in the log by, and nothing of the inside."""
+    reference = uuid.uuid4().hex[:12]
+    _log.error("%s %s failed [%s]", request.method, request.url.path, reference, exc_info=error)
+    problem = {
+        "type": OURS + "internal",
+        "title": "The broker failed",
+        "status": 500,
+        "detail": f"Something went wrong inside the broker. The operator finds it in the log under {reference}.",
+        "fault": "broker",
+        "reason": "broker-error",
+        "reference": reference,
+    }
+    return plain(problem)
+
+
+def register(app: FastAPI) -> None:
+    app.add_exception_handler(BrokerError, _broker_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _parameter_error)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _bug)

@@ -1,0 +1,114 @@
+"""Processes: the list, the descriptions, and the packages that were deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Query
+from sqlalchemy import Connection
+from starlette.requests import Request
+from starlette.responses import Response
+
+from broker.api.answers import JSON, OGC, Json, link, page_links, representation
+from broker.api.classes import PART1, ConformanceClass, guarded
+from broker.api.paging import Cursor, Limit, Representation, size
+from broker.api.site import site_of
+from broker.store import processes
+from broker.store.processes import Process
+
+router = guarded("Processes")
+PROCESSES = ConformanceClass(
+    router, (PART1 + "ogc-process-description",), (("/processes", OGC + "processes", "What can be run here"),)
+)
+Revision = Annotated[
+    int | None, Query(ge=1, le=2**31 - 1, description="An older revision, as a job names the one it ran.")
+]
+Version = Annotated[str | None, Query(max_length=200, description="The newest revision that has this version.")]
+
+
+@router.get("/processes", name="processes")
+async def page(request: Request, limit: Limit = None, cursor: Cursor = None, f: Representation = None) -> Response:
+    """What can be run here."""
+    representation(request, {"json": JSON})
+    site = site_of(request)
+    base = site.base(request)
+    count = size(limit, site.settings.api.page)
+    found = await site.rows.read(processes.page, limit=count + 1, after=cursor)
+    shown = found[:count]
+    following = {"cursor": shown[-1].id, "limit": str(count)} if len(found) > count else None
+    return Json(
+        {
+            "processes": [summary(process, base) for process in shown],
+            "links": page_links(base, "/processes", request, following, "This list"),
+        }
+    )
+
+
+def summary(process: Process, base: str) -> dict[str, Any]:
+    """processSummary.yaml with Part 2's `mutable`."""
+    return {
+        **process.summary,
+        "version": process.version,
+        "mutable": process.mutable,
+        "links": [
+            link(f"{base}/processes/{process.id}", "self", "The process description"),
+            link(f"{base}/processes/{process.id}", "alternate", "The process description"),
+        ],
+    }
+
+
+def described(process: Process, base: str) -> dict[str, Any]:
+    """process.yaml: the description with its links."""
+    here = f"{base}/processes/{process.id}"
+    return {
+        **process.description,
+        "version": process.version,
+        "mutable": process.mutable,
+        "revision": process.revision,
+        "digest": process.digest,
+        "links": [
+            link(here, "self", "This description"),
+            link(f"{here}/execution", OGC + "execute", "Run it"),
+            link(f"{here}/package?revision={process.revision}", "describedby", "The package", process.media_type),
+            link(f"{base}/jobs?processID={process.id}", OGC + "job-list", "Your jobs of this process"),
+        ],
+    }
+
+
+def _one(tx: Connection, process_id: str, revision: int | None, version: str | None) -> Process:
+    if revision is None and version is not None:
+        revision = processes.revision_of(tx, process_id, version)
+    return processes.get(tx, process_id, revision)
+
+
+@router.get("/processes/{process_id}", name="process")
+async def one(
+    request: Request, process_id: str, revision: Revision = None, version: Version = None, f: Representation = None
+) -> Response:
+    """The description of a process: its inputs and outputs."""
+    representation(request, {"json": JSON})
+    site = site_of(request)
+    process = await site.rows.read(_one, process_id, revision, version)
+    return Json(described(process, site.base(request)))
+
+
+def _package(tx: Connection, process_id: str, revision: int | None, version: str | None) -> tuple[bytes, str]:
+    found = _one(tx, process_id, revision, version)
+    return processes.body(tx, process_id, found.revision)
+
+
+@router.get("/processes/{process_id}/package", name="package")
+async def package(request: Request, process_id: str, revision: Revision = None, version: Version = None) -> Response:
+    """What was deployed, byte by byte."""
+    body, media_type = await site_of(request).rows.read(_package, process_id, revision, version)
+    return Response(body, headers=unexecuted({"Content-Type": media_type}))
+
+
+def unexecuted(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers of bytes that users brought: no browser takes them for a page of ours."""
+    return {
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+        **headers,
+    }

@@ -1,0 +1,55 @@
+"""Where database work runs: short indexed reads at once on SQLite, everything else in bounded pools of threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+
+from broker.store.database import Database
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Rows:
+    """The one place that decides on which thread rows are read and written.
+
+    A read of SQLite takes less time than handing it to a thread; PostgreSQL may be far away. SQLite has one writer
+    at a time, so that more threads would only wait for each other.
+    """
+
+    def __init__(self, database: Database, *, threads: int = 8, slow_threads: int = 4) -> None:
+        self.database = database
+        self.inline = database.sqlite
+        self._quick = ThreadPoolExecutor(2 if database.sqlite else threads, thread_name_prefix="rows")
+        self._slow = ThreadPoolExecutor(slow_threads, thread_name_prefix="slow")
+
+    async def read(self, look: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`look(connection, ...)` in one read transaction."""
+        if self.inline:
+            return self._look(look, *args, **kwargs)
+        return await self._in(self._quick, self._look, look, *args, **kwargs)
+
+    async def quick(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """A call of milliseconds, mostly a write, in the pool of writes."""
+        return await self._in(self._quick, do, *args, **kwargs)
+
+    async def slow(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """A call of seconds (it parses, moves bytes, calls other servers), which must not hold up quick ones."""
+        return await self._in(self._slow, do, *args, **kwargs)
+
+    def _look(self, look: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        with self.database.read() as tx:
+            return look(tx, *args, **kwargs)
+
+    async def _in(self, pool: ThreadPoolExecutor, do: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, partial(do, *args, **kwargs))
+
+    def close(self) -> None:
+        self._quick.shutdown(cancel_futures=True)
+        self._slow.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,78 @@
+"""Jobs as OGC status documents (statusInfo.yaml), with what is ours beside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection
+
+from broker.api.answers import OGC, link, time
+from broker.jobs import lifecycle
+from broker.jobs.model import Job, Phase
+from broker.store import jobs
+
+WAITING = "Waiting for "
+
+
+def look(tx: Connection, job_id: str, owner: str | None) -> tuple[Job, int | None]:
+    """(the job without its inputs and outputs, how many jobs go before it while it waits)."""
+    job = jobs.get_light(tx, job_id, owner)
+    return job, jobs.ahead(tx, job) if job.phase is Phase.ACCEPTED else None
+
+
+def status_info(job: Job, base: str, *, ahead: int | None = None) -> dict[str, Any]:
+    """`ahead`: number of jobs that go before this one; None where that is not known or no longer matters."""
+    here = f"{base}/jobs/{job.id}"
+    full: dict[str, Any] = {
+        "jobID": job.id,
+        "processID": job.process_id,
+        "type": "process",
+        "status": lifecycle.status(job.phase, job.dismiss_requested),
+        "message": job.message,
+        "created": time(job.created),
+        "updated": time(job.updated),
+        "phase": job.phase.value,
+        "platform": job.platform,
+        "attempt": job.attempt,
+        "revision": job.process_revision,
+        "title": job.title,
+        "tags": job.tags,
+    }
+    if job.started is not None:
+        full["started"] = time(job.started)
+    if job.finished is not None:
+        full["finished"] = time(job.finished)
+    _progress(full, job)
+    if ahead is not None:
+        full["queue"] = {"position": ahead + 1}
+        if job.message.startswith(WAITING):
+            full["queue"]["waitingFor"] = job.message.removeprefix(WAITING)
+    if job.failure is not None:
+        full["failure"] = job.failure.to_json()
+    full["links"] = _links(job, here, base)
+    return full
+
+
+def _progress(full: dict[str, Any], job: Job) -> None:
+    """Percent only where it is known: nothing is better than a made-up number."""
+    if job.progress is not None:
+        full["steps"] = {"done": job.progress.done, "total": job.progress.total}
+    if job.phase is Phase.SUCCESSFUL:
+        full["progress"] = 100
+    elif job.progress is not None and job.progress.percent is not None:
+        full["progress"] = min(job.progress.percent, 99)
+
+
+def _links(job: Job, here: str, base: str) -> list[dict[str, str]]:
+    links = [link(here, "self", "This status")]
+    if job.phase is Phase.SUCCESSFUL:
+        links.append(link(f"{here}/results", OGC + "results", "Results"))
+        links.append(link(f"{here}/files", "related", "Output files"))
+    elif job.phase is Phase.FAILED:
+        links.append(link(f"{here}/results", OGC + "exceptions", "Why it failed", "application/problem+json"))
+    elif not job.terminal:
+        links.append(link(here, "monitor", "Status while it runs"))
+    links.append(link(f"{here}/logs", "related", "Logs", "text/plain"))
+    described = f"{base}/processes/{job.process_id}?revision={job.process_revision}"
+    links.append(link(described, "describedby", "The process as it was run"))
+    return links

@@ -1,0 +1,332 @@
+"""Uploads: bytes that a client sends before a job refers to them; resumable, with quota and expiry.
+
+A whole body of POST goes straight to its place. Slices of PATCH are kept one by one (`<key>.<offset>`), so that a
+lost connection or a killed server costs at most the slice under way; the last one composes them.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, BinaryIO, cast
+from urllib.parse import quote, unquote
+
+from fastapi import Query
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from broker.access.principal import Principal, Scope
+from broker.api import answers, bodies
+from broker.api.answers import JSON, Json, link, page_links, representation
+from broker.api.authentication import Caller
+from broker.api.classes import ConformanceClass, guarded
+from broker.api.paging import Cursor, Limit, Representation, size
+from broker.api.problems import BodyTooLarge
+from broker.api.site import Site, site_of
+from broker.errors import BrokerError, InputProblem, InvalidParameter, UploadConflict
+from broker.store import leases, uploads
+from broker.store.database import new_id
+from broker.store.uploads import Upload
+
+router = guarded("Uploads")
+UPLOADS = ConformanceClass(router)
+OCTETS = "application/octet-stream"
+LEASE_SECONDS = 30.0  # how long a killed server holds up an upload
+RENEW_SECONDS = 10.0
+Name = Annotated[str | None, Query(max_length=255, description="File name that the package sees.")]
+
+
+@router.post("/uploads", name="upload", status_code=201)
+async def create(request: Request, caller: Caller, name: Name = None) -> Response:
+    """Upload a file whole, or (with Upload-Length or without a body) begin one that PATCH fills."""
+    caller.need(Scope.RUN)
+    site = site_of(request)
+    announced = _count(request, "upload-length")
+    body = _count(request, "content-length")
+    # a Content-Type tells an empty file from no body at all
+    given = body or request.headers.get("transfer-encoding") or "content-type" in request.headers
+    whole = announced is None and bool(given)
+    bound = site.settings.uploads.max_bytes
+    if (announced or 0) > bound:
+        raise BodyTooLarge(f"An upload may have {bound} bytes at most.")
+    if whole:
+        bodies.refuse_longer(request, bound)
+    upload = await site.rows.quick(
+        _open, site, caller, _name(request, name), _type(request), body if whole else announced
+    )
+    if whole or announced == 0:
+        upload = await _receive_whole(request, site, upload)
+    base = site.base(request)
+    headers = {"Location": f"{base}/uploads/{upload.id}", "Upload-Offset": str(upload.received)}
+    return Json(_document(upload, base), 201, headers)
+
+
+def _open(site: Site, caller: Principal, name: str, media_type: str, length: int | None) -> Upload:
+    rules = site.settings.uploads
+    with site.broker.database.write() as tx:
+        return uploads.open_upload(
+            tx,
+            new_id(),
+            caller.owner,
+            caller.project,
+            name,
+            media_type,
+            length,
+            rules.ttl_hours * 3600.0,
+            rules.quota_bytes,
+        )
+
+
+async def _receive_whole(request: Request, site: Site, upload: Upload) -> Upload:
+    source = bodies.Incoming(request, await _room(site, upload))
+    try:
+        return await site.rows.slow(_keep_whole, site, upload, source.buffered())
+    except (BrokerError, ClientDisconnect):
+        await site.rows.slow(_remove, site, upload)
+        raise
+
+
+async def _room(site: Site, upload: Upload) -> int:
+    """How many bytes may still come: of its announced size, of the bound, and of the owner's quota."""
+    rules = site.settings.uploads
+    if upload.size is not None:
+        return upload.size - upload.received
+    held = await site.rows.read(uploads.held, upload.owner)
+    return max(0, min(rules.max_bytes - upload.received, rules.quota_bytes - held))
+
+
+def _keep_whole(site: Site, upload: Upload, source: BinaryIO) -> Upload:
+    kept = site.broker.storage.keep(uploads.key(upload), source, media_type=upload.media_type)
+    with site.broker.database.write() as tx:
+        return uploads.complete(tx, upload, kept.size, kept.sha256)
+
+
+@router.patch("/uploads/{upload_id}", name="uploadAppend")
+async def append(request: Request, upload_id: str, caller: Caller) -> Response:
+    """Append at Upload-Offset. The upload is complete at its announced length, or with `Upload-Complete: ?1`."""
+    caller.need(Scope.RUN)
+    site = site_of(request)
+    upload = await site.rows.read(uploads.get, upload_id, caller.sees)
+    offset = _count(request, "upload-offset")
+    if offset is None:
+        raise InvalidParameter(InputProblem("Upload-Offset", "is missing: say where these bytes belong"))
+    holder = new_id()
+    await site.rows.quick(_hold, site, upload, holder)
+    try:
+        # read again: the row may have moved on before this request held the upload
+        upload = await site.rows.read(uploads.get, upload_id, caller.sees)
+        _refuse_wrong_offset(upload, offset)
+        bodies.refuse_longer(request, room := await _room(site, upload))
+        source = bodies.Incoming(request, room, lenient=True, seen=_renewing(site, upload, holder))
+        await site.rows.slow(_keep_slice, site, upload, source)
+        upload = await site.rows.read(uploads.get, upload_id, caller.sees)
+        last = request.headers.get("upload-complete", "").strip() == "?1" and not source.cut
+        if upload.received == upload.size or (last and upload.size is None):
+            upload = await site.rows.slow(_compose, site, upload, holder)
+    finally:
+        await site.rows.quick(_let_go, site, upload, holder)
+    return Json(_document(upload, site.base(request)), headers={"Upload-Offset": str(upload.received)})
+
+
+def _refuse_wrong_offset(upload: Upload, offset: int) -> None:
+    if upload.complete:
+        raise UploadConflict("The upload is complete already.", hint="Make a new one with POST /uploads.")
+    if offset != upload.received:
+        raise UploadConflict(
+            f"The upload has {upload.received} bytes, so that nothing can be appended at {offset}.",
+            hint=f"Go on with Upload-Offset: {upload.received}.",
+        )
+
+
+def _lease(upload: Upload) -> str:
+    return f"upload:{upload.id}"
+
+
+def _hold(site: Site, upload: Upload, holder: str) -> None:
+    with site.broker.database.write() as tx:
+        if not leases.hold(tx, _lease(upload), holder, LEASE_SECONDS):
+            raise UploadConflict("Another request is writing to this upload.", hint="Try again in some seconds.")
+
+
+def _let_go(site: Site, upload: Upload, holder: str) -> None:
+    with site.broker.database.write() as tx:
+        leases.forget(tx, _lease(upload), holder)
+
+
+def _renewing(site: Site, upload: Upload, holder: str) -> Callable[[int], None]:
+    renewed = time.monotonic()
+
+    def seen(count: int) -> None:
+        nonlocal renewed
+        if time.monotonic() - renewed > RENEW_SECONDS:
+            renewed = time.monotonic()
+            _hold(site, upload, holder)
+
+    return seen
+
+
+def _keep_slice(site: Site, upload: Upload, source: bodies.Incoming) -> None:
+    """Keep what arrives, also the part of a request that breaks off, then count it."""
+    stream = source.buffered()
+    first = stream.read(1)
+    if not first:
+        return
+    joined = _Chain(iter([first]), stream)
+    kept = site.broker.storage.keep(_slice(upload, upload.received), joined.buffered())
+    with site.broker.database.write() as tx:
+        uploads.grow(tx, upload, upload.received + kept.size)
+
+
+def _slice(upload: Upload, offset: int) -> str:
+    return f"{uploads.key(upload)}.{offset}"
+
+
+def _slices(site: Site, upload: Upload) -> Iterator[tuple[str, int]]:
+    offset = 0
+    while offset < upload.received:
+        where = _slice(upload, offset)
+        length = site.broker.storage.size(where)
+        if not length:
+            raise UploadConflict("A part of the upload is gone.", hint="Make a new one with POST /uploads.")
+        yield where, length
+        offset += length
+
+
+def _compose(site: Site, upload: Upload, holder: str) -> Upload:
+    """Join the slices into the object that jobs read."""
+    storage = site.broker.storage
+    parts = list(_slices(site, upload))
+    chunks = (chunk for where, _ in parts for chunk in storage.open(where))
+    renew = _renewing(site, upload, holder)
+    kept = storage.keep(uploads.key(upload), _Chain(chunks).buffered(), media_type=upload.media_type, progress=renew)
+    with site.broker.database.write() as tx:
+        done = uploads.complete(tx, upload, kept.size, kept.sha256)
+    for where, _ in parts:
+        storage.delete(where)
+    return done
+
+
+class _Chain(io.RawIOBase):
+    """Chunks, then a stream, as one file to read."""
+
+    def __init__(self, chunks: Iterator[bytes], stream: BinaryIO | None = None) -> None:
+        self._chunks = chunks
+        self._stream = stream
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._left:
+            self._left = next(self._chunks, b"")
+        if not self._left and self._stream is not None:
+            self._left = cast(io.BufferedReader, self._stream).read1(len(buffer))
+        count = min(len(buffer), len(self._left))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
+
+    def buffered(self) -> BinaryIO:
+        return cast(BinaryIO, io.BufferedReader(self, 256 * 1024))
+
+
+@router.get("/uploads/{upload_id}", name="uploadStatus")
+async def one(request: Request, upload_id: str, caller: Caller, f: Representation = None) -> Response:
+    """An upload: how much has arrived, and the `href` to use as an input."""
+    representation(request, {"json": JSON})
+    site = site_of(request)
+    upload = await site.rows.read(uploads.get, upload_id, caller.sees)
+    return Json(_document(upload, site.base(request)), headers={"Upload-Offset": str(upload.received)})
+
+
+@router.head("/uploads/{upload_id}", name="uploadOffset", include_in_schema=False)
+async def offset_of(request: Request, upload_id: str, caller: Caller) -> Response:
+    """Where to go on."""
+    upload = await site_of(request).rows.read(uploads.get, upload_id, caller.sees)
+    fields = {"Upload-Offset": str(upload.received), "Cache-Control": "no-store"}
+    if upload.size is not None:
+        fields["Upload-Length"] = str(upload.size)
+    fields["Upload-Complete"] = "?1" if upload.complete else "?0"
+    return Response(headers=fields)
+
+
+@router.get("/uploads", name="uploads")
+async def page(
+    request: Request, caller: Caller, limit: Limit = None, cursor: Cursor = None, f: Representation = None
+) -> Response:
+    """One's own uploads, newest first."""
+    representation(request, {"json": JSON})
+    site = site_of(request)
+    base = site.base(request)
+    count = size(limit, site.settings.api.page)
+    found = await site.rows.read(uploads.page, caller.owner, limit=count + 1, before=cursor)
+    shown = found[:count]
+    following = {"cursor": shown[-1].id, "limit": str(count)} if len(found) > count else None
+    return Json(
+        {
+            "uploads": [_document(upload, base) for upload in shown],
+            "links": page_links(base, "/uploads", request, following, "This list"),
+        }
+    )
+
+
+@router.delete("/uploads/{upload_id}", name="uploadDelete", status_code=204)
+async def delete(request: Request, upload_id: str, caller: Caller) -> Response:
+    """Forget an upload. A job that has not fetched it yet then fails."""
+    caller.need(Scope.RUN)
+    site = site_of(request)
+    upload = await site.rows.read(uploads.get, upload_id, caller.sees)
+    await site.rows.slow(_remove, site, upload)
+    return Response(status_code=204)
+
+
+def _remove(site: Site, upload: Upload) -> None:
+    with site.broker.database.write() as tx:
+        uploads.remove(tx, upload.id)
+    site.broker.storage.delete_prefix(uploads.prefix(upload))
+
+
+def _document(upload: Upload, base: str) -> dict[str, Any]:
+    here = f"{base}/uploads/{upload.id}"
+    return {
+        "id": upload.id,
+        "href": here,
+        "name": upload.name,
+        "type": upload.media_type,
+        "size": upload.size,
+        "received": upload.received,
+        "complete": upload.complete,
+        "sha256": upload.sha256,
+        "created": answers.time(upload.created),
+        "expires": answers.time(upload.expires),
+        "links": [link(here, "self", "This upload")],
+    }
+
+
+def _count(request: Request, header: str) -> int | None:
+    value = request.headers.get(header)
+    if value is None:
+        return None
+    if not value.isdecimal() or len(value) > 18:
+        raise InvalidParameter(InputProblem(header.title(), f"{value[:30]!r} is not a number of bytes"))
+    return int(value)
+
+
+def _name(request: Request, given: str | None) -> str:
+    """The file name: `?name=`, else Content-Disposition, else `upload`. A last path part without control characters."""
+    if given is None:
+        disposition = request.headers.get("content-disposition", "")
+        star = disposition.partition("filename*=")[2].partition("''")[2].partition(";")[0].strip()
+        plain = disposition.partition("filename=")[2].partition(";")[0].strip().strip('"')
+        given = unquote(star) or plain or "upload"
+    name = given.replace("\\", "/").rpartition("/")[2]
+    if not name or name in (".", "..") or not name.isprintable() or len(quote(name)) > 700 or len(name.encode()) > 255:
+        raise InvalidParameter(InputProblem("?name", f"{given[:60]!r} is not a file name"))
+    return name
+
+
+def _type(request: Request) -> str:
+    given = request.headers.get("content-type", "").strip()[:200]
+    return given if given.isprintable() and "/" in given else OCTETS
