@@ -1,0 +1,122 @@
+"""Figures of the HTTP API: beside pygeoapi, and with 100,000 stored jobs beside 100."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import islice
+
+from sqlalchemy import insert, select
+
+from broker.jobs.model import Needs
+from broker.store.database import Database, new_id
+from broker.store.tables import jobs, now
+from tests.bench import load
+from tests.bench.table import Figure
+from tests.peers.broker import BrokerPeer
+
+SUBMITS, READS, CLIENTS = 400, 3000, 8
+JSON = ("Content-Type", "application/json")
+ASYNC = ("Prefer", "respond-async")
+
+
+def submit(path: str, inputs: dict[str, object]) -> Callable[[int], bytes]:
+    body = json.dumps({"inputs": inputs}).encode()
+    return lambda _: load.request("POST", path, body, [JSON, ASYNC])
+
+
+def get(path: str) -> Callable[[int], bytes]:
+    whole = load.request("GET", path, headers=[("Accept", "application/json")])
+    return lambda _: whole
+
+
+def beside_pygeoapi(peer: BrokerPeer, port: int, pygeoapi_job: str) -> list[Figure]:
+    """Submissions (both run the jobs meanwhile) and status reads, in turn: ours, theirs, ours, theirs, best of each."""
+    ours, theirs = (
+        submit("/processes/echo/execution", {"message": "x"}),
+        submit("/processes/hello-world/execution", {"name": "x"}),
+    )
+    pairs = [
+        (
+            load.run(peer.port, ours, count=SUBMITS, clients=CLIENTS),
+            load.run(port, theirs, count=SUBMITS // 2, clients=CLIENTS),
+        )
+        for _ in range(3)
+    ]
+    drain(peer)
+    submits = _versus("async submissions per second", pairs)
+    job = peer.execute("echo", {"message": "x"})
+    peer.ended(job)
+    pairs = [
+        (
+            load.run(peer.port, get(f"/jobs/{job}"), count=READS, clients=CLIENTS),
+            load.run(port, get(f"/jobs/{pygeoapi_job}?f=json"), count=READS // 4, clients=CLIENTS),
+        )
+        for _ in range(3)
+    ]
+    return [submits, _versus("GET job status per second", pairs)]
+
+
+def _versus(what: str, pairs: list[tuple[load.Load, load.Load]]) -> Figure:
+    ours, theirs = (sorted(side, key=lambda one: one.rate)[len(side) // 2] for side in zip(*pairs, strict=True))
+    ratio = ours.rate / theirs.rate
+    return Figure(what, str(ours), f"pygeoapi {theirs}", ratio, 5.0, "at least 5x pygeoapi", at_least=True)
+
+
+def drain(peer: BrokerPeer) -> None:
+    """Wait until no job is left to do."""
+    from tests.peers.broker import wait_for
+
+    def idle() -> bool:
+        return not any(
+            peer.get("/jobs", params={"status": s, "limit": 1}).json()["jobs"] for s in ("accepted", "running")
+        )
+
+    wait_for(idle, 300, lambda: "the queue does not drain")
+
+
+def many_jobs(peer: BrokerPeer, database: Database, few: int = 100, many: int = 100_000) -> list[Figure]:
+    """Submit, status and a list of 20, with `few` and with `many` finished jobs stored."""
+    _fill(database, few)
+    small = _three(peer)
+    _fill(database, many)
+    large = _three(peer)
+    return [
+        Figure(
+            f"{what}, with {many:,} jobs stored",
+            f"p50 {after.p50:.2f} ms",
+            f"with {few} jobs: p50 {before.p50:.2f} ms",
+            after.p50 / before.p50,
+            1.3,
+            "within 1.3x",
+        )
+        for what, before, after in zip(("submit", "status", "GET /jobs?limit=20"), small, large, strict=True)
+    ]
+
+
+def _three(peer: BrokerPeer) -> list[load.Load]:
+    job = peer.execute("echo", {"message": "x"})
+    peer.ended(job)
+    kinds = [
+        (submit("/processes/echo/execution", {"message": "x"}), 100),
+        (get(f"/jobs/{job}"), 1000),
+        (get("/jobs?limit=20"), 300),
+    ]
+    found = []
+    for make, count in kinds:
+        runs = [load.run(peer.port, make, count=count, clients=1) for _ in range(3)]
+        found.append(sorted(runs, key=lambda run: run.p50)[1])
+        drain(peer)
+    return found
+
+
+def _fill(database: Database, total: int) -> None:
+    """Finished jobs up to `total`, as copies of one that really ran."""
+    with database.read() as tx:
+        row = dict(tx.execute(select(jobs).where(jobs.c.phase == "successful").limit(1)).mappings().one())
+        there = len(tx.execute(select(jobs.c.id)).all())
+    row |= {"due_at": None, "needs": Needs.from_json(row["needs"]).to_json()}
+    fresh = iter({**row, "id": new_id()} for _ in range(max(0, total - there)))
+    while batch := list(islice(fresh, 5000)):
+        with database.write() as tx:
+            tx.execute(insert(jobs).values(created=now()), batch)
