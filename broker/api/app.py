@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker import settings as configuration
 from broker.api import problems
@@ -84,29 +84,37 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["Location", "Link", "Preference-Applied", "Upload-Offset", "Log-Cursor", "ETag"],
         )
-    app.add_middleware(UsablePaths)
+    app.add_middleware(Boundary)
     return app
 
 
-class UsablePaths:
-    """Requests whose path or query holds a NUL name nothing here, and some databases choke on it."""
+class Boundary:
+    """Around everything: nothing that goes wrong leaves a client without an answer or the connection unusable."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
-            problem = {
-                "type": "about:blank",
-                "title": "Not found",
-                "status": 404,
-                "detail": "There is nothing at this address.",
-                "fault": "input",
-                "reason": "not-found",
-            }
-            await problems.plain(problem)(scope, receive, send)
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
             return
-        await self.app(scope, receive, send)
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:  # names nothing, and databases choke on it
+            await problems.nothing_here()(scope, receive, send)
+            return
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        except Exception as error:  # the boundary: it is logged, and answered
+            answer = problems.internal(scope["method"], scope["path"], error)
+            if started:
+                raise  # the server cuts the connection: the client must not take what it has for the whole
+            await answer(scope, receive, send)
 
 
 def _version() -> str:

@@ -16,11 +16,11 @@ from broker.api.answers import Json
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
 from broker.api.deployment import fitting
-from broker.api.executerequest import ExecuteRequest, Preference, execute_request, idempotency_key, preference
+from broker.api.executerequest import Preference, execute_request, idempotency_key, preference
 from broker.api.processes import Revision
 from broker.api.site import Site, site_of
 from broker.api.status import status_info
-from broker.execution.accept import accept
+from broker.execution.accept import ExecuteRequest, accept
 from broker.execution.accept import check as check_request
 from broker.jobs.model import Job
 from broker.store import jobs, platforms, processes

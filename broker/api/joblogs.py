@@ -154,7 +154,11 @@ async def events(request: Request, job_id: str, caller: Caller, f: Representatio
 
 def _events(tx: Connection, job_id: str, owner: str | None) -> list[dict[str, Any]]:
     jobs.get_light(tx, job_id, owner)
-    return [{**event, "at": answers.time(event["at"])} for event in jobs.events(tx, job_id)]
+    # the rows' keys are no plain `str`, which orjson wants
+    names = ("attempt", "event", "phase", "data")
+    return [
+        {"at": answers.time(event["at"])} | {name: event[name] for name in names} for event in jobs.events(tx, job_id)
+    ]
 
 
 @router.get("/jobs/{job_id}/inputs", name="inputs")

@@ -160,14 +160,13 @@ async def _broker_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     """What the router says: unknown paths, wrong methods."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    detail = {
-        404: "There is nothing at this path.",
-        405: f"{request.method} is not possible here.",
-    }.get(error.status_code, str(error.detail))
-    reason = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http")
-    title = {404: "Not found", 405: "Method not allowed"}.get(error.status_code, str(error.detail))
-    problem = {"type": "about:blank", "title": title, "status": error.status_code, "detail": detail}
-    return plain(problem | {"fault": "input", "reason": reason}, error.headers)
+    if error.status_code == 404:
+        return nothing_here()
+    if error.status_code == 405:
+        problem = _http(405, f"{request.method} is not possible here.", "Method not allowed", "method-not-allowed")
+    else:
+        problem = _http(error.status_code, str(error.detail), str(error.detail), "http")
+    return plain(problem, error.headers)
 
 
 async def _parameter_error(request: Request, error: Exception) -> Response:
@@ -182,10 +181,10 @@ async def _gone(request: Request, error: Exception) -> Response:
     return Response(status_code=499)
 
 
-async def _bug(request: Request, error: Exception) -> Response:
+def internal(method: str, path: str, error: Exception) -> Response:
     """A fault of ours: a reference to find it in the log by, and nothing of the inside."""
     reference = uuid.uuid4().hex[:12]
-    _log.error("%s %s failed [%s]", request.method, request.url.path, reference, exc_info=error)
+    _log.error("%s %s failed [%s]", method, path, reference, exc_info=error)
     problem = {
         "type": OURS + "internal",
         "title": "The broker failed",
@@ -198,9 +197,18 @@ async def _bug(request: Request, error: Exception) -> Response:
     return plain(problem)
 
 
+def nothing_here() -> Response:
+    return plain(_http(404, "There is nothing at this path.", "Not found", "not-found"))
+
+
+def _http(status: int, detail: str, title: str, reason: str) -> dict[str, Any]:
+    """A problem that only HTTP knows."""
+    whole = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return whole | {"fault": "input", "reason": reason}
+
+
 def register(app: FastAPI) -> None:
     app.add_exception_handler(BrokerError, _broker_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _parameter_error)
     app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(Exception, _bug)

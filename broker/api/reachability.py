@@ -14,7 +14,7 @@ MOST_LINKS = 20
 
 def report(egress: Egress, stage: Sequence[StageItem]) -> list[dict[str, Any]]:
     """One entry for each of the first links: {url, reachable, size?, type?, detail?}."""
-    found = []
+    found: list[dict[str, Any]] = []
     for url in dict.fromkeys(item.url for item in stage if item.url is not None and not item.trusted):
         if url.startswith(("http://", "https://")) and len(found) < MOST_LINKS:
             found.append(_looked(egress, url))
