@@ -2,6 +2,6 @@
 
 from broker.egress.answer import Answer, FetchError, shown
 from broker.egress.client import Egress, Reply
-from broker.egress.policy import EgressPolicy, is_public
+from broker.egress.policy import INPUT_SCHEMES, EgressPolicy, is_public
 
-__all__ = ["Answer", "Egress", "EgressPolicy", "FetchError", "Reply", "is_public", "shown"]
+__all__ = ["INPUT_SCHEMES", "Answer", "Egress", "EgressPolicy", "FetchError", "Reply", "is_public", "shown"]

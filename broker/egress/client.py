@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
@@ -54,7 +53,7 @@ class Egress:
     def __init__(self, policy: EgressPolicy | None = None) -> None:
         self.policy = policy or EgressPolicy()
         self._lock = threading.Lock()
-        self._sessions: dict[bool, requests.Session] = {}
+        self._adapters: dict[bool, Adapter] = {}
 
     def open(
         self,
@@ -88,13 +87,20 @@ class Egress:
             return answer.read()
 
     def post_json(
-        self, url: str, document: bytes | Mapping[str, Any], *, headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        document: bytes | Mapping[str, Any],
+        *,
+        headers: Mapping[str, str] | None = None,
+        trusted: bool = False,
     ) -> Reply:
         """POST a JSON document (bytes are sent as they are, so that they can be signed). Follows no redirect;
         any status is returned, with at most 64 KiB of body."""
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         fields = {"Content-Type": "application/json", **(headers or {})}
-        with self.request("POST", url, headers=fields, body=body, redirects=0, limit=64 * 1024) as answer:
+        with self.request(
+            "POST", url, headers=fields, body=body, trusted=trusted, redirects=0, limit=64 * 1024
+        ) as answer:
             return Reply(answer.status, answer.headers, answer.read(), answer.url)
 
     def request(
@@ -122,7 +128,7 @@ class Egress:
             if left <= 0:
                 raise FetchError(f"{shown(url)} redirects too often.", url=url)
             left -= 1
-            target = urljoin(url, location)
+            target = _target(url, location)
             if _origin(target) != _origin(url):
                 fields = {name: value for name, value in fields.items() if name.lower() not in _ORIGIN_BOUND}
                 trusted = False
@@ -138,10 +144,11 @@ class Egress:
         timeout = (self.policy.connect_timeout, self.policy.read_timeout)
         try:
             prepared = requests.Request(method, url, headers=dict(fields), data=body).prepare()
-            return self._session(trusted).send(
+            # Not through a requests.Session: that one reads the whole body of a redirect, keeps cookies, and takes
+            # proxies, passwords (.netrc) and certificates from the environment.
+            return self._adapter(trusted).send(
                 prepared,
                 stream=True,
-                allow_redirects=False,
                 timeout=timeout,
                 verify=self.policy.ca_file or True,
                 proxies={"all": self.policy.proxy} if self.policy.proxy and not trusted else {},
@@ -195,21 +202,11 @@ class Egress:
             if (why := self.policy.judge(host, str(address[0]))) is not None:
                 raise EgressRefused(f"The broker may not connect to {host}: {why}.")
 
-    def _session(self, trusted: bool) -> requests.Session:
+    def _adapter(self, trusted: bool) -> Adapter:
         with self._lock:
-            session = self._sessions.get(trusted)
-            if session is None:
-                session = self._sessions[trusted] = self._new_session(trusted)
-            return session
-
-    def _new_session(self, trusted: bool) -> requests.Session:
-        session = requests.Session()
-        session.trust_env = False  # no proxies, no .netrc, no CA bundle from the environment
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = Adapter(self.policy, trusted=trusted)
-        session.mount("https://", adapter)
-        session.mount("http://", adapter)
-        return session
+            if trusted not in self._adapters:
+                self._adapters[trusted] = Adapter(self.policy, trusted=trusted)
+            return self._adapters[trusted]
 
     def _checked(self, answer: Answer) -> Answer:
         """The answer itself where it is a success."""
@@ -231,9 +228,9 @@ class Egress:
         return Egress(replace(self.policy, **changes))
 
     def close(self) -> None:
-        for session in self._sessions.values():
-            session.close()
-        self._sessions.clear()
+        for adapter in self._adapters.values():
+            adapter.close()
+        self._adapters.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -250,6 +247,16 @@ def _answer(response: requests.Response, url: str, cap: int) -> Answer:
     except FetchError:
         response.close()
         raise
+
+
+def _target(url: str, location: str) -> str:
+    """Where a redirect leads; the header is UTF-8 that was read as Latin-1."""
+    try:
+        target = urljoin(url, location.encode("latin-1").decode("utf-8", "replace"))
+        urlsplit(target)
+    except ValueError as problem:
+        raise FetchError(f"{shown(url)} redirects to something that is not an address.", url=url) from problem
+    return target
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

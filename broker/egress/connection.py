@@ -20,6 +20,8 @@ from broker.errors import EgressRefused
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+_ADDRESSES = 4  # tried of one name, so that a long list of dead ones does not multiply the timeout
+
 
 class _Paced(io.RawIOBase):
     """The bytes of one response; each read gets what is left of the response's total time, at most."""
@@ -70,11 +72,14 @@ def connect(policy: EgressPolicy, host: str, port: int, timeout: float | None, *
         raise EgressRefused(f"The host {host} is not on the list of hosts that may be used.")
     refusal: str | None = None
     failure: OSError | None = None
+    tried = 0
     for family, kind, proto, _, address in socket.getaddrinfo(host, port, socket.AF_UNSPEC, socket.SOCK_STREAM):
         why = None if trusted else policy.judge(host, str(address[0]))
         if why is not None:
             refusal = why
             continue
+        if (tried := tried + 1) > _ADDRESSES:
+            break
         try:
             return _connected(policy, host, family, kind, proto, address, timeout, trusted=trusted)
         except OSError as problem:

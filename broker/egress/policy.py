@@ -57,6 +57,9 @@ _METADATA: frozenset[Address] = frozenset(
     )
 )
 
+INPUT_SCHEMES = frozenset({"http", "https"})
+"""For inputs, whose archives are not all on https; the default of a policy is https only."""
+
 
 @dataclass(frozen=True, slots=True)
 class EgressPolicy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -34,7 +35,8 @@ _ENOUGH = 2**20  # bytes: an attempt that moved so many does not count as a fail
 class Rules:
     """How staging behaves. `s3`: accounts by bucket name, `*` for all others. `hard_links`: trusted local files
     may be linked instead of copied; only where the job cannot write to its inputs (a read-only mount).
-    `pause`: seconds before the first retry, doubled each time. `total_bytes` bounds all files together."""
+    `pause`: seconds before the first retry, doubled each time. `total_bytes` bounds all files together; `items`,
+    `depth`, `document_bytes` (one) and `documents_bytes` (all) bound a STAC input."""
 
     s3: Mapping[str, S3Account] = field(default_factory=dict)
     hard_links: bool = False
@@ -45,6 +47,7 @@ class Rules:
     items: int = 10_000
     depth: int = 16
     document_bytes: int = 16 * 2**20
+    documents_bytes: int = 512 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +73,13 @@ class Fetcher:
         self._stop = threading.Event()
         self._told = time.monotonic()
         self.bytes = 0
-        self.files = 0
+        self._documents = 0
 
     def say(self, line: str) -> None:
+        # Names in it come from others: no line breaks, no escape sequences, nothing that cannot be printed.
+        safe = "".join(char if char.isprintable() else "?" for char in line)
         with self._lock:
-            self._report(line)
+            self._report(safe)
 
     def can_reach(self, url: str) -> bool:
         """Whether there is a way to this URL at all: False for an S3 bucket that is not configured."""
@@ -92,12 +97,22 @@ class Fetcher:
         limit = self.rules.document_bytes
         if not url.startswith("file:"):
             raw, place = self._retried(lambda: self._small(url, limit, trusted=trusted))
+            self._count_document(len(raw))
             return parsed(raw, shown(url)), url if url.lower().startswith("s3:") else place
         with _local(url, trusted=trusted) as file:
             raw = file.read(limit + 1)
         if len(raw) > limit:
             raise StagingError(f"A STAC document is larger than {limit} bytes.")
+        self._count_document(len(raw))
         return parsed(raw, url.rpartition("/")[2]), url
+
+    def _count_document(self, size: int) -> None:
+        with self._lock:
+            self._documents += size
+        if self._documents > self.rules.documents_bytes:
+            raise StagingError(
+                f"The STAC documents have more than {self.rules.documents_bytes} bytes.", hint="Select fewer items."
+            )
 
     def documents(self, urls: Sequence[tuple[str, bool]]) -> list[tuple[Any, str]]:
         """`document` for each (URL, trusted), several at a time, in this order."""
@@ -129,12 +144,7 @@ class Fetcher:
             size = self._copy(download) if download.url.startswith("file:") else self._get(download)
             target.chmod(0o444)
         except OSError as problem:
-            raise StagingError(
-                f"{download.name} cannot be written on the platform: {problem.strerror or problem}.",
-                hint="The platform may have no space left: try again later, or tell its operator.",
-            ) from problem
-        with self._lock:
-            self.files += 1
+            raise unwritable(download.name, problem) from problem
         self.say(f"staged {download.name} ({size} bytes)")
 
     def _copy(self, download: Download) -> int:
@@ -226,6 +236,14 @@ class Fetcher:
                 hint=f"Use an https link, or ask the operator to configure access to the bucket {bucket}.",
             )
         return account.signed(bucket, key, _SIGNED_FOR), True
+
+
+def unwritable(name: str, problem: OSError) -> StagingError:
+    full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
+    return StagingError(
+        f"{name} cannot be written on the platform: {problem.strerror or problem}.",
+        hint="Try again later, or ask the operator of the platform for more space." if full else None,
+    )
 
 
 def parsed(raw: bytes | str, name: str) -> Any:

@@ -12,13 +12,13 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urlsplit
 
-from broker.egress import shown
 from broker.errors import StagingError
 from broker.runner.fetch import Download, Fetcher
+from broker.runner.stac_links import Place, absolute, dicts, display_name, embedded, resolve
 
 _STRUCTURE = frozenset({"self", "root", "parent", "child", "item", "items", "collection", "prev", "previous", "next"})
 _BATCH = 64  # documents read together
@@ -26,17 +26,9 @@ _HINT = "A directory input is given as a STAC item, collection or catalog; a web
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a document was read. `below`: for the broker's own files, the directory that its links may not leave."""
-
-    url: str | None
-    below: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class _Item:
     document: dict[str, Any]
-    place: _Place
+    place: Place
 
 
 def expand(document: Any, url: str | None, folder: Path, fetcher: Fetcher) -> list[Download]:
@@ -46,7 +38,7 @@ def expand(document: Any, url: str | None, folder: Path, fetcher: Fetcher) -> li
     links may lead to other files in its directory. Raises StagingError, EgressRefused.
     """
     below = Path(unquote(urlsplit(url).path)).parent if url and url.startswith("file:") else None
-    place = _Place(url, below) if url or not isinstance(document, dict) else _embedded(document, _Place(None))
+    place = Place(url, below) if url or not isinstance(document, dict) else embedded(document, Place(None))
     walk = _Walk(fetcher)
     items = list(walk.items(document, place))
     return _Writer(folder, fetcher, walk.collections).write(document, items)
@@ -61,8 +53,8 @@ class _Walk:
         self._count = 0
         self.collections: dict[str, _Item] = {}
 
-    def items(self, document: Any, place: _Place) -> Iterator[_Item]:
-        waiting: deque[tuple[_Place, int]] = deque()
+    def items(self, document: Any, place: Place) -> Iterator[_Item]:
+        waiting: deque[tuple[Place, int]] = deque()
         batch = [(document, place, 0)]
         while batch:
             for found, where, depth in batch:
@@ -71,33 +63,33 @@ class _Walk:
             wanted = [waiting.popleft() for _ in range(min(len(waiting), _BATCH))]
             read = self._fetcher.documents([(at.url or "", at.below is not None) for at, _ in wanted])
             batch = [
-                (found, _Place(url, at.below), depth) for (found, url), (at, depth) in zip(read, wanted, strict=True)
+                (found, Place(url, at.below), depth) for (found, url), (at, depth) in zip(read, wanted, strict=True)
             ]
 
-    def _of(self, found: Any, place: _Place) -> Iterator[_Item]:
+    def _of(self, found: Any, place: Place) -> Iterator[_Item]:
         """The items in one document."""
         kind = _kind(found, place)
         if kind == "Feature":
             yield self._counted(found, place)
         elif kind == "FeatureCollection":
-            for feature in _dicts(found.get("features")):
-                yield self._counted(feature, _embedded(feature, place))
+            for feature in dicts(found.get("features")):
+                yield self._counted(feature, embedded(feature, place))
         elif kind == "Collection":
             self.collections.setdefault(str(found.get("id")), _Item(found, place))
 
-    def _counted(self, item: dict[str, Any], place: _Place) -> _Item:
+    def _counted(self, item: dict[str, Any], place: Place) -> _Item:
         self._count += 1
         if self._count > self._fetcher.rules.items:
             raise StagingError(
                 f"The STAC input has more than {self._fetcher.rules.items} items.", hint="Select fewer, by a search."
             )
         if not isinstance(item.get("id"), str) or not item["id"]:
-            raise StagingError(f"A STAC item in {_name(place)} has no id.")
+            raise StagingError(f"A STAC item in {display_name(place)} has no id.")
         return _Item(item, place)
 
-    def _next(self, found: dict[str, Any], kind: str, place: _Place, depth: int) -> Iterator[tuple[_Place, int]]:
+    def _next(self, found: dict[str, Any], kind: str, place: Place, depth: int) -> Iterator[tuple[Place, int]]:
         """Addresses of the documents to read after this one, and how deep they are."""
-        links = [link for link in _dicts(found.get("links")) if str(link.get("method", "GET")).upper() == "GET"]
+        links = [link for link in dicts(found.get("links")) if str(link.get("method", "GET")).upper() == "GET"]
         wanted, level = {"item", "child"}, depth + 1
         if kind in ("Feature", "FeatureCollection"):
             wanted, level = ({"next"} if kind == "FeatureCollection" else set()), depth
@@ -111,7 +103,7 @@ class _Walk:
                 continue
             self._seen.add(target.url)
             if len(self._seen) > 2 * self._fetcher.rules.items:
-                raise StagingError(f"The STAC input {_name(place)} links to too many documents.")
+                raise StagingError(f"The STAC input {display_name(place)} links to too many documents.")
             if level > self._fetcher.rules.depth:
                 raise StagingError(f"The STAC input is nested more than {self._fetcher.rules.depth} catalogs deep.")
             yield target, level
@@ -137,7 +129,7 @@ class _Writer:
             document = collection.document | {"links": kept + _kept_links(collection)}
             if isinstance(document.get("assets"), dict):
                 document["assets"] = {
-                    key: _absolute(asset, collection.place)
+                    key: absolute(asset, collection.place)
                     for key, asset in document["assets"].items()
                     if isinstance(asset, dict)
                 }
@@ -163,8 +155,8 @@ class _Writer:
         if home is not None:
             links.append(_link("collection", f"../{home}"))
         else:
-            own = _dicts(item.document.get("links"))
-            links += [_absolute(link, item.place) for link in own if link.get("rel") == "collection"]
+            own = dicts(item.document.get("links"))
+            links += [absolute(link, item.place) for link in own if link.get("rel") == "collection"]
         assets = item.document.get("assets") or {}
         if not isinstance(assets, dict) or not all(isinstance(asset, dict) for asset in assets.values()):
             raise StagingError(f"The assets of the STAC item {item.document['id']} are not an object of objects.")
@@ -180,7 +172,7 @@ class _Writer:
     def _asset(self, item: _Item, name: str, key: str, asset: dict[str, Any], used: set[str]) -> dict[str, Any]:
         """The asset with a relative href; with an absolute one where it is nothing that can be fetched as a file."""
         other = asset.get("alternate")
-        others = _dicts(list(other.values())) if isinstance(other, dict) else ()
+        others = dicts(list(other.values())) if isinstance(other, dict) else ()
         hrefs = [href for one in (asset, *others) if isinstance(href := one.get("href"), str) and href]
         if not hrefs:
             raise StagingError(f"The asset {key} of the STAC item {item.document['id']} has no href.")
@@ -195,7 +187,7 @@ class _Writer:
         self._downloads.append(Download(place.url, target, label, trusted=place.below is not None, sha256=digest))
         return asset | {"href": f"./{file}"}
 
-    def _is_file(self, asset: Mapping[str, Any], place: _Place) -> bool:
+    def _is_file(self, asset: Mapping[str, Any], place: Place) -> bool:
         url = place.url or ""
         folder = urlsplit(url).path.endswith("/") or "zarr" in str(asset.get("type", ""))
         return not folder and (place.below is not None or self._fetcher.can_reach(url))
@@ -203,84 +195,33 @@ class _Writer:
     def _save(self, path: str, document: Mapping[str, Any]) -> None:
         target = self._folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("x") as file:
-            json.dump(document, file, ensure_ascii=False, indent=1)
+        # What no UTF-8 can hold (a lone surrogate, written as an escape) would stop strict readers: it becomes "?".
+        target.write_bytes(json.dumps(document, ensure_ascii=False, indent=1).encode("utf-8", "replace"))
         target.chmod(0o444)
 
 
-def resolve(href: str, place: _Place) -> _Place:
-    """The absolute address of a link found in a document that is at `place`.
-
-    Raises StagingError for links to the server's files and for links that lead nowhere.
-    """
-    scheme = urlsplit(href).scheme.lower()
-    if scheme == "file":
-        raise StagingError(f"The STAC document {_name(place)} links to a file of the server.")
-    if scheme:
-        return _Place(href)
-    if place.url is None:
-        raise StagingError(
-            f"The link {href!r} is relative, and the STAC document does not say to what.",
-            hint="Give absolute links, or a `self` link.",
-        )
-    if place.below is not None:
-        path = Path(unquote(urlsplit(place.url).path)).parent.joinpath(unquote(urlsplit(href).path)).resolve()
-        if urlsplit(href).netloc or not path.is_relative_to(place.below.resolve()):
-            raise StagingError(f"The link {href!r} in {_name(place)} leads out of its directory.")
-        return _Place(path.as_uri(), place.below)
-    if place.url.lower().startswith("s3:"):  # which urljoin does not know; its paths join like those of https
-        return _Place("s3" + urljoin("https" + place.url[2:], href).removeprefix("https"))
-    return _Place(urljoin(place.url, href))
-
-
-def _embedded(document: Mapping[str, Any], place: _Place) -> _Place:
-    """Where a document's relative links count from when it came by value or inside another: its `self` link."""
-    for link in _dicts(document.get("links")):
-        href = link.get("href")
-        if link.get("rel") == "self" and isinstance(href, str) and urlsplit(href).scheme in ("http", "https", "s3"):
-            return _Place(href)
-    return place
-
-
-def _kind(document: Any, place: _Place) -> str:
+def _kind(document: Any, place: Place) -> str:
     kind = document.get("type") if isinstance(document, dict) else None
     if kind is None and isinstance(document, dict) and "stac_version" in document and "links" in document:
         kind = "Collection" if "extent" in document else "Catalog"  # before STAC 1.0 these had no type
     stac = kind == "FeatureCollection" or (isinstance(document, dict) and "stac_version" in document)
     if kind not in ("Feature", "FeatureCollection", "Collection", "Catalog") or not stac:
-        raise StagingError(f"{_name(place)} is not a STAC document.", hint=_HINT)
+        raise StagingError(f"{display_name(place)} is not a STAC document.", hint=_HINT)
     return str(kind)
 
 
 def _kept_links(item: _Item) -> list[dict[str, Any]]:
     """Links to the world outside (licence, derived_from ...), made absolute; those that are no links are dropped."""
-    links = [link for link in _dicts(item.document.get("links")) if isinstance(link.get("href"), str)]
+    links = [link for link in dicts(item.document.get("links")) if isinstance(link.get("href"), str)]
     return [
-        _absolute(link, item.place)
+        absolute(link, item.place)
         for link in links
         if isinstance(rel := link.get("rel"), str) and rel not in _STRUCTURE
     ]
 
 
-def _absolute(linked: dict[str, Any], place: _Place) -> dict[str, Any]:
-    href = linked.get("href")
-    if not isinstance(href, str) or place.url is None or place.below is not None:
-        return linked  # a directory of the server is not to be told to the job
-    return linked | {"href": resolve(href, place).url}
-
-
 def _link(rel: str, href: str, media_type: str = "application/json") -> dict[str, Any]:
     return {"rel": rel, "href": href, "type": media_type}
-
-
-def _dicts(values: Any) -> Iterator[dict[str, Any]]:
-    return (value for value in values if isinstance(value, dict)) if isinstance(values, list) else iter(())
-
-
-def _name(place: _Place) -> str:
-    if place.below is not None:
-        return PurePosixPath(unquote(urlsplit(place.url or "").path)).name
-    return shown(place.url) if place.url else "the STAC document"
 
 
 def _basename(url: str) -> str:

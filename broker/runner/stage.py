@@ -24,12 +24,9 @@ from typing import Any
 from broker.egress import Egress, EgressPolicy
 from broker.errors import BrokerError, StagingError
 from broker.jobs.model import StageItem
-from broker.runner.fetch import Download, Fetcher, Rules, parsed
+from broker.runner.fetch import Download, Fetcher, Rules, parsed, unwritable
 from broker.runner.stac import expand
 from broker.storage.signing import S3Account
-
-INPUT_SCHEMES = frozenset({"http", "https"})
-"""Schemes that a policy for inputs usually allows; the default policy (for packages) has https only."""
 
 
 def stage(
@@ -53,9 +50,7 @@ def stage(
         try:
             downloads += _prepare(item, target, fetcher)
         except OSError as problem:
-            raise StagingError(
-                f"The input {item.path} cannot be written on the platform: {problem.strerror or problem}."
-            ) from problem
+            raise unwritable(f"The input {item.path}", problem) from problem
     fetcher.fetch(downloads)
     report(f"staged {len(items)} inputs: {fetcher.bytes} bytes in {monotonic() - started:.1f} s")
 
@@ -101,7 +96,7 @@ def _targets(items: Sequence[StageItem], root: Path) -> list[Path]:
     targets = []
     for item in items:
         parts = tuple(item.path.split("/"))
-        if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        if any(part in ("", ".", "..") or "\0" in part for part in parts) or not _encodable(item.path):
             raise StagingError(f"{item.path!r} is not a usable path for an input.")
         if parts in taken:
             raise StagingError(f"Two inputs would be written to {item.path}.")
@@ -111,6 +106,14 @@ def _targets(items: Sequence[StageItem], root: Path) -> list[Path]:
         if any(parts[:length] in taken for length in range(1, len(parts))):
             raise StagingError(f"The input {'/'.join(parts)} would be written into another input.")
     return targets
+
+
+def _encodable(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _prepare(item: StageItem, target: Path, fetcher: Fetcher) -> list[Download]:

@@ -141,6 +141,17 @@ class TestRedirects:
             with Egress(policy) as egress, pytest.raises(EgressRefused):
                 egress.open(secure.redirect("/r", web.url("/x")))
 
+    @pytest.mark.parametrize("target", ["http://[", "//[x]:y/", "http://a:b:c/", "http:///", "\x7f", "http://x\\y/"])
+    def test_to_nonsense(self, web: WebPeer, egress: Egress, target: str) -> None:
+        with pytest.raises((FetchError, EgressRefused)):
+            egress.open(web.redirect("/r", target))
+
+    def test_are_not_read(self, web: WebPeer, egress: Egress) -> None:
+        web.serve("/r", b"x" * 10**6, status=302, headers={"Location": "/x"})
+        web.serve("/x", b"there")
+        web.stall("/r", after=10)
+        assert egress.get_bytes(web.url("/r"), 10) == b"there"
+
     def test_are_counted(self, web: WebPeer, egress: Egress) -> None:
         with pytest.raises(FetchError, match="redirects too often"):
             egress.open(web.redirect("/loop", "/loop"))

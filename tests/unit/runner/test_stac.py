@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-import pystac
 import pytest
 
 from broker.egress import Egress, EgressPolicy
-from broker.errors import BrokerError, EgressRefused, StagingError
+from broker.errors import StagingError
 from broker.jobs.model import StageItem
 from broker.runner.fetch import Rules
 from broker.runner.stage import stage
-from broker.storage.local import LocalStorage
+from tests.peers.stac import asset_bytes, catalog, collection, item, read
 from tests.peers.web import WebPeer
 
 POLICY = EgressPolicy(schemes=frozenset({"http", "https"}), allow_networks=("127.0.0.0/8",))
@@ -40,49 +36,6 @@ def run(root: Path, item: StageItem, rules: Rules | None = None) -> list[str]:
     with Egress(POLICY) as egress:
         stage([item], root, egress, lines.append, rules or Rules(pause=0))
     return lines
-
-
-def item(name: str, assets: Mapping[str, Any], links: Any = (), **more: Any) -> dict[str, Any]:
-    return {
-        "type": "Feature",
-        "stac_version": "1.0.0",
-        "stac_extensions": [],
-        "id": name,
-        "geometry": None,
-        "properties": {"datetime": "2026-01-01T00:00:00Z", "eo:cloud_cover": 12.5},
-        "links": list(links),
-        "assets": dict(assets),
-        **more,
-    }
-
-
-def catalog(name: str, *links: tuple[str, str], **more: Any) -> dict[str, Any]:
-    return {
-        "type": "Catalog",
-        "stac_version": "1.0.0",
-        "id": name,
-        "description": f"About {name}",
-        "links": [{"rel": rel, "href": href} for rel, href in links],
-        **more,
-    }
-
-
-def collection(name: str, *links: tuple[str, str]) -> dict[str, Any]:
-    extent = {"spatial": {"bbox": [[0, 0, 1, 1]]}, "temporal": {"interval": [["2026-01-01T00:00:00Z", None]]}}
-    return catalog(name, *links) | {"type": "Collection", "license": "CC-BY-4.0", "extent": extent}
-
-
-def read(folder: Path) -> dict[str, pystac.Item]:
-    """The items of a staged catalog, as a package would read them; every asset must be a file beside its item."""
-    found = pystac.Catalog.from_file(str(folder / "catalog.json"))
-    items = {one.id: one for one in found.get_items(recursive=True)}
-    for one in items.values():
-        assert Path(one.self_href).is_relative_to(folder)
-    return items
-
-
-def asset_bytes(one: pystac.Item, key: str) -> bytes:
-    return Path(str(one.assets[key].get_absolute_href())).read_bytes()
 
 
 def test_an_item_with_relative_and_absolute_assets(web: WebPeer, root: Path) -> None:
@@ -174,22 +127,6 @@ def test_the_same_id_twice(web: WebPeer, root: Path) -> None:
     assert sorted(asset_bytes(one, "d") for one in read(root / "in").values()) == [b"0", b"1", b"2"]
 
 
-@pytest.mark.parametrize(
-    "hostile", ["../../../../evil", "..", ".", "/etc/evil", "catalog.json", "a\0b", "\n", "x" * 5000, "ö"]
-)
-def test_names_of_items_and_assets_are_made_safe(web: WebPeer, root: Path, hostile: str) -> None:
-    web.serve("/x/catalog.json", b"asset")
-    assets = {hostile: {"href": "x/catalog.json"}}
-    if hostile not in (".", ".."):  # which in a URL are directories
-        name = hostile[-99:]
-        web.serve(f"/y/{name}", b"2")
-        assets["2"] = {"href": web.url("/y/") + quote(name, safe="")}
-    url = web.serve("/i.json", item(hostile, assets))
-    run(root, StageItem("in", url, stac=True))
-    assert {path.parent.parent.name for path in root.rglob("*") if path.is_file()} <= {"in", "inputs"}
-    assert asset_bytes(read(root / "in")[hostile], hostile) == b"asset"
-
-
 def test_what_is_no_file_stays_a_link(web: WebPeer, root: Path) -> None:
     data = web.serve("/d.tif", b"data")
     assets = {
@@ -222,12 +159,6 @@ def test_an_asset_that_is_missing(web: WebPeer, root: Path) -> None:
         run(root, StageItem("in", web.serve("/i.json", item("one", {"a": {"href": "no.tif"}})), stac=True))
 
 
-def test_assets_cannot_reach_inside(web: WebPeer, root: Path) -> None:
-    url = web.serve("/i.json", item("one", {"a": {"href": "http://169.254.169.254/latest/meta-data/"[:-1]}}))
-    with pytest.raises(EgressRefused):
-        run(root, StageItem("in", url, stac=True))
-
-
 def test_a_wrong_checksum(web: WebPeer, root: Path) -> None:
     asset = {"href": web.serve("/a.tif", b"a"), "file:checksum": "1220" + "0" * 64}
     with pytest.raises(StagingError, match="sha256"):
@@ -241,101 +172,3 @@ def test_by_value(web: WebPeer, root: Path) -> None:
     assert asset_bytes(read(root / "in")["one"], "a") == b"a"
     with pytest.raises(StagingError, match="relative"):
         run(root, StageItem("in", text=json.dumps(item("one", {"a": {"href": "a.tif"}})), stac=True))
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "<html><a href='scene.tif'>",
-        "{}",
-        "[]",
-        "null",
-        "{",
-        "[" * 100_000,
-        '{"type": "Feature"}',
-        '{"type": "Topology"}',
-    ],
-)
-def test_what_is_not_stac(web: WebPeer, root: Path, body: str) -> None:
-    with pytest.raises(StagingError, match=r"not a STAC document.*STAC item, collection or catalog"):
-        run(root, StageItem("in", web.serve("/listing/", body), stac=True))
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        item("", {}),
-        {**item("x", {}), "id": 5},
-        {**item("x", {}), "assets": []} | {"assets": [1]},
-        item("x", {"a": 1}),
-        item("x", {"a": {}}),
-        item("x", {"a": {"href": 3}}),
-        item("x", {"a": {"href": "file:///etc/passwd"}}),
-        catalog("x", ("item", "file:///etc/passwd")),
-        catalog("x", ("item", "ftp://example.org/")),
-    ],
-)
-def test_broken_documents(web: WebPeer, root: Path, broken: dict[str, Any]) -> None:
-    with pytest.raises(BrokerError) as caught:
-        run(root, StageItem("in", web.serve("/i.json", broken), stac=True))
-    assert caught.value.fault == "staging"
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [{"links": None}, {"links": {}}, {"links": [1, None, {"rel": 5, "href": 7}]}, {"assets": None}, {"links": [{}]}],
-)
-def test_odd_documents(web: WebPeer, root: Path, odd: dict[str, Any]) -> None:
-    run(root, StageItem("in", web.serve("/i.json", item("x", {}) | odd), stac=True))
-    assert list(read(root / "in")) == ["x"]
-
-
-def test_limits(web: WebPeer, root: Path) -> None:
-    for depth in range(5):
-        web.serve(f"/{depth}", catalog(str(depth), ("child", f"/{depth + 1}")))
-    web.serve("/5", catalog("5", ("item", "/i")))
-    web.serve("/i", item("i", {}))
-    run(root, StageItem("in", web.url("/0"), stac=True), Rules(depth=6))
-    with pytest.raises(StagingError, match="5 catalogs deep"):
-        run(root, StageItem("in", web.url("/0"), stac=True), Rules(depth=5))
-    web.serve("/s", {"type": "FeatureCollection", "features": [item(str(n), {}) for n in range(4)]})
-    with pytest.raises(StagingError, match="more than 3 items"):
-        run(root, StageItem("in", web.url("/s"), stac=True), Rules(items=3))
-    with pytest.raises(StagingError, match="larger"):
-        run(root, StageItem("in", web.url("/s"), stac=True), Rules(document_bytes=100))
-
-
-class TestOwnStorage:
-    """Results of one job as the input of another: the documents were written by a package, so are not trusted."""
-
-    def keep(self, storage: LocalStorage, **files: bytes | dict[str, Any]) -> str:
-        for name, body in files.items():
-            raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-            storage.keep(f"o/job/1/{name.replace('__', '/').replace('_', '.')}", io.BytesIO(raw))
-        return storage.link("o/job/1/out/catalog.json", 60)
-
-    def test_relative_links(self, tmp_path: Path, root: Path) -> None:
-        storage = LocalStorage(tmp_path / "storage")
-        url = self.keep(
-            storage,
-            out__catalog_json=catalog("result", ("item", "./one/one.json"), ("license", "file:///x")),
-            out__one__one_json=item("one", {"d": {"href": "../d.tif"}}, [{"rel": "via", "href": "../v.html"}]),
-            out__d_tif=b"result",
-        )
-        run(root, StageItem("in", url, stac=True, trusted=True))
-        assert asset_bytes(read(root / "in")["one"], "d") == b"result"
-        assert str(tmp_path / "storage") not in (root / "in/one/one.json").read_text()
-
-    @pytest.mark.parametrize(
-        "href",
-        ["../secret", "../../../other/1/secret", "/etc/passwd", "file:///etc/passwd", "..%2fsecret", "//etc/passwd"],
-    )
-    def test_no_way_out(self, tmp_path: Path, root: Path, href: str) -> None:
-        storage = LocalStorage(tmp_path / "storage")
-        storage.keep("other/1/secret", io.BytesIO(b"secret"))
-        url = self.keep(storage, out__catalog_json=item("one", {"d": {"href": href}}), secret=b"secret")
-        with pytest.raises(StagingError):
-            run(root, StageItem("in", url, stac=True, trusted=True))
-        url = self.keep(storage, out__catalog_json=catalog("c", ("item", href)), secret=b"secret")
-        with pytest.raises(StagingError):
-            run(root, StageItem("in", url, stac=True, trusted=True))
