@@ -21,6 +21,7 @@ from broker.errors import EgressRefused
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
+_NO_HEAD = frozenset({400, 401, 403, 405, 501})
 _ORIGIN_BOUND = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 _HINTS = {
     401: "It asks for credentials: use a link that works without, such as a signed link.",
@@ -76,9 +77,13 @@ class Egress:
         return self._checked(self.request("GET", url, headers=fields, trusted=trusted, limit=limit))
 
     def head(self, url: str, *, trusted: bool = False) -> Answer:
-        """HEAD; the answer has `size`, `media_type` and `headers`, and no body."""
-        answer = self._checked(self.request("HEAD", url, trusted=trusted))
-        answer.close()
+        """What a GET would give, without its body: `size`, `media_type` and `headers`. Where HEAD is not taken (a
+        signed link is good for GET only), one byte is asked for."""
+        answer = self.request("HEAD", url, trusted=trusted)
+        if answer.status in _NO_HEAD:
+            answer.close()
+            answer = self.request("GET", url, headers={"Range": "bytes=0-0"}, trusted=trusted)
+        self._checked(answer).close()
         return answer
 
     def get_bytes(self, url: str, limit: int, *, accept: str = "*/*", trusted: bool = False) -> bytes:

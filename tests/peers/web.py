@@ -221,20 +221,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = _answer
 
     def _send(self, page: _Page, trouble: _Trouble) -> None:
-        status, start = page.status, 0
-        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        status, start, end = page.status, 0, len(page.body)
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if match and page.ranges and status == 200 and self.headers.get("If-Range", page.etag) == page.etag:
-            status, start = (206, int(match[1])) if int(match[1]) < len(page.body) else (416, len(page.body))
+            status, start = (206, int(match[1])) if int(match[1]) < end else (416, end)
+            end = min(end, int(match[2]) + 1) if match[2] and status == 206 else end
         self.send_response(status)
-        fields = {"Content-Type": page.media_type, "ETag": page.etag, "Content-Length": str(len(page.body) - start)}
+        fields = {"Content-Type": page.media_type, "ETag": page.etag, "Content-Length": str(end - start)}
         if status == 206:
-            fields["Content-Range"] = f"bytes {start}-{len(page.body) - 1}/{len(page.body)}"
+            fields["Content-Range"] = f"bytes {start}-{end - 1}/{len(page.body)}"
         for name, value in (fields | dict(page.headers)).items():
             self.send_header(name, value)
         self.end_headers()
         if self.command == "HEAD":
             return
-        body = page.body[start:]
+        body = page.body[start:end]
         self.wfile.write(body[: trouble.after])
         if trouble.gate is not None:
             trouble.gate.wait(60)

@@ -230,6 +230,16 @@ class TestAnswers:
         answer = egress.head(web.serve("/x.tif", b"12345"))
         assert (answer.size, answer.media_type) == (5, "image/tiff")
 
+    @pytest.mark.parametrize("status", [403, 405, 501])
+    def test_head_where_only_get_is_taken(self, web: WebPeer, egress: Egress, status: int) -> None:
+        web.serve("/x.tif", b"12345")
+        web.fail("/x.tif", status=status)
+        answer = egress.head(web.url("/x.tif"))
+        assert (answer.size, answer.media_type) == (5, "image/tiff")
+        web.fail("/x.tif", status=status, times=2)
+        with pytest.raises(FetchError, match=str(status)):
+            egress.head(web.url("/x.tif"))
+
     def test_text_that_was_packed_anyway(self, web: WebPeer, egress: Egress) -> None:
         web.serve("/x.json", gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"})
         assert egress.get_bytes(web.url("/x.json"), 100) == b"{}"

@@ -247,6 +247,12 @@ class TestS3:
         run(root, StageItem("x", storage.link("o/u/ä #1.tif", 60), trusted=True), policy=EgressPolicy())
         assert (root / "x").read_bytes() == BODY
 
+    def test_a_signed_link_can_be_looked_at(self, nanio: S3Peer) -> None:
+        storage = S3Storage(nanio.account, nanio.bucket)
+        storage.keep("o/u/looked.tif", io.BytesIO(b"12345"))
+        with Egress(POLICY) as egress:
+            assert egress.head(storage.link("o/u/looked.tif", 60)).size == 5
+
     @pytest.mark.parametrize("bucket", ["inputs", "*"])
     def test_configured_buckets(self, nanio: S3Peer, root: Path, bucket: str) -> None:
         S3Storage(nanio.account, nanio.bucket).keep("data/ü #1?.tif", io.BytesIO(b"from s3"))
