@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from broker.egress import Egress, FetchError, shown
 from broker.errors import StagingError
@@ -257,6 +257,11 @@ def parsed(raw: bytes | str, name: str) -> Any:
         ) from problem
 
 
+def local_path(url: str) -> Path:
+    """The path in a `file:` URL, also where its bytes are no UTF-8."""
+    return Path(os.fsdecode(unquote_to_bytes(urlsplit(url).path)))
+
+
 @contextmanager
 def _called(download: Download) -> Iterator[None]:
     """Errors name what the user gave: not the address of an object storage behind it, which may be internal."""
@@ -276,7 +281,7 @@ def _local(url: str, *, trusted: bool) -> BufferedReader:
     if not trusted or parts.netloc not in ("", "localhost"):
         raise StagingError(f"{url} is a file of the server.", hint="Use an https link, or upload the file.")
     try:
-        return open_regular(Path(unquote(parts.path)))
+        return open_regular(local_path(url))
     except (OSError, ValueError) as problem:
         name = parts.path.rpartition("/")[2]
         raise StagingError(f"{name} is no longer in the broker's storage.", hint="Upload it again.") from problem

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from broker.errors import StagingError
-from broker.runner.fetch import Download, Fetcher
+from broker.runner.fetch import Download, Fetcher, local_path
 from broker.runner.stac_links import Place, absolute, dicts, display_name, embedded, resolve
 
 _STRUCTURE = frozenset({"self", "root", "parent", "child", "item", "items", "collection", "prev", "previous", "next"})
@@ -37,7 +37,7 @@ def expand(document: Any, url: str | None, folder: Path, fetcher: Fetcher) -> li
     `document` was read from `url` (None: it came by value); where that is a `file:` link of the broker's own,
     links may lead to other files in its directory. Raises StagingError, EgressRefused.
     """
-    below = Path(unquote(urlsplit(url).path)).parent if url and url.startswith("file:") else None
+    below = local_path(url).parent if url and url.startswith("file:") else None
     place = Place(url, below) if url or not isinstance(document, dict) else embedded(document, Place(None))
     walk = _Walk(fetcher)
     items = list(walk.items(document, place))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from broker.egress import shown
 from broker.errors import StagingError
+from broker.runner.fetch import local_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def _resolved(href: str, place: Place) -> Place:
             hint="Give absolute links, or a `self` link.",
         )
     if place.below is not None:
-        path = Path(unquote(urlsplit(place.url).path)).parent.joinpath(unquote(parts.path)).resolve()
+        path = local_path(place.url).parent.joinpath(local_path(parts.path)).resolve()
         if parts.netloc or not path.is_relative_to(place.below.resolve()):
             raise StagingError(f"The link {href!r} in {display_name(place)} leads out of its directory.")
         return Place(path.as_uri(), place.below)
@@ -77,5 +78,5 @@ def dicts(values: Any) -> Iterator[dict[str, Any]]:
 
 def display_name(place: Place) -> str:
     if place.below is not None:
-        return PurePosixPath(unquote(urlsplit(place.url or "").path)).name
+        return local_path(place.url or "").name
     return shown(place.url) if place.url else "the STAC document"

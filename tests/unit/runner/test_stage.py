@@ -212,10 +212,11 @@ class TestValues:
 
 
 class TestOwnStorage:
-    def test_copies(self, root: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("name", ["a #1%20.tif", "ünï?.tif", "latin1-\udcfc.tif", "long" * 100])
+    def test_copies(self, root: Path, tmp_path: Path, name: str) -> None:
         storage = LocalStorage(tmp_path / "storage")
-        storage.keep("o/uploads/a #1%20.tif", io.BytesIO(BODY))
-        link = storage.link("o/uploads/a #1%20.tif", 60)
+        storage.keep(f"o/uploads/{name}", io.BytesIO(BODY))
+        link = storage.link(f"o/uploads/{name}", 60)
         run(root, StageItem("x", link, trusted=True, size=len(BODY)))
         assert (root / "x").read_bytes() == BODY
         assert (root / "x").stat().st_nlink == 1
