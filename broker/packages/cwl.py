@@ -18,7 +18,7 @@ from broker.errors import LimitError, PackageError
 from broker.jobs.model import Needs
 
 MAX_DOCUMENT = 2 * 2**20  # bytes of one document
-MAX_NODES = 200_000  # nodes of one document, aliases expanded
+MAX_NODES = 100_000  # nodes of one document, aliases expanded
 MAX_DEPTH = 64
 
 # The YAML 1.2 core schema, as ruamel.yaml reads it.
@@ -291,6 +291,8 @@ def _syntax_hint(text: str, mark: Any, problem: str) -> str | None:
         return "Indent with spaces, not with a tab."
     if "mapping values are not allowed" in problem:
         return "Put quotes around a text that holds a colon followed by a blank; check the indentation."
+    if "[]" in line and "flow" in problem:
+        return "Put quotes around a type such as 'File[]' where it stands inside [ ] or { }."
     if "block" in problem or "indent" in problem:
         return "Check the indentation of this line and of the one before."
     return None

@@ -13,6 +13,7 @@ from broker.packages.types import media_type, members, prose, schema, string_for
 # Extension fields that refine a description: `earthcode:schema` on an input or output is a JSON schema, merged into
 # ours, or put in its place where it names a type of its own.
 EARTHCODE = "https://earthcode.esa.int/cwl#"
+SCHEMA = EARTHCODE + "schema"
 SCHEMA_ORG = ("https://schema.org/", "http://schema.org/")
 REFINABLE = frozenset({
     "title", "description", "default", "enum", "format", "pattern", "minimum", "maximum", "exclusiveMinimum",
@@ -117,7 +118,7 @@ def describe_output(parameter: Mapping[str, Any], custom: Mapping[str, Any]) -> 
 
 def refinement(parameter: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON schema keywords that the package's author added by `earthcode:schema`."""
-    found = parameter.get(EARTHCODE + "schema", parameter.get("earthcode:schema"))
+    found = parameter.get(SCHEMA)
     return {key: value for key, value in found.items() if key in REFINABLE} if isinstance(found, Mapping) else {}
 
 

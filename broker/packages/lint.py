@@ -250,6 +250,10 @@ class _Lint:
         if full.startswith(CWLTOOL):
             if full.removeprefix(CWLTOOL) not in EXTENSIONS:
                 raise UnsupportedPackage(f"The requirement {name} is not supported.", hint="Move it to hints.", **place)
+        elif plain == "SoftwareRequirement":
+            raise UnsupportedPackage(
+                "Software is not installed here.", hint="Move SoftwareRequirement to hints.", **place
+            )
         elif plain not in REQUIREMENTS:
             raise UnsupportedPackage(
                 f"The requirement {name} is not known.", hint=_near(name, REQUIREMENTS) or "Move it to hints.", **place

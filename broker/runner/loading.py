@@ -33,6 +33,7 @@ from broker.errors import BrokerError, PackageError, UnsupportedPackage
 from broker.packages.bundle import Bundle
 from broker.packages.closure import eoap_schema
 from broker.packages.cwl import Inspection, parse
+from broker.packages.describe import SCHEMA
 from broker.packages.graph import fragment, processes, steps
 from broker.packages.inputs import default_problems
 from broker.packages.keys import is_url, unpacked
@@ -298,11 +299,12 @@ def inspect(bundle: Bundle, root: Path) -> Inspection:
     document = parse(bundle.documents[bundle.document], bundle.document)
     described = _plain(process.tool, base)
     written = _written(document, bundle.entry.partition("#")[2])
+    namespaces = document.get("$namespaces") or {}
     for key, value in document.items() if "$graph" in document else ():
         if ":" in str(key) and key not in described:  # schema.org metadata beside $graph
-            described[_expand(str(key), document)] = _plain(value, base)
+            described[_expand(str(key), namespaces)] = _plain(value, base)
     custom = {_type_name(one["name"]): _types(one) for one in _plain((schema or {}).get("types", []), base)}
-    found = _process(described, written)
+    found = _process(described, written, namespaces)
     collected.messages.extend(default_problems(found["inputs"], custom))
     return Inspection(
         process=found,
@@ -314,9 +316,9 @@ def inspect(bundle: Bundle, root: Path) -> Inspection:
     )
 
 
-def _expand(name: str, document: Mapping[str, Any]) -> str:
+def _expand(name: str, namespaces: Mapping[str, Any]) -> str:
     prefix, _, rest = name.partition(":")
-    base = (document.get("$namespaces") or {}).get(prefix)
+    base = namespaces.get(prefix)
     return f"{base}{rest}" if isinstance(base, str) else name
 
 
@@ -375,7 +377,7 @@ def _used(custom: Mapping[str, Any], types: Any) -> dict[str, Any]:
     return used
 
 
-def _process(tool: dict[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+def _process(tool: dict[str, Any], written: Mapping[str, Any], namespaces: Mapping[str, Any]) -> dict[str, Any]:
     """The description part of a resolved process: no steps, bindings or expressions."""
     left_out = ("steps", "baseCommand", "arguments", "expression", "stdin", "stdout", "stderr", "successCodes",
                 "temporaryFailCodes", "permanentFailCodes")  # fmt: skip
@@ -388,24 +390,27 @@ def _process(tool: dict[str, Any], written: Mapping[str, Any]) -> dict[str, Any]
     for field in ("inputs", "outputs"):
         parameters = {shortname(one["id"]): _parameter(one) for one in tool.get(field, [])}
         found[field] = []
-        for name, kind in _names(written.get(field)):
+        for name, one in _parameters(written.get(field)):
             if name in parameters:
                 found[field].append(parameters.pop(name))
-                if kind in ("stdout", "stderr"):
-                    found[field][-1]["stream"] = kind
+                if one.get("type") in ("stdout", "stderr"):
+                    found[field][-1]["stream"] = one["type"]
+                for key in one:
+                    if _expand(str(key), namespaces) == SCHEMA:  # schema-salad takes its `format` for an IRI
+                        found[field][-1][SCHEMA] = _plain(one[key], "\0")
         found[field].extend(parameters.values())
     return found
 
 
-def _names(parameters: Any) -> Iterator[tuple[str, Any]]:
-    """Name and type of parameters, in the order and as they are written."""
+def _parameters(parameters: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Name and body of parameters, in the order and as they are written."""
     if isinstance(parameters, Mapping):
         for name, one in parameters.items():
-            yield fragment(name), one.get("type") if isinstance(one, Mapping) else one
+            yield fragment(name), one if isinstance(one, Mapping) else {"type": one}
     elif isinstance(parameters, Sequence) and not isinstance(parameters, str):
         for one in parameters:
             if isinstance(one, Mapping):
-                yield fragment(one.get("id")).rpartition("/")[2], one.get("type")
+                yield fragment(one.get("id")).rpartition("/")[2], one
 
 
 def _parameter(parameter: dict[str, Any]) -> dict[str, Any]:
