@@ -67,7 +67,9 @@ class BrokerPeer:
         """All processes of this broker, keepers and tools left out: pid -> command line."""
         assert self.process is not None
         found = descendants(self.process.pid)
-        return {pid: command for pid, command in found.items() if not _runs_a_job(pid, self.state)}
+        zygotes = [pid for pid, command in found.items() if "broker.runner.zygote" in command]
+        jobs = {below for zygote in zygotes[:1] for below in descendants(zygote)} - set(zygotes[:1])
+        return {pid: command for pid, command in found.items() if pid not in jobs}
 
     def kill(self) -> None:
         """SIGKILL to every process of the broker at once; jobs go on."""
@@ -185,10 +187,3 @@ def signal_if_there(pid: int, number: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
 
-
-def _runs_a_job(pid: int, state: Path) -> bool:
-    """Keepers, and what they started, work in a job's directory."""
-    try:
-        return Path(f"/proc/{pid}/cwd").readlink().is_relative_to(state / "local")
-    except OSError:
-        return False
