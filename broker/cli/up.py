@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from broker.cli.console import ConfigFile, command, note
 from broker.cli.supervisor import supervise
-from broker.settings import Settings, load
+from broker.settings import load
 
 app = typer.Typer()
 
@@ -38,17 +39,19 @@ def up(
 
         broker up --port 8081 --state /data/broker
     """
-    settings = adjusted(load(config), host=host, port=port, state=state)
+    # by the environment: every process of the broker that reads the settings then reads the same
+    os.environ.update(variables(host=host, port=port, state=state, config=config))
+    settings = load(config)
     say = (lambda text: print(json.dumps({"message": text}), flush=True)) if as_json else note
     raise typer.Exit(supervise(settings, say, keep_jobs=keep_jobs))
 
 
-def adjusted(settings: Settings, *, host: str | None, port: int | None, state: Path | None) -> Settings:
-    """The settings, with what the command line says over them."""
-    api = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    changes: dict[str, Any] = {}
-    if api:
-        changes["api"] = settings.api.model_copy(update=api)
-    if state is not None:
-        changes["state"] = state.absolute()
-    return settings.model_copy(update=changes)
+def variables(*, host: str | None, port: int | None, state: Path | None, config: Path | None) -> dict[str, str]:
+    """The environment that says what the command line said."""
+    given = {
+        "BROKER_API__HOST": host,
+        "BROKER_API__PORT": port,
+        "BROKER_STATE": state and state.absolute(),
+        "BROKER_CONFIG": config and config.absolute(),
+    }
+    return {name: str(value) for name, value in given.items() if value is not None}

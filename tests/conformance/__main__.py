@@ -1,0 +1,57 @@
+"""The CWL v1.2 conformance suite through the broker's HTTP API: `python -m tests.conformance SUITE [cwltest options]`.
+
+SUITE is a checkout of common-workflow-language/cwl-v1.2. Without $BROKER_SERVER a broker is started for the run.
+The verdicts go to build/conformance-cwl.xml (JUnit) and build/conformance-cwl-badges/ (per tag).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.peers.broker import broker_peer
+
+ROOT = Path(__file__).parent.parent.parent
+TOOL = Path(__file__).with_name("broker_cwl.py")
+
+
+def cwltest(suite: Path, server: str, options: Sequence[str]) -> int:
+    """Run cwltest; its exit code."""
+    build = ROOT / "build"
+    badges = build / "conformance-cwl-badges"
+    badges.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory:
+        tool = Path(directory) / "broker-cwl"
+        tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.conformance.broker_cwl "$@"\n')
+        tool.chmod(0o755)
+        command = [
+            str(Path(sys.executable).with_name("cwltest")),
+            f"--test={suite / 'conformance_tests.yaml'}",
+            f"--tool={tool}",
+            f"--junit-xml={build / 'conformance-cwl.xml'}",
+            f"--badgedir={badges}",
+            "--timeout=120",
+            *(options or ["-j4"]),
+        ]
+        environment = os.environ | {"BROKER_SERVER": server, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, env=environment, check=False).returncode
+
+
+def main(arguments: Sequence[str]) -> int:
+    if not arguments or not (Path(arguments[0]) / "conformance_tests.yaml").is_file():
+        print("Say where the suite is: CWL_SUITE=/path/to/cwl-v1.2", file=sys.stderr)
+        print("It comes from: git clone https://github.com/common-workflow-language/cwl-v1.2", file=sys.stderr)
+        return 2
+    suite = Path(arguments[0]).absolute()
+    if server := os.environ.get("BROKER_SERVER"):
+        return cwltest(suite, server, arguments[1:])
+    with tempfile.TemporaryDirectory() as directory, broker_peer(Path(directory) / "state") as peer:
+        return cwltest(suite, peer.url, arguments[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
