@@ -211,6 +211,10 @@ class _Lint:
             for index, one in enumerate(value):
                 self.type(value, index, one, custom)
         elif isinstance(value, str):
+            if key == "items" and value.endswith(("[]", "?")):
+                plain = value.removesuffix("?").removesuffix("[]")
+                nested = f"{{type: array, items: {plain}}}" if value.endswith("[]") else f"['null', {plain}]"
+                raise _wrong(self.file, node, key, f"items does not know the short form {value!r}.", f"Write {nested}.")
             name = value.removesuffix("?")
             while name.endswith("[]"):
                 name = name[:-2]

@@ -151,7 +151,7 @@ class Stager:
     def valued(self, value: Mapping[str, Any], folder: str, declared: str | None) -> dict[str, Any]:
         """A File by value: `{value, mediaType, encoding}`, or a GeoJSON (or other JSON) object."""
         if "value" not in value:
-            if value.get("type") in GEOJSON_TYPES or is_stac(value) or (declared or "").endswith("json"):
+            if str(value.get("type")) in GEOJSON_TYPES or is_stac(value) or (declared or "").endswith("json"):
                 return self.text(json.dumps(value), folder, declared or "application/geo+json")
             raise Misfit('is neither a link ({"href": …}) nor a value ({"value": …, "mediaType": …})')
         extra = value.get("format")

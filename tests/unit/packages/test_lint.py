@@ -46,6 +46,7 @@ BAD = {
     "directory in outputs": (tool("[]", "{a: directory}"), 5, "'directory'", "Directory"),
     "type in a union": (tool("{a: ['null', str]}"), 4, "'str'", "string"),
     "type in a record": (tool("{a: {type: {type: record, fields: {x: {type: Int}}}}}"), 4, "'Int'", "int"),
+    "short form in items": (tool("{a: {type: {type: array, items: 'int[]'}}}"), 4, "'int[]'", "items: int"),
     "unknown type": (tool("{a: Quux}"), 4, "Quux", "SchemaDefRequirement"),
     "symbols beside type": (tool("{a: {type: enum, symbols: [x]}}"), 4, "symbols", "type: {type: enum"),
     "a number as id": ("id: 3\n" + tool(), 1, "id", "quotes"),
