@@ -27,7 +27,7 @@ from broker.platform import (
 from broker.runner.client import Zygote
 from broker.runner.isolation import INSTALL_ENGINE, Isolation
 from broker.runner.jobdir import JobDir, read_json, write_json
-from broker.runner.keeper import end_containers
+from broker.runner.keeper import sweep
 from broker.runner.report import read_progress, read_steps
 
 END_SECONDS = 10.0  # for a keeper to end what it started
@@ -168,12 +168,7 @@ class LocalPlatform:
             job.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             job.ask_to_end()
             if not job.alive() and not job.exit.exists():
-                self._end_containers(job)
-
-    def _end_containers(self, job: JobDir) -> None:
-        spec = read_json(job.spec) if job.containers.is_dir() else None
-        if spec is not None:
-            end_containers(job, Isolation.from_json(spec["settings"]["isolation"]))
+                sweep(job)
 
     def logs(self, attempt: Attempt, cursor: str | None) -> LogPage:
         return logs.page(self._job(attempt.name), cursor)
@@ -227,7 +222,8 @@ class LocalPlatform:
             job.ask_to_end()
             if not job.wait(END_SECONDS):
                 raise PlatformUnavailable(f"The job {attempt.name} is still ending.", retry_after=END_SECONDS)
-        self._end_containers(job)
+        if not job.exit.exists():
+            sweep(job)
         gone = job.path.with_name(f".{job.name}.gone.{os.getpid()}")
         with _disk(), contextlib.suppress(FileNotFoundError):
             # Out of sight in one step: a release that is killed leaves nothing that looks like a job.
@@ -263,10 +259,8 @@ class LocalPlatform:
 
     def events(self) -> Iterator[str]:
         """Ids of jobs as they end."""
-        for name in self.zygote.events():
-            job_id = name.removeprefix("eb-").rpartition("-")[0]
-            if job_id:
-                yield job_id
+        names = self.zygote.events()
+        return (name.removeprefix("eb-").rpartition("-")[0] for name in names if name.startswith("eb-"))
 
 
 def _message(progress: Progress | None) -> str:

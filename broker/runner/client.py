@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 from collections.abc import Iterator, Mapping
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,17 @@ class Zygote:
         return Inspection.from_json(answer["ok"])
 
     def events(self) -> Iterator[str]:
-        """Names of jobs as they end. Ends when the connection does; raises PlatformUnavailable at the start."""
-        with self._connect(self.timeout) as connection:
+        """Names of jobs as they end, from now on. Ends when the connection does; raises PlatformUnavailable."""
+        connection = self._connect(self.timeout)
+        try:
             connection.sendall(b'{"op": "events"}\n')
             stream = connection.makefile("rb")
             stream.readline()
             connection.settimeout(None)
-            for line in stream:
-                yield line.decode().rstrip("\n")
+        except OSError as error:
+            connection.close()
+            raise PlatformUnavailable(f"The runner at {self.path} is silent ({error}).", hint=START) from error
+        return _lines(connection, stream)
 
     def _connect(self, timeout: float) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -82,3 +86,9 @@ class Zygote:
         if request["op"] == "check":
             return PackageError(f"Reading the package took too much time or memory; its check {how}.")
         return PlatformUnavailable(f"The runner at {self.path} {how}.", hint=START)
+
+
+def _lines(connection: socket.socket, stream: BufferedIOBase) -> Iterator[str]:
+    with connection, stream, contextlib.suppress(ConnectionError):
+        for line in stream:
+            yield line.decode().rstrip("\n")

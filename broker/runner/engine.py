@@ -123,6 +123,7 @@ def _execute(one: Run, spec: Mapping[str, Any]) -> Any:
     if any("$schemas" in text for text in bundle.documents.values()):
         setattr(cwltool.builder, "check_format", _check_format)  # noqa: B010  not exported, for mypy
     loading.unpack(bundle, job.package)
+    os.chdir(job.package)  # cwltool names files relative to the working directory
     loading_context = LoadingContext({"construct_tool_object": make_tool, "relax_path_checks": True})
     process = loading.load(bundle, job.package, loading_context=loading_context)
     files, paths = confine(job.inputs, job.work, job.package)

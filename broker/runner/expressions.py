@@ -15,7 +15,7 @@ MEMORY = 256 * 2**20
 STACK = 1 * 2**20
 SECONDS = 20.0
 
-_WHERE = re.compile(r"\s+at <eval> \(<input>.*\)")
+_WHERE = re.compile(r"\n\s+at .*")
 
 
 class QuickJSEngine(sandboxjs.NodeJSEngine):

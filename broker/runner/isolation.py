@@ -139,7 +139,7 @@ def write_accounts(directory: Path) -> None:
     (directory / "group").write_text(f"root:x:0:\ntool:x:{gid}:\nnogroup:x:65534:\n", encoding="ascii")
 
 
-def bubblewrap_base(software: Software, accounts: Path, *, network: bool) -> list[str]:
+def bubblewrap_base(accounts: Path, *, network: bool) -> list[str]:
     """Arguments of bwrap that are the same for every tool of a job: namespaces, system directories, /proc, /dev.
 
     `accounts`: a directory where `write_accounts` was.
@@ -162,9 +162,15 @@ def bubblewrap_base(software: Software, accounts: Path, *, network: bool) -> lis
     for name in ("passwd", "group"):
         args += ["--ro-bind", str(accounts / name), f"/etc/{name}"]
     args += ["--proc", "/proc", "--dev", "/dev"]
+    return args
+
+
+def bubblewrap_end(software: Software) -> list[str]:
+    """Arguments after those of the step's own directories: software may lie below /tmp; nothing else is written to."""
+    args = []
     for directory in software.directories:
         args += ["--ro-bind", directory, directory]
-    return args
+    return [*args, "--remount-ro", "/"]
 
 
 def find(isolation: str, engine: str, engine_args: Sequence[str] = ()) -> Isolation:
@@ -210,7 +216,7 @@ def _working_bwrap(notes: list[str]) -> str | None:
         return None
     with tempfile.TemporaryDirectory() as directory:
         write_accounts(Path(directory))
-        argv = [bwrap, *bubblewrap_base(Software(), Path(directory), network=False), "--", "/bin/true"]
+        argv = [bwrap, *bubblewrap_base(Path(directory), network=False), *bubblewrap_end(Software()), "--", "/bin/true"]
         outcome = _run(argv, {})
     if outcome is None:
         return bwrap

@@ -219,6 +219,17 @@ class _Keeper:
         end_containers(self.job, self.isolation)
 
 
+def sweep(job: JobDir) -> None:
+    """End what a job without a keeper may have left: containers, and what plain processes started."""
+    spec = read_json(job.spec)
+    if spec is None:
+        return
+    isolation = Isolation.from_json(spec["settings"]["isolation"])
+    if isolation.tools == "process":
+        kernel.end_processes_of(job.path)
+    end_containers(job, isolation)
+
+
 def end_containers(job: JobDir, isolation: Isolation) -> None:
     """Remove the containers that a job may have left running."""
     if not isolation.engine or not job.containers.is_dir():

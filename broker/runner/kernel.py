@@ -105,6 +105,23 @@ def kill_group(pid: int) -> None:
             kill(pid, signal.SIGKILL)
 
 
+def end_processes_of(directory: Path) -> None:
+    """Kill what works in a directory or has it in its environment: for plain processes whose keeper was killed."""
+    mine = os.fsencode(directory)
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            descriptor = os.pidfd_open(int(entry.name))
+            try:
+                # First the descriptor, then the look: what is killed is what was looked at.
+                works = os.fsencode((entry / "cwd").readlink())
+                if works == mine or works.startswith(mine + b"/") or mine + b"/" in (entry / "environ").read_bytes():
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            finally:
+                os.close(descriptor)
+
+
 def end_children() -> None:
     """Kill and reap every child of this process, also those adopted meanwhile."""
     children = Path(f"/proc/self/task/{os.getpid()}/children")

@@ -105,9 +105,11 @@ class _Gathering:
                 self._taken.add(f"{target}/{_basename(child)}")
             return [self._entry(child, target) for child in children]
         self.roots.require(source)
-        return list(self._tree(os.path.realpath(source), target))
+        return list(self._tree((os.path.realpath(source),), target))
 
-    def _tree(self, source: str, target: str) -> Iterator[dict[str, Any]]:
+    def _tree(self, sources: tuple[str, ...], target: str) -> Iterator[dict[str, Any]]:
+        """The entries of a directory, the last of `sources`; the others are those that it was reached through."""
+        source = sources[-1]
         with os.scandir(source) as entries:
             for found in sorted(entries, key=lambda one: one.name):
                 self.roots.require(found.path)
@@ -116,9 +118,9 @@ class _Gathering:
                 if found.is_dir():
                     (self.root / place).mkdir()
                     real = os.path.realpath(found.path)
-                    if found.is_symlink() and os.path.realpath(source).startswith(real + os.sep):
+                    if real in sources:
                         raise OutsideJob(found.name, "it is a symbolic link to a directory that holds it.")
-                    made["class"], made["listing"] = "Directory", list(self._tree(real, place))
+                    made["class"], made["listing"] = "Directory", list(self._tree((*sources, real), place))
                 else:
                     made["size"] = self._file(found.path, place)
                 yield made

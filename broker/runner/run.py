@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import resource
+import time
 from collections.abc import Mapping
 
 from cwltool.errors import UnsupportedRequirement
@@ -36,6 +38,8 @@ class Run:
         self.log = log
         self._sandbox: dict[bool, tuple[str, ...]] = {}
         self._containers = 0
+        self._asked = -1.0
+        self._own_rss = 0
         self._warned: set[str] = set()
 
     def kind(self, image: str | None, *, required: bool) -> str:
@@ -60,8 +64,16 @@ class Run:
             accounts = self.job.work / "accounts"
             accounts.mkdir(exist_ok=True)
             isolation.write_accounts(accounts)
-            self._sandbox[network] = tuple(isolation.bubblewrap_base(self.software, accounts, network=network))
+            self._sandbox[network] = tuple(isolation.bubblewrap_base(accounts, network=network))
         return self._sandbox[network]
+
+    def own_rss(self) -> int:
+        """The most memory this process has had, in KiB, as of a second ago (asking costs)."""
+        now = time.monotonic()
+        if now - self._asked >= 1.0:
+            self._asked = now
+            self._own_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return self._own_rss
 
     def container_name(self) -> str:
         """A new container's name, written down before it is used: whoever cleans up finds it."""

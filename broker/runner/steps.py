@@ -132,8 +132,7 @@ class StepJob(JobBase):
         """The process has ended: gather outputs, record the step, call back, remove the temporary directory."""
         run = run_of(self.context)
         # What a process had before it became the tool counts as its own: less than ours is not known.
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        rss = usage.ru_maxrss / 1024 if usage and usage.ru_maxrss > own else None
+        rss = usage.ru_maxrss / 1024 if usage and usage.ru_maxrss > run.own_rss() else None
         status = self._status(code)
         outputs: CWLObjectType = {}
         failure: Failure | None = None
@@ -240,7 +239,7 @@ class SandboxJob(StepJob, DockerCommandLineJob):
         self.add_volumes(self.pathmapper, args, tmpdir_prefix=context.tmpdir_prefix, any_path_okay=True)
         if self.generatemapper is not None:
             self.add_volumes(self.generatemapper, args, tmpdir_prefix=context.tmpdir_prefix)
-        args += ["--chdir", self.builder.outdir]
+        args += [*isolation.bubblewrap_end(run.software), "--chdir", self.builder.outdir]
         for name, value in self.environment.items():
             args += ["--setenv", name, value]
         # Through a descriptor: the tool can read the command line of its first process, and would see our paths.

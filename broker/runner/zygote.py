@@ -30,8 +30,7 @@ from typing import Any
 
 from broker.errors import SetupError
 from broker.runner import check, keeper, kernel, loading
-from broker.runner.isolation import Isolation
-from broker.runner.jobdir import JobDir, read_json
+from broker.runner.jobdir import JobDir
 
 MAX_LINE = 4096
 _NAME = re.compile(r"[\w.-]{1,200}", re.ASCII)
@@ -153,17 +152,14 @@ class Zygote:
                 self._lost(name)
 
     def _lost(self, name: str) -> None:
-        """A keeper was killed: its processes died with it, its containers did not."""
+        """A keeper was killed: sandboxes died with it, containers and what plain processes started did not."""
         job = JobDir(self.root / name)
-        spec = read_json(job.spec)
-        if spec is not None and job.containers.is_dir():
-            isolation = Isolation.from_json(spec["settings"]["isolation"])
 
-            def sweep() -> int:
-                keeper.end_containers(job, isolation)
-                return 0
+        def sweep() -> int:
+            keeper.sweep(job)
+            return 0
 
-            self.children[kernel.fork(sweep)] = None
+        self.children[kernel.fork(sweep)] = None
         self._tell(name)
 
     def _tell(self, name: str) -> None:
@@ -188,11 +184,11 @@ class Zygote:
 
 def listen(path: Path) -> socket.socket:
     """The listening socket; takes the place of one that nobody serves any more. Raises SetupError."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
         probe.connect(str(path))
         raise SetupError(f"A runner already serves {path}.", hint="End it, or give this one another --socket.")
     path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     listener.bind(str(path))
     path.chmod(0o600)
     listener.listen(512)
