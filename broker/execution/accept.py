@@ -75,10 +75,10 @@ def accept(
         placement = _placed(process.needs, place(process.needs, platforms.candidates(tx), request.platform), request)
     new = _new_job(principal, process, request, order, placement)
     with database.write() as tx:
-        if key is not None:
-            if made := jobs.by_key(tx, principal.owner, key.key, key.body_sha256):
-                return made, False
-            jobs.remember_key(tx, principal.owner, key.key, key.body_sha256, new.id)
+        if key is not None and not jobs.remember_key(tx, principal.owner, key.key, key.body_sha256, new.id):
+            made = jobs.by_key(tx, principal.owner, key.key, key.body_sha256)
+            assert made is not None  # noqa: S101 - the key is bound, so that its job is there
+            return made, False
         return jobs.insert_job(tx, new), True
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Text, and_, func, insert, or_, select, type_coerce, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from broker.errors import IdempotencyConflict, NoSuchJob
 from broker.jobs.model import TERMINAL, Failure, Job, Needs, Phase, Progress, StageItem
@@ -188,10 +189,14 @@ def events(tx: Connection, job_id: str) -> Sequence[Mapping[str, Any]]:
     return [dict(row) for row in tx.execute(query).mappings()]
 
 
-def remember_key(tx: Connection, owner: str, key: str, body_sha256: str, job_id: str) -> None:
-    """Bind an Idempotency-Key to the job, in the transaction that makes the job."""
+def remember_key(tx: Connection, owner: str, key: str, body_sha256: str, job_id: str) -> bool:
+    """Bind an Idempotency-Key to the job, in the transaction that makes the job; False when it is bound already.
+
+    A transaction that binds the same key at the same time is waited for.
+    """
+    make = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
     i = {"owner": owner, "key": key, "body_sha256": body_sha256, "job_id": job_id, "created": now()}
-    tx.execute(insert(idempotency).values(**i))
+    return bool(tx.execute(make(idempotency).values(**i).on_conflict_do_nothing()).rowcount)
 
 
 def by_key(tx: Connection, owner: str, key: str, body_sha256: str) -> Job | None:
