@@ -30,24 +30,17 @@ MEDIA_TYPES = {  # by suffix, what `mimetypes` does not know or calls otherwise
 }
 
 
-def collect(
-    database: Database, platform: Platform, storage: Storage, holder: str, job_id: str | None = None
-) -> Job | None:
-    """Go on collecting one job (the given one, or one that is due) for a slice; the job as saved, None if none."""
+def collect(database: Database, platform: Platform, storage: Storage, holder: str) -> Job | None:
+    """Go on with one job that is due; the job as saved, None where there is none."""
     with database.write() as tx:
-        if job_id is not None:
-            taken = claims.claim(tx, [job_id], [Phase.COLLECTING], holder)
-        else:
-            taken = claims.claim_due(tx, platform.name, [Phase.COLLECTING], holder, 1)
-    if not taken:
-        return None
-    job = taken[0]
+        taken = claims.claim_due(tx, platform.name, [Phase.COLLECTING], holder, 1)
+    return go_on(database, platform, storage, taken[0]) if taken else None
+
+
+def go_on(database: Database, platform: Platform, storage: Storage, job: Job) -> Job:
+    """Move files of a job that the caller holds, for a slice; the job as saved: ended, or due again."""
     try:
-        if job.dismiss_requested:
-            change = lifecycle.dismissed()
-        else:
-            job = _announced(database, platform, job)
-            change = _move(database, platform, storage, job)
+        change = lifecycle.dismissed() if job.dismiss_requested else _move(database, platform, storage, job)
     except PlatformUnavailable as error:
         change = lifecycle.unavailable(job, error)
     except StorageFull as error:
@@ -71,19 +64,6 @@ def media_type(path: str, said: str | None = None) -> str:
         if path.lower().endswith(suffix):
             return known
     return guess_type(path)[0] or "application/octet-stream"
-
-
-def _announced(database: Database, platform: Platform, job: Job) -> Job:
-    """Ask the platform once what there is; the rows then say what has yet to be moved."""
-    if job.outputs is not None:
-        return job
-    found = platform.collect(job.attempt_of())
-    change = Change("collecting", outputs=found.outputs, due_in=0.0, data={"files": len(found.files)})
-    with database.write() as tx:
-        files.announce(tx, job.id, job.attempt, found.files)
-        if found.steps:
-            files.put_steps(tx, job.id, job.attempt, found.steps)
-        return claims.save(tx, job, change, hold=True)
 
 
 def _move(database: Database, platform: Platform, storage: Storage, job: Job) -> Change:

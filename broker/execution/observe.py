@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import Connection
 
 from broker.errors import PlatformUnavailable
 from broker.jobs import lifecycle
-from broker.jobs.model import Job, Phase, Step
+from broker.jobs.lifecycle import Change
+from broker.jobs.model import Job, Phase
 from broker.jobs.observation import Observation, State
-from broker.platform import LogChunk, Platform
+from broker.platform import Collected, LogChunk, Platform
 from broker.store import claims, files
 from broker.store.database import Database
 
 LOOK_AT = (Phase.SUBMITTED, Phase.RUNNING)
-ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 LOG_PAGES = 8  # of one look; the rest comes with the next
 
 
 def observe(database: Database, platform: Platform, holder: str, job_ids: Sequence[str] = ()) -> list[Job]:
-    """Look at the given jobs, or at those that are due (one page); the jobs as saved."""
+    """Look at the given jobs, or at those that are due (one page); the jobs as saved.
+
+    A job that is `collecting` then is still held by the caller, who goes on with `collect.go_on`.
+    """
     with database.write() as tx:
         if job_ids:
             taken = claims.claim(tx, job_ids, LOOK_AT, holder)
@@ -31,20 +37,38 @@ def observe(database: Database, platform: Platform, holder: str, job_ids: Sequen
     except PlatformUnavailable as error:
         with database.write() as tx:
             return [claims.save(tx, job, lifecycle.unavailable(job, error)) for job in taken]
-    return [_save(database, platform, job, seen.get(job.name)) for job in taken]
+    return [_look(database, platform, job, seen.get(job.name)) for job in taken]
 
 
-def _save(database: Database, platform: Platform, job: Job, seen: Observation | None) -> Job:
+def _look(database: Database, platform: Platform, job: Job, seen: Observation | None) -> Job:
     if seen is None:
         seen = Observation(job.name, State.LOST, "the platform does not list it.")
     change = lifecycle.observed(job, seen)
-    chunks, cursor = _new_logs(platform, job, to_the_end=seen.state in ENDED)
-    steps: tuple[Step, ...] = platform.steps(job.attempt_of()) if seen.state in ENDED else ()
+    ended = seen.state in lifecycle.ENDED and seen.state is not State.LOST
+    chunks, cursor = _new_logs(platform, job, to_the_end=ended)
+    found: Collected | None = None
+    if change.phase is Phase.COLLECTING:
+        try:
+            found = platform.collect(job.attempt_of())
+        except PlatformUnavailable as error:
+            change = lifecycle.unavailable(job, error)
+    steps = found.steps if found is not None else ()
+    if ended and not steps:
+        steps = platform.steps(job.attempt_of())
     with database.write() as tx:
         files.add_logs(tx, job.id, job.attempt, chunks)
         if steps:
             files.put_steps(tx, job.id, job.attempt, steps)
-        return claims.save(tx, job, change, log_cursor=cursor if not change.next_attempt else None)
+        if found is not None:
+            return _collecting(tx, job, change, found, cursor)
+        return claims.save(tx, job, change, log_cursor=None if change.next_attempt else cursor)
+
+
+def _collecting(tx: Connection, job: Job, change: Change, found: Collected, cursor: str | None) -> Job:
+    """One row per output file before any byte moves: the rows say from now on what there is to move."""
+    files.announce(tx, job.id, job.attempt, found.files)
+    change = replace(change, outputs=found.outputs, data={"files": len(found.files)})
+    return claims.save(tx, job, change, hold=True, log_cursor=cursor)
 
 
 def _new_logs(platform: Platform, job: Job, *, to_the_end: bool) -> tuple[list[LogChunk], str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -12,36 +13,45 @@ from broker.bootstrap import Broker
 from broker.errors import StorageError
 from broker.queue.app import make_app, publish
 from broker.store import deliveries
+from broker.store.deliveries import Delivery
 
 log = logging.getLogger(__name__)
+QUIET_SECONDS = 0.25  # a delivery is forgotten when no request is waiting for the database any more
+MANY = 500
+LEFT_SECONDS = 2.0  # what is older than this was left by a relay that died, or had no queue server
+
+
+def send(app: Celery, batch: Sequence[Delivery]) -> None:
+    """Publish; several nudges of one kind become one. Raises kombu's OperationalError without a queue server."""
+    for platform, verb in dict.fromkeys((delivery.platform, delivery.verb) for delivery in batch):
+        publish(app, platform, verb)
 
 
 def flush(broker: Broker, app: Celery) -> int:
-    """Publish what is in the outbox; how many. Several nudges of one kind become one.
-
-    Raises kombu's OperationalError when the queue server is away; the rows then stay.
-    """
-    count = 0
-    while True:
-        with broker.database.read() as tx:
-            batch = deliveries.pending(tx)
-        if not batch:
-            return count
-        for platform, verb in dict.fromkeys((delivery.platform, delivery.verb) for delivery in batch):
-            publish(app, platform, verb)
+    """Publish and forget what other relays left in the outbox; how many. Raises as `send`."""
+    with broker.database.read() as tx:
+        batch = deliveries.pending(tx, age=LEFT_SECONDS)
+    if batch:
+        send(app, batch)
         with broker.database.write() as tx:
             deliveries.sent(tx, [delivery.id for delivery in batch])
-        count += len(batch)
+    return len(batch)
 
 
 class Relay:
-    """A thread that flushes when it is woken: a request never waits for the queue server."""
+    """A thread that publishes when it is woken: a request never waits for the queue server.
+
+    It publishes at once and forgets later, many at a time, so that its writes do not stand in the way of the
+    worker that was just nudged.
+    """
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._app = make_app(broker.settings)
         self._woken = threading.Event()
         self._stopped = False
+        self._sent: list[int] = []
+        self._last = 0
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
 
     def start(self) -> None:
@@ -56,12 +66,27 @@ class Relay:
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        while True:
-            self._woken.wait()
-            if self._stopped:
-                return
+        while not self._stopped:
+            busy = self._woken.wait(QUIET_SECONDS if self._sent else None)
             self._woken.clear()
             try:
-                flush(self._broker, self._app)
+                if busy:
+                    self._publish()
+                if not busy or len(self._sent) >= MANY:
+                    self._forget()
             except (OperationalError, StorageError) as error:
                 log.warning("the outbox waits: %s", error)  # the reconciler tries again
+        self._forget()
+
+    def _publish(self) -> None:
+        with self._broker.database.read() as tx:
+            batch = deliveries.pending(tx, after=self._last)
+        send(self._app, batch)
+        self._sent += [delivery.id for delivery in batch]
+        self._last = self._sent[-1] if self._sent else self._last
+
+    def _forget(self) -> None:
+        if self._sent:
+            with self._broker.database.write() as tx:
+                deliveries.sent(tx, self._sent)
+            self._sent = []

@@ -16,8 +16,7 @@ from broker.execution import dismiss as dismissing
 from broker.execution import dispatch as dispatching
 from broker.execution import observe as observing
 from broker.jobs.model import Job, Phase
-from broker.queue.app import make_app
-from broker.queue.relay import flush
+from broker.queue.app import make_app, publish
 from broker.queue.wakeups import Wake
 from broker.store import platforms
 
@@ -33,13 +32,16 @@ def here() -> tuple[Broker, Celery, Wake]:
 
 
 def changed(*jobs: Job | None) -> None:
-    """After a save: wake who waits for these jobs, and send what the save put into the outbox."""
-    broker, app, wake = here()
-    wake(*(job.id for job in jobs if job is not None))
+    """After a save: wake who waits for these jobs; where one left its platform, its room goes to the next."""
+    _, app, wake = here()
+    saved = [job for job in jobs if job is not None]
+    wake(*(job.id for job in saved))
+    left = {job.platform for job in saved if job.terminal or job.phase is Phase.ACCEPTED}
     try:
-        flush(broker, app)
+        for platform in left:
+            publish(app, platform, "dispatch")
     except OperationalError as error:
-        log.warning("the outbox waits: %s", error)
+        log.warning("a nudge is left to the reconciler: %s", error)
 
 
 @shared_task(name="broker.dispatch")
@@ -67,19 +69,20 @@ def observe(platform: str, job_id: str | None = None) -> None:
     broker, _, _ = here()
     ids = [job_id] if job_id else []
     for job in observing.observe(broker.database, broker.platforms[platform], broker.holder, ids):
-        changed(_collected(broker, platform, job.id) if job.phase is Phase.COLLECTING else job)
+        if job.phase is Phase.COLLECTING:
+            job = collecting.go_on(broker.database, broker.platforms[platform], broker.storage, job)
+        changed(job)
 
 
 @shared_task(name="broker.collect")
 def collect(platform: str, job_id: str | None = None) -> None:
     broker, _, _ = here()
     end = time.monotonic() + BUSY_SECONDS
-    while time.monotonic() < end and (job := _collected(broker, platform, job_id)):
+    while time.monotonic() < end:
+        job = collecting.collect(broker.database, broker.platforms[platform], broker.storage, broker.holder)
+        if job is None:
+            break
         changed(job)
-
-
-def _collected(broker: Broker, platform: str, job_id: str | None) -> Job | None:
-    return collecting.collect(broker.database, broker.platforms[platform], broker.storage, broker.holder, job_id)
 
 
 @shared_task(name="broker.dismiss")

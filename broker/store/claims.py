@@ -14,7 +14,6 @@ from sqlalchemy import ColumnElement, Connection, TextClause, func, or_, select,
 from broker.jobs import lifecycle, schedule
 from broker.jobs.lifecycle import Change
 from broker.jobs.model import ACTIVE, TERMINAL, Capabilities, Job, Needs, Phase
-from broker.store import deliveries
 from broker.store.jobs import as_job, record
 from broker.store.tables import jobs, now, platforms
 
@@ -142,8 +141,14 @@ def save(tx: Connection, job: Job, change: Change, *, hold: bool = False, **colu
             data["message"] = change.message
         record(tx, job.id, job.attempt, change.event, phase, data)
     if (phase in TERMINAL and job.phase not in TERMINAL) or change.next_attempt:
-        deliveries.add(tx, job.id, job.platform, "dispatch")  # its room is free now
+        _make_due(tx, job.platform)  # its room is free now
     return as_job(row)
+
+
+def _make_due(tx: Connection, platform: str) -> None:
+    """Jobs that wait for room on a platform are due now (their heads were put off when there was none)."""
+    waiting = update(jobs).where(c.platform == platform, c.phase == Phase.ACCEPTED.value, c.due_at > now())
+    tx.execute(waiting.values(due_at=now()))
 
 
 def _values(change: Change, phase: Phase) -> dict[str, Any]:

@@ -24,10 +24,12 @@ def add(tx: Connection, job_id: str, platform: str, verb: str) -> None:
     tx.execute(insert(deliveries).values(job_id=job_id, platform=platform, verb=verb, created=now()))
 
 
-def pending(tx: Connection, limit: int = 500) -> list[Delivery]:
-    """The oldest first."""
+def pending(tx: Connection, *, after: int = 0, age: float = 0.0, limit: int = 500) -> list[Delivery]:
+    """The oldest first: later than the one with the id `after`, and older than `age` seconds."""
     d = deliveries.c
-    query = select(d.id, d.job_id, d.platform, d.verb).order_by(d.id).limit(limit)
+    query = select(d.id, d.job_id, d.platform, d.verb).where(d.id > after).order_by(d.id).limit(limit)
+    if age:
+        query = query.where(d.created < now() - age)
     return [Delivery(row.id, row.job_id, row.platform, row.verb) for row in tx.execute(query)]
 
 

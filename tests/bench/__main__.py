@@ -47,7 +47,7 @@ def many(peer: BrokerPeer, folder: Path) -> list[Figure]:
 
 
 FIGURES: dict[str, Callable[[], list[Figure]]] = {
-    "echo": lambda: stack(lambda peer, folder: [cwl.echo(peer)]),
+    "echo": lambda: stack(lambda peer, folder: [cwl.echo(peer, folder)]),
     "scatter": lambda: stack(lambda peer, folder: [cwl.scatter(peer, folder)]),
     "http": lambda: stack(beside_pygeoapi),
     "many": lambda: stack(many),
