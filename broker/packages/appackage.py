@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -48,7 +49,7 @@ def deployment(body: bytes, content_type: str, *, process: str | None, read: Rea
         bundle = build(body, process=process, read=read)
         return Deployment(bundle, body, media if media in CWL_TYPES else "application/cwl+yaml", _own_id(bundle))
     if media == BUNDLE_TYPE:
-        bundle = Bundle.from_json(_json(body))
+        bundle = _held(_json(body), process)
         return Deployment(bundle, body, media, _own_id(bundle))
     if media not in PACKAGE_TYPES:
         raise UnsupportedMediaType(
@@ -179,12 +180,7 @@ def _valued(unit: Mapping[str, Any], process: str | None, read: Read | None) -> 
     media = str(unit.get("mediaType") or "").split(";")[0].strip().lower()
     value = unit["value"]
     if media == BUNDLE_TYPE:
-        bundle = Bundle.from_json(value)
-        if process:
-            text = bundle.documents[bundle.document]
-            return Bundle.make(build(text, name=bundle.document, process=process, read=_held(bundle)).entry,
-                               bundle.documents, bundle.files)  # fmt: skip
-        return bundle
+        return _held(value, process)
     if media and media not in CWL_TYPES and media not in YAML_TYPES and media != "application/json":
         raise UnsupportedMediaType(f"An executionUnit of the media type {media} cannot be deployed.",
                                    hint="Use application/cwl+json.")  # fmt: skip
@@ -193,13 +189,22 @@ def _valued(unit: Mapping[str, Any], process: str | None, read: Read | None) -> 
     return build(_text(value), process=process, read=read)
 
 
-def _held(bundle: Bundle) -> Read:
-    def read(key: str) -> bytes:
-        if key in bundle.documents:
-            return bundle.documents[key].encode()
-        raise FileNotFoundError(2, "not in the bundle", key)
+def _held(value: Any, process: str | None) -> Bundle:
+    """A bundle that a client closed: closed again from its own parts, so that it is checked as any other package."""
+    sent = Bundle.from_json(value)
 
-    return read
+    def read(key: str) -> bytes:
+        if key in sent.documents:
+            return sent.documents[key].encode()
+        if key in sent.files:
+            return base64.b64decode(sent.files[key])
+        raise FileNotFoundError(2, "it is not in the bundle", key)
+
+    def listing(key: str) -> list[str]:
+        return [name.removeprefix(f"{key}/") for name in sent.files if name.startswith(f"{key}/") and name[-1] != "/"]
+
+    document, _, chosen = sent.entry.partition("#")
+    return build(sent.documents[document], name=document, process=process or chosen or None, read=read, listing=listing)
 
 
 def _linked(href: Any, process: str | None, read: Read | None) -> Bundle:

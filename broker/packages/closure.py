@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import posixpath
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files as resource_files
 from typing import Any
@@ -84,6 +85,10 @@ class Closure:
             )
 
     def follow(self, base: str, reference: Reference) -> None:
+        if reference.use is Use.BESIDE:
+            with suppress(PackageError):  # it may be a Directory, or not be there at all
+                self.default(base, reference)
+            return
         if reference.use in (Use.FILE, Use.DIRECTORY):
             self.default(base, reference)
             return
@@ -107,7 +112,7 @@ class Closure:
         if is_url(reference.target) or reference.target.startswith("_:"):
             return
         key = resolve(base, reference)
-        if reference.use is Use.FILE:
+        if reference.use is not Use.DIRECTORY:
             if key not in self.files:
                 self.file(key, base, reference)
             return

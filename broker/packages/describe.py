@@ -89,8 +89,8 @@ def own_id(inspection: Inspection) -> str:
 def describe_input(parameter: Mapping[str, Any], custom: Mapping[str, Any]) -> dict[str, Any]:
     found = _words(parameter)
     whole = schema(parameter["type"], custom, media=media_type(parameter.get("format")))
-    has_default = parameter.get("default") is not None
-    if has_default and not holds_files(parameter["default"]):
+    has_default = "default" in parameter
+    if parameter.get("default") is not None and not holds_files(parameter["default"]):
         whole["default"] = _default(parameter)
     found["schema"] = refine(whole, refinement(parameter))
     optional = members(parameter["type"])[1]

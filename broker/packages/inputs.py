@@ -11,8 +11,9 @@ from typing import Any
 
 from broker.errors import InputError, InputProblem
 from broker.jobs.model import StageItem
+from broker.packages.bounds import FORMATS, misfits
 from broker.packages.cwl import Inspection
-from broker.packages.describe import OF_ARRAYS, holds_files, refinement
+from broker.packages.describe import holds_files, refinement
 from broker.packages.geometry import bounding_box, complete
 from broker.packages.staged import Misfit, Stager, UploadRef, Uploads, said
 from broker.packages.types import crs_symbols, eoap, is_bbox, members, resolve, string_format
@@ -55,13 +56,13 @@ def job_order(inspection: Inspection, inputs: Mapping[str, Any], *, uploads: Upl
             reader.problem(pointer("inputs", name), unknown("input", str(name), list(known)))
     for name, parameter in known.items():
         at = pointer("inputs", name)
-        kinds, nullable = members(parameter["type"])
+        _, nullable = members(parameter["type"])
         if inputs.get(name) is not None:
             order[name] = reader.parameter(at, parameter, inputs[name])
         elif parameter.get("default") is not None:
             if remote(parameter["default"]):
                 order[name] = reader.value(at, parameter["type"], parameter["default"], name, parameter)
-        elif (not nullable and kinds != ["Any"]) or (kinds == ["Any"] and not nullable and name not in inputs):
+        elif not nullable and "default" not in parameter:
             reader.problem(at, "is missing, and has no default")
     if reader.problems:
         raise InputError(*reader.problems[:MAX_PROBLEMS])
@@ -127,7 +128,7 @@ class _Reader:
         value = self.value(at, parameter["type"], raw, folder(name), parameter)
         extra = refinement(parameter)
         if extra and len(self.problems) == before:
-            self.bounds(at, value, extra)
+            self.problems.extend(InputProblem(at + place, detail) for place, detail in misfits(value, extra))
         return value
 
     def value(self, at: str, kind: Any, raw: Any, place: str, parameter: Mapping[str, Any]) -> Any:
@@ -330,71 +331,6 @@ class _Reader:
                 for key, one in raw.items()
             }
         return raw
-
-    def bounds(self, at: str, value: Any, extra: Mapping[str, Any]) -> None:
-        """The keywords of JSON schema that the package's author added."""
-        if isinstance(value, list):
-            if len(value) < extra.get("minItems", 0):
-                self.problem(at, f"has {len(value)} items, but must have at least {extra['minItems']}")
-            if len(value) > extra.get("maxItems", math.inf):
-                self.problem(at, f"has {len(value)} items, but must have at most {extra['maxItems']}")
-            single = {key: one for key, one in extra.items() if key not in OF_ARRAYS}
-            for index, one in enumerate(value):
-                self.bounds(f"{at}/{index}", one, single)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            for detail in number_problems(value, extra):
-                self.problem(at, detail)
-        elif isinstance(value, str):
-            for detail in text_problems(value, extra):
-                self.problem(at, detail)
-
-
-# Formats whose mistakes are worth a word at once; the others are the package's to judge.
-FORMATS = {
-    "date": r"\d{4}-\d{2}-\d{2}",
-    "date-time": r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([Zz]|[+-]\d{2}:?\d{2})?",
-    "email": r"[^@\s]+@[^@\s]+",
-    "uuid": r"(urn:uuid:)?[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
-    "uri": r"[A-Za-z][A-Za-z0-9+.-]*:\S+",
-}
-
-
-def number_problems(value: float, extra: Mapping[str, Any]) -> list[str]:
-    found = []
-    least, most = extra.get("minimum"), extra.get("maximum")
-    if isinstance(least, int | float) and (value < least or (extra.get("exclusiveMinimum") is True and value == least)):
-        found.append(f"is {value}, but must be {'more than' if extra.get('exclusiveMinimum') else 'at least'} {least}")
-    if isinstance(most, int | float) and (value > most or (extra.get("exclusiveMaximum") is True and value == most)):
-        found.append(f"is {value}, but must be {'less than' if extra.get('exclusiveMaximum') else 'at most'} {most}")
-    if isinstance(extra.get("enum"), list) and value not in extra["enum"]:
-        found.append(f"is {value}, but must be one of {', '.join(map(str, extra['enum']))}")
-    return found
-
-
-def text_problems(value: str, extra: Mapping[str, Any]) -> list[str]:
-    found = []
-    least, most, pattern = extra.get("minLength"), extra.get("maxLength"), extra.get("pattern")
-    if isinstance(least, int) and len(value) < least:
-        found.append(f"has {len(value)} characters, but must have at least {least}")
-    if isinstance(most, int) and len(value) > most:
-        found.append(f"has {len(value)} characters, but must have at most {most}")
-    if isinstance(extra.get("enum"), list) and value not in extra["enum"]:
-        near = get_close_matches(value, [str(one) for one in extra["enum"]], 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        found.append(f"is {value[:100]!r}, but must be one of {', '.join(map(str, extra['enum']))}{hint}")
-    if isinstance(pattern, str) and len(pattern) <= 200 and len(value) <= 1000 and not _quadratic(pattern):
-        try:
-            fits = re.search(pattern, value) is not None
-        except re.error:
-            fits = True
-        if not fits:
-            found.append(f"is {value[:100]!r}, which does not fit the pattern {pattern}")
-    return found
-
-
-def _quadratic(pattern: str) -> bool:
-    """True for patterns of a stranger that could take for ever: repeated groups, back references."""
-    return re.search(r"\)[*+{]|\\[1-9]|\(\?", pattern) is not None or len(re.findall(r"[*+{]", pattern)) > 3
 
 
 def unqualified(raw: Any) -> Any:

@@ -16,13 +16,15 @@ EXPRESSION = ("$(", "${")
 
 
 class Use(StrEnum):
-    """What a reference is for. IMPORT and RUN give documents that refer to more, INCLUDE gives text."""
+    """What a reference is for. IMPORT and RUN give documents that refer to more, INCLUDE gives text, BESIDE a file
+    that need not be there."""
 
     IMPORT = "$import"
     INCLUDE = "$include"
     RUN = "run"
     FILE = "File"
     DIRECTORY = "Directory"
+    BESIDE = "secondaryFiles"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ def _walk(node: Any, *, steps: bool) -> Iterator[Reference]:
     """`steps`: the node is the value of a workflow's `steps`, so that a `run` in its entries names a process."""
     if isinstance(node, Mapping):
         yield from _directives(node)
+        yield from _beside(node)
         for key, value in node.items():
             if key in ("$schemas", "$namespaces"):
                 continue
@@ -84,6 +87,30 @@ def _directives(node: Mapping[str, Any]) -> Iterator[Reference]:
             if isinstance(target, str) and not any(mark in target for mark in EXPRESSION):
                 yield Reference(Use(kind), target, *position(node, key))
                 break
+
+
+def _beside(parameter: Mapping[str, Any]) -> Iterator[Reference]:
+    """The secondary files of a parameter's default File, by the parameter's patterns."""
+    default, entries = parameter.get("default"), parameter.get("secondaryFiles")
+    if entries is None or default is None:
+        return
+    for file in default if isinstance(default, list) else [default]:
+        where = (file.get("location") or file.get("path")) if isinstance(file, Mapping) else None
+        if not isinstance(where, str) or any(mark in where for mark in EXPRESSION):
+            continue
+        for entry in entries if isinstance(entries, list) else [entries]:
+            pattern = entry.get("pattern") if isinstance(entry, Mapping) else entry
+            if isinstance(pattern, str) and not any(mark in pattern for mark in EXPRESSION):
+                target = patterned(where, pattern.removesuffix("?"))
+                yield Reference(Use.BESIDE, target, *position(parameter, "secondaryFiles"))
+
+
+def patterned(path: str, pattern: str) -> str:
+    """CWL's rule: each leading caret takes one extension off, then the rest is appended."""
+    while pattern.startswith("^"):
+        head, dot, _ = path.rpartition(".")
+        path, pattern = head if dot and "/" not in path[len(head) :] and head else path, pattern[1:]
+    return path + pattern
 
 
 def resolve(base: str, reference: Reference) -> str:

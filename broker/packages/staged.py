@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
 from broker.jobs.model import StageItem
+from broker.packages.references import patterned
 from broker.packages.types import GEOJSON, GEOMETRIES, media_type
 
 
@@ -287,14 +288,6 @@ def _materialised(listing: list[Any]) -> bool:
 def _cwl(kind: str, path: str) -> dict[str, Any]:
     """`location` is a path relative to the job's directory, not percent-encoded."""
     return {"class": kind, "location": f"inputs/{path}", "basename": path.rpartition("/")[2]}
-
-
-def patterned(path: str, pattern: str) -> str:
-    """CWL's rule: each leading caret takes one extension off, then the rest is appended."""
-    while pattern.startswith("^"):
-        head, dot, _ = path.rpartition(".")
-        path, pattern = head if dot and "/" not in path[len(head) :] and head else path, pattern[1:]
-    return path + pattern
 
 
 def checked_url(href: str) -> str:

@@ -7,10 +7,9 @@ reader, within limits, with the same line numbers), for the whole process: loads
 from __future__ import annotations
 
 import base64
-import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from functools import partial
 from importlib.resources import files as resource_files
 from pathlib import Path
@@ -30,11 +29,10 @@ from schema_salad.fetcher import Fetcher
 from schema_salad.ref_resolver import file_uri
 
 from broker.errors import BrokerError, PackageError, UnsupportedPackage
+from broker.packages import resolved
 from broker.packages.bundle import Bundle
 from broker.packages.closure import eoap_schema
 from broker.packages.cwl import Inspection, parse
-from broker.packages.describe import SCHEMA
-from broker.packages.graph import fragment, processes, steps
 from broker.packages.inputs import default_problems
 from broker.packages.keys import is_url, unpacked
 from broker.packages.messages import Complaint, explain, placed
@@ -297,29 +295,26 @@ def inspect(bundle: Bundle, root: Path) -> Inspection:
     part = _part(process, "")
     schema, _ = process.get_requirement("SchemaDefRequirement")
     document = parse(bundle.documents[bundle.document], bundle.document)
-    described = _plain(process.tool, base)
-    written = _written(document, bundle.entry.partition("#")[2])
+    described = resolved.plain(process.tool, base)
+    written = resolved.written(document, bundle.entry.partition("#")[2])
     namespaces = document.get("$namespaces") or {}
     for key, value in document.items() if "$graph" in document else ():
         if ":" in str(key) and key not in described:  # schema.org metadata beside $graph
-            described[_expand(str(key), namespaces)] = _plain(value, base)
-    custom = {_type_name(one["name"]): _types(one) for one in _plain((schema or {}).get("types", []), base)}
-    found = _process(described, written, namespaces)
+            described[resolved.expand(str(key), namespaces)] = resolved.plain(value, base)
+    custom = {
+        resolved.type_name(one["name"]): resolved.types(one)
+        for one in resolved.plain((schema or {}).get("types", []), base)
+    }
+    found = resolved.process(described, written, namespaces)
     collected.messages.extend(default_problems(found["inputs"], custom))
     return Inspection(
         process=found,
-        custom_types=_used(custom, [one["type"] for field in ("inputs", "outputs") for one in found[field]]),
+        custom_types=resolved.used(custom, [one["type"] for field in ("inputs", "outputs") for one in found[field]]),
         needs=needs(part),
-        steps=_step_names(part, written) or (found["id"] or "main",),
+        steps=resolved.step_names(part, written) or (found["id"] or "main",),
         warnings=tuple(_named(message, base) for message in collected.messages),
         cwl_version=str(document.get("cwlVersion", "v1.2")).rpartition("#")[2].removeprefix("cwl:"),
     )
-
-
-def _expand(name: str, namespaces: Mapping[str, Any]) -> str:
-    prefix, _, rest = name.partition(":")
-    base = namespaces.get(prefix)
-    return f"{base}{rest}" if isinstance(base, str) else name
 
 
 def _part(process: Process, name: str) -> Part:
@@ -333,127 +328,3 @@ def _part(process: Process, name: str) -> Part:
             parts.append(_part(one.embedded_tool, f"{name}/{step_name}" if name else step_name))
     kind = str(process.tool.get("class"))
     return Part(name, kind, tuple(process.requirements), tuple(process.hints), tuple(parts))
-
-
-def _plain(value: Any, base: str) -> Any:
-    """Plain JSON, with the package's own URIs made relative to its root."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one, base) for key, one in value.items()}
-    if isinstance(value, str):
-        return str(value).replace(base, "") if base in value else str(value)
-    if isinstance(value, Sequence):
-        return [_plain(one, base) for one in value]
-    return value
-
-
-def _written(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The process as its author wrote it: cwltool sorts inputs by name and forgets which output is a stream."""
-    for one in processes(document):
-        if not name or fragment(one.get("id")) == name:
-            return one
-    return {}
-
-
-def _step_names(part: Part, written: Mapping[str, Any]) -> tuple[str, ...]:
-    """All steps, those of the package itself in the order they are written in."""
-    order = {name: index for index, (name, _) in enumerate(steps(written))}
-    names = [one.name for one in part.walk() if one.name]
-    return tuple(sorted(names, key=lambda name: order.get(name.partition("/")[0], len(order))))
-
-
-def _used(custom: Mapping[str, Any], types: Any) -> dict[str, Any]:
-    """Those custom types that the given ones name, directly or through others."""
-    used: dict[str, Any] = {}
-    open_types = [types]
-    while open_types:
-        one = open_types.pop()
-        if isinstance(one, str) and one in custom and one not in used:
-            used[one] = custom[one]
-            open_types.append(custom[one])
-        elif isinstance(one, dict):
-            open_types.extend(value for key, value in one.items() if key in ("type", "items", "fields"))
-        elif isinstance(one, list):
-            open_types.extend(one)
-    return used
-
-
-def _process(tool: dict[str, Any], written: Mapping[str, Any], namespaces: Mapping[str, Any]) -> dict[str, Any]:
-    """The description part of a resolved process: no steps, bindings or expressions."""
-    left_out = ("steps", "baseCommand", "arguments", "expression", "stdin", "stdout", "stderr", "successCodes",
-                "temporaryFailCodes", "permanentFailCodes")  # fmt: skip
-    found = {key: value for key, value in tool.items() if key not in left_out}
-    found["id"] = shortname(str(tool.get("id", "")))
-    found["requirements"] = [
-        {"class": one["class"]} if one.get("class") == "SchemaDefRequirement" else one
-        for one in tool.get("requirements", [])
-    ]
-    for field in ("inputs", "outputs"):
-        parameters = {shortname(one["id"]): _parameter(one) for one in tool.get(field, [])}
-        found[field] = []
-        for name, one in _parameters(written.get(field)):
-            if name in parameters:
-                found[field].append(parameters.pop(name))
-                if one.get("type") in ("stdout", "stderr"):
-                    found[field][-1]["stream"] = one["type"]
-                for key in one:
-                    if _expand(str(key), namespaces) == SCHEMA:  # schema-salad takes its `format` for an IRI
-                        found[field][-1][SCHEMA] = _plain(one[key], "\0")
-        found[field].extend(parameters.values())
-    return found
-
-
-def _parameters(parameters: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Name and body of parameters, in the order and as they are written."""
-    if isinstance(parameters, Mapping):
-        for name, one in parameters.items():
-            yield fragment(name), one if isinstance(one, Mapping) else {"type": one}
-    elif isinstance(parameters, Sequence) and not isinstance(parameters, str):
-        for one in parameters:
-            if isinstance(one, Mapping):
-                yield fragment(one.get("id")).rpartition("/")[2], one
-
-
-def _parameter(parameter: dict[str, Any]) -> dict[str, Any]:
-    return {**parameter, "id": shortname(parameter["id"]), "type": _types(parameter.get("type"))}
-
-
-def _types(value: Any) -> Any:
-    """A resolved type with short names of fields and symbols, and package-relative names of custom types."""
-    if isinstance(value, list):
-        return [_types(one) for one in value]
-    if isinstance(value, str):
-        return _type_name(value)
-    if not isinstance(value, dict):
-        return value
-    kind = value.get("type")
-    found = dict(value)
-    if "name" in found:
-        found["name"] = _type_name(found["name"])
-    if kind == "record":
-        fields = value.get("fields") or []
-        found["fields"] = [{**one, "name": shortname(one["name"]), "type": _types(one.get("type"))} for one in fields]
-    elif kind == "enum":
-        found["symbols"] = [_symbol(one) for one in value.get("symbols", [])]
-    elif kind == "array":
-        found["items"] = _types(value.get("items"))
-    elif isinstance(kind, dict | list):
-        found["type"] = _types(kind)
-    return found
-
-
-def _type_name(name: str) -> str:
-    return (
-        name.removeprefix("https://w3id.org/cwl/cwl#")
-        .removeprefix("https://w3id.org/cwl/salad#")
-        .removeprefix("http://www.w3.org/2001/XMLSchema#")
-    )
-
-
-def _symbol(symbol: str) -> str:
-    """Symbols that are URIs themselves (coordinate reference systems) stay as they are."""
-    return symbol if is_url(symbol) and "#" not in symbol else shortname(symbol)
-
-
-def main_json(bundle: Mapping[str, Any], root: Path) -> str:
-    """`inspect` on JSON, for a child process that answers on a pipe."""
-    return json.dumps(inspect(Bundle.from_json(bundle), root).to_json())

@@ -19,7 +19,7 @@ from broker.errors import (
     WorkflowNotFound,
 )
 from broker.packages.appackage import BUNDLE_TYPE, Deployment, deployment
-from broker.packages.bundle import build
+from broker.packages.bundle import Bundle, build
 from broker.packages.describe import describe
 from broker.runner import loading
 from tests.unit.packages.documents import tool
@@ -120,6 +120,24 @@ def test_the_workflow_of_a_bundle() -> None:
     assert deploy(body, PACKAGE, "two").bundle.entry == "package.cwl#two"
     with pytest.raises(WorkflowNotFound):
         deploy(body, PACKAGE, "three")
+
+
+def test_bundles_are_checked_as_other_packages() -> None:
+    text = GRAPH.replace("steps: []", "steps: {a: {run: '#one', in: {}, out: []}}", 1)
+    value = Bundle.make("package.cwl#one", {"package.cwl": text}, {}).to_json()
+    with pytest.raises(PackageError, match="runs itself"):
+        deploy({"executionUnit": {"value": value, "mediaType": BUNDLE_TYPE}}, PACKAGE)
+    operation = Bundle.make("package.cwl", {"package.cwl": tool().replace("CommandLineTool", "Operation")}, {})
+    with pytest.raises(UnsupportedPackage):
+        deploy(operation.to_json(), BUNDLE_TYPE)
+
+
+def test_a_bundle_keeps_its_files() -> None:
+    text = tool(
+        "{f: {type: File, default: {class: File, path: f}}, d: {type: Directory, default: {class: Directory, path: d}}}"
+    )
+    bundle = Bundle.make("package.cwl", {"package.cwl": text}, {"f": "QQ==", "d/x": "Qg==", "unused": "Qw=="})
+    assert set(deploy(bundle.to_json(), BUNDLE_TYPE).bundle.files) == {"f", "d/x"}
 
 
 IMAGE = {

@@ -142,6 +142,12 @@ def test_nothing_outside_the_package(target: str, place: str) -> None:
     assert files.asked == []
 
 
+def test_secondary_files_of_defaults() -> None:
+    parameter = "{type: File, default: {class: File, path: d/x.bam}, secondaryFiles: [.bai, ^.idx, .no?, $(self.x)]}"
+    files = Files().put("d/x.bam", "B").put("d/x.bam.bai", "I").put("d/x.idx", "J")
+    assert set(build(tool(f"{{a: {parameter}}}"), read=files).files) == {"d/x.bam", "d/x.bam.bai", "d/x.idx"}
+
+
 def test_expressions_and_literals_are_no_references() -> None:
     files = Files()
     build(
