@@ -196,7 +196,8 @@ def remember_key(tx: Connection, owner: str, key: str, body_sha256: str, job_id:
     """
     make = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
     i = {"owner": owner, "key": key, "body_sha256": body_sha256, "job_id": job_id, "created": now()}
-    return bool(tx.execute(make(idempotency).values(**i).on_conflict_do_nothing()).rowcount)
+    bound = make(idempotency).values(**i).on_conflict_do_nothing().returning(idempotency.c.key)
+    return tx.execute(bound).first() is not None
 
 
 def by_key(tx: Connection, owner: str, key: str, body_sha256: str) -> Job | None:
