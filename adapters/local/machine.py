@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 
 from adapters.local.settings import LocalSettings
@@ -16,13 +17,15 @@ FRESH = 300.0  # seconds for which `check` trusts an answer that was good
 
 def isolation(settings: LocalSettings, *, again: bool = False) -> Isolation:
     """What works, from the file of an earlier trial with the same settings; `again`: not older than `FRESH`."""
-    asked = [settings.isolation, settings.engine, list(settings.engine_args)]
+    asked = [settings.isolation, settings.engine, list(settings.engine_args), sys.prefix]
     key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
     path = settings.root / FILE
     kept = read_json(path)
     now = time.time()
-    if kept is not None and kept.get("key") == key and (not again or 0 <= now - kept["at"] < FRESH):
-        return Isolation.from_json(kept["found"])
+    if kept is not None and kept.get("key") == key:
+        known = Isolation.from_json(kept["found"])
+        if not again or (not known.notes and 0 <= now - kept["at"] < FRESH):
+            return known
     found = find(settings.isolation, settings.engine, settings.engine_args)
     settings.root.mkdir(parents=True, exist_ok=True)
     write_json(path, {"key": key, "at": now, "found": found.to_json()})

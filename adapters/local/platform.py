@@ -68,6 +68,8 @@ class LocalPlatform:
             self.settings.root.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(mode=0o700)
+            if spec.stage:
+                write_json(partial / "stage.json", self._stage(spec, value["settings"]["isolation"]["tools"]))
             write_json(partial / "spec.json", value)
             try:
                 partial.rename(job.path)
@@ -96,20 +98,26 @@ class LocalPlatform:
             "attempt": spec.attempt,
             "bundle": dict(spec.bundle),
             "jobOrder": dict(spec.job_order),
-            "stage": [item.to_json() for item in spec.stage],
             "limits": spec.limits.to_json(),
             "images": sorted(spec.needs.images),
             "settings": {
                 "isolation": found.to_json(),
                 "software": {"directories": list(software.directories), "path": list(software.path)},
                 "network": self.settings.network and spec.needs.network,
-                "inplace": "InplaceUpdateRequirement" in spec.needs.features,
                 "nice": self.settings.nice,
                 "slots": str(self.settings.root / ".slots"),
                 "cores": self.settings.cores,
                 "ramMiB": self.settings.ram_mib,
-                "egress": dict(self.settings.egress),
             },
+        }
+
+    def _stage(self, spec: JobSpec, tools: str) -> dict[str, Any]:
+        """stage.json: what to fetch, and from where it may come."""
+        return {
+            "items": [item.to_json() for item in spec.stage],
+            "egress": dict(self.settings.egress),
+            # A tool that may change its inputs, or could reach them, must not share their bytes with the storage.
+            "hardLinks": tools != "process" and "InplaceUpdateRequirement" not in spec.needs.features,
         }
 
     def _isolation(self) -> Isolation:

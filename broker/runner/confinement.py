@@ -16,12 +16,21 @@ from cwltool.pathmapper import PathMapper
 from cwltool.stdfsaccess import StdFsAccess, abspath
 from schema_salad.ref_resolver import file_uri
 
+NOT_FETCHED = "a run opens no address; inputs are fetched before it starts."
+
 
 class OutsideJob(WorkflowException):
     """A path that leads out of the job's directories (`refused`: what was named)."""
 
     def __init__(self, refused: str, why: str) -> None:
         super().__init__(f"{refused} is refused: {why}")
+
+
+class OutsideInput(OutsideJob):
+    """An input that is somewhere else than with the job."""
+
+    def __init__(self, refused: str) -> None:
+        super().__init__(refused, NOT_FETCHED)
 
 
 class Confined:
@@ -47,7 +56,7 @@ class JobFiles(Confined, StdFsAccess):
 
     def _abs(self, p: str) -> str:
         if urlsplit(p).scheme in ("http", "https", "ftp", "s3"):
-            raise OutsideJob(p, "a run opens no network address; inputs are fetched before it starts.")
+            raise OutsideInput(p)
         if p.startswith("_:"):
             return super()._abs(p)  # by value: cwltool asks all the same, and takes "not there" for an answer
         return self.require(super()._abs(p))
@@ -101,7 +110,7 @@ class JobPaths(Confined, PathMapper):
         location = obj["location"]
         if not location.startswith("_:") and location not in self._pathmap:
             if urlsplit(location).scheme not in ("", "file"):
-                raise OutsideJob(location, "inputs are fetched before a run starts, not by it.")
+                raise OutsideInput(location)
             self.require(abspath(location, basedir))
         super().visit(obj, stagedir, basedir, copy, staged)
 

@@ -102,7 +102,7 @@ def run(job: JobDir, spec: Mapping[str, Any], images: Mapping[str, str]) -> None
         result = _execute(one, spec)
     except BrokerError as error:
         report.fail(failures.of_exception(error, job.package))
-    except (UnsupportedRequirement, WorkflowException, ValidationException) as error:
+    except (UnsupportedRequirement, WorkflowException, ValidationException, OSError) as error:
         report.fail(failures.of_exception(error, job.package))
     except Exception as error:  # the boundary of a run: cwltool met something neither of us foresaw
         log.exception("The engine failed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import signal
@@ -11,7 +12,7 @@ from cwltool.errors import UnsupportedRequirement
 
 from broker.errors import BrokerError, PackageError, UnsupportedPackage
 from broker.jobs.model import Failure, Fault, Reason
-from broker.runner.confinement import OutsideJob
+from broker.runner.confinement import NOT_FETCHED, OutsideInput, OutsideJob
 from broker.runner.report import Report, tail
 
 _GLOB = re.compile(r"Did not find output file with glob pattern: (.*?)\.?$", re.MULTILINE)
@@ -69,6 +70,12 @@ def of_exception(error: BaseException, root: Path, *, step: str | None = None) -
         return Failure(Fault.PACKAGE, Reason.INVALID_PACKAGE, clean(str(error), root), step)
     if isinstance(error, BrokerError):
         return Failure(Fault(error.fault), Reason.BROKER_ERROR, str(error), step)
+    if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        message = "The platform's disk is full." if full else f"The platform failed: {clean(str(error), root)}"
+        return Failure(Fault.BROKER, Reason.STORAGE if full else Reason.BROKER_ERROR, message, step)
+    if isinstance(error, OutsideInput):
+        return Failure(Fault.INPUT, Reason.INVALID_INPUT, clean(str(error), root), step)
     if isinstance(error, OutsideJob):
         return Failure(Fault.PACKAGE, Reason.OUTPUT_REFUSED, clean(str(error), root), step)
     return of_text(str(error), root, step=step)
@@ -82,6 +89,8 @@ def of_text(text: str, root: Path, *, step: str | None = None) -> Failure:
     if match := _GLOB.search(plain):
         message = f"{where} was not made: no file matches the glob {match.group(1)}."
         return Failure(Fault.PACKAGE, Reason.OUTPUT_MISSING, message, step)
+    if NOT_FETCHED in plain:
+        return Failure(Fault.INPUT, Reason.INVALID_INPUT, plain, step)
     if match := _REFUSED.search(plain):
         return Failure(Fault.PACKAGE, Reason.OUTPUT_REFUSED, f"{where}: {match.group(1)}", step)
     if match := _EXPRESSION.search(plain):

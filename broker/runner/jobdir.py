@@ -26,6 +26,7 @@ class JobDir:
     | file | writer | what |
     |---|---|---|
     | spec.json | adapter | the job and the platform's settings for it |
+    | stage.json | adapter | what to fetch, with signed links: gone before the package is looked at |
     | cancel | adapter | the wish to end the job |
     | control | keeper | fifo; a byte wakes the keeper to look at `cancel` |
     | lock | keeper | held while the keeper lives |
@@ -45,6 +46,10 @@ class JobDir:
     @property
     def spec(self) -> Path:
         return self.path / "spec.json"
+
+    @property
+    def stage(self) -> Path:
+        return self.path / "stage.json"
 
     @property
     def package(self) -> Path:

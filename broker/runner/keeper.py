@@ -31,7 +31,7 @@ from broker.runner.jobdir import JobDir, read_json, write_json
 from broker.runner.report import tail
 from broker.runner.stage import stage
 
-PULL_SECONDS = 3600
+MAX_REPORT = 64 * 2**20
 
 
 class _Cancelled(Exception):
@@ -119,12 +119,15 @@ class _Keeper:
             raise _Cancelled
         self.job.logs.mkdir(exist_ok=True)
         self.job.inputs.mkdir(exist_ok=True)
-        if spec["stage"]:
-            failed = self._stage(spec)
+        if self.job.stage.exists():
+            failed = self._stage()
             if failed:
                 return failed, {}
         images = self._images(spec)
         ended = self._supervise(lambda: self._engine(spec, images))
+        if self.job.report.exists() and self.job.report.stat().st_size > MAX_REPORT:
+            message = f"The output values take more than {MAX_REPORT // 2**20} MiB: give them as files."
+            return Failure(Fault.LIMIT, Reason.OUTPUT_TOO_LARGE, message), {}
         report = read_json(self.job.report)
         if report is None:
             return self._no_report(ended), {}
@@ -133,10 +136,11 @@ class _Keeper:
             return Failure.from_json(report["failure"]), facts
         return verdict.collect(self.job, report["outputs"], limits), facts
 
-    def _stage(self, spec: Mapping[str, Any]) -> Failure | None:
-        """Fetch the inputs in a child that never sees the package."""
-        outcome = self.job.path / "stage.json"
-        self._supervise(lambda: _stage(self.job, spec, outcome), log="stage")
+    def _stage(self) -> Failure | None:
+        """Fetch the inputs in a child that never sees the package; what it was told is gone when that is opened."""
+        outcome = self.job.path / "staged.json"
+        self._supervise(lambda: _stage(self.job, outcome), log="stage")
+        self.job.stage.unlink(missing_ok=True)
         said = read_json(outcome)
         if said is None:
             message = "Fetching the inputs ended unexpectedly."
@@ -154,6 +158,9 @@ class _Keeper:
 
     def _engine(self, spec: Mapping[str, Any], images: Mapping[str, str]) -> int:
         settings = spec["settings"]
+        # Where memory runs out, it is the job that goes, not the broker.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
         os.umask(0o022)  # what tools expect; the job directory itself is closed to others
         os.nice(settings["nice"])
         rootless = self.isolation.engine is not None and os.geteuid() != 0
@@ -235,9 +242,10 @@ def end_containers(job: JobDir, isolation: Isolation) -> None:
     if not isolation.engine or not job.containers.is_dir():
         return
     names = [entry.name for entry in job.containers.iterdir()]
+    at_once = ["--time=0"] if isolation.engine == "podman" else []  # docker kills at once when forced
     for start in range(0, len(names), 100):
         subprocess.run(
-            [*isolation.engine_argv, "rm", "--force", "--volumes", *names[start : start + 100]],
+            [*isolation.engine_argv, "rm", "--force", "--volumes", *at_once, *names[start : start + 100]],
             env=engine_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -252,15 +260,13 @@ def _reason(error: BrokerError) -> Reason:
     return Reason.INPUT_UNREACHABLE if error.fault == "staging" else Reason.BROKER_ERROR
 
 
-def _stage(job: JobDir, spec: Mapping[str, Any], outcome: Path) -> int:
-    items = [StageItem.from_json(item) for item in spec["stage"]]
+def _stage(job: JobDir, outcome: Path) -> int:
+    told = json.loads(job.stage.read_bytes())
+    items = [StageItem.from_json(item) for item in told["items"]]
     failure: Failure | None = None
-    settings = spec["settings"]
-    # A tool that may change its inputs, or could reach them, must not share their bytes with the storage.
-    shared = settings["isolation"]["tools"] != "process" and not settings["inplace"]
     try:
-        with Egress(EgressPolicy.from_json(settings["egress"])) as egress:
-            stage(items, job.inputs, egress, print, Rules(hard_links=shared))
+        with Egress(EgressPolicy.from_json(told["egress"])) as egress:
+            stage(items, job.inputs, egress, print, Rules(hard_links=told["hardLinks"]))
     except BrokerError as error:
         fault = Fault.STAGING if error.fault == "broker" else Fault(error.fault)
         failure = Failure(fault, Reason.STORAGE if error.fault == "broker" else Reason.INPUT_UNREACHABLE, str(error))
