@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace as altered
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,10 +15,10 @@ from rich.markup import escape
 from broker.cli import joborder, outcome, problems
 from broker.cli.client import Client, bundle_unit, link_unit
 from broker.cli.console import AsJson, Root, Server, command, connect, console, note, put_json
-from broker.cli.joborder import Converter, JobOrder
-from broker.cli.package import LocalPackage, secondary_patterns
+from broker.cli.joborder import JobOrder
+from broker.cli.package import LocalPackage
 from broker.cli.package import load as load_package
-from broker.cli.submit import Deployed, described_patterns, ensure, request
+from broker.cli.submit import Deployed, converter, described_converter, ensure, request
 from broker.errors import DuplicatedProcess
 
 app = typer.Typer()
@@ -137,11 +138,9 @@ def _execution(
         raise AssertionError("a check sends no files")
 
     if local is None:
-        patterns = described_patterns(client.process(process_id))
-        sent = Converter(order, upload, {}, patterns, pretend=True).inputs()
+        sent = altered(described_converter(order, upload, client.process(process_id)), pretend=True).inputs()
         return client.check(process_id, request(order, sent, platform=platform))
-    declared = secondary_patterns(local.process)
-    sent = Converter(order, upload, local.namespaces, declared, pretend=True).inputs()
+    sent = altered(converter(order, upload, local), pretend=True).inputs()
     passing = f"check-{uuid.uuid4()}"
     client.deploy(bundle_unit(local.bundle.to_json()), passing)
     try:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
+from broker.cli.package import NOTHING, Beside
 from broker.errors import InputError, InputProblem
 from broker.packages.cwl import parse
 
@@ -53,7 +53,7 @@ def _read(reference: str, stdin: Callable[[], str]) -> JobOrder:
     if reference == "-":
         text = stdin()
     else:
-        file = Path(reference)
+        file = Path(unquote(urlsplit(reference).path)) if reference.startswith("file:") else Path(reference)
         try:
             text = file.read_text("utf-8")
         except OSError as error:
@@ -90,14 +90,14 @@ def _setting(text: str) -> tuple[str, Any]:
 class Converter:
     """Gives the inputs of an execution for a job order; local files go to the server on the way.
 
-    `namespaces` expand the `format` of files; `patterns` (input id -> secondary file patterns) name files that
-    belong to an input and lie beside it.
+    `namespaces` expand the `format` of files; `beside` names, for each input, the secondary files that belong to its
+    files and lie beside them.
     """
 
     order: JobOrder
     upload: Upload
     namespaces: Mapping[str, str] = field(default_factory=dict)
-    patterns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    beside: Mapping[str, Beside] = field(default_factory=dict)
     room: list[int] = field(default_factory=lambda: [ALL_BY_VALUE])  # bytes of text that may still go by value
     pretend: bool = False  # empty files in place of all files: for a check, which reads none
 
@@ -109,7 +109,7 @@ class Converter:
         found = {}
         for name, value in self.order.inputs.items():
             if value is not None:
-                converted = self.value(value, self.patterns.get(name, ()))
+                converted = self.value(value, self.beside.get(name, NOTHING))
                 bare = isinstance(converted, Mapping) and "class" not in converted
                 found[name] = {"value": converted} if bare else converted
         return found
@@ -121,22 +121,22 @@ class Converter:
             if isinstance(href, str) and (path := self.local(href)) is not None:
                 return {"value": ""} if self.pretend else {**value, "href": self.upload(path, path.name)}
             if is_data(value):
-                return self.value(value, ())
+                return self.value(value)
             return {key: self.linked(one) for key, one in value.items()}
         if isinstance(value, list):
             return [self.linked(one) for one in value]
         return value
 
-    def value(self, value: Any, patterns: Sequence[str]) -> Any:
+    def value(self, value: Any, beside: Beside = NOTHING) -> Any:
         """A CWL value with every File and Directory on the server."""
         if isinstance(value, Mapping):
             if value.get("class") == "File":
-                return self.file(value, patterns)
+                return self.file(value, beside.patterns)
             if value.get("class") == "Directory":
                 return self.directory(value)
-            return {key: self.value(one, patterns) for key, one in value.items()}
+            return {key: self.value(one, beside.fields.get(key, NOTHING)) for key, one in value.items()}
         if isinstance(value, list):
-            return [self.value(one, patterns) for one in value]
+            return [self.value(one, beside) for one in value]
         return value
 
     def file(self, value: Mapping[str, Any], patterns: Sequence[str]) -> dict[str, Any]:
@@ -148,11 +148,11 @@ class Converter:
         if path is not None:
             found.setdefault("basename", path.name)
             found |= self.content(path, found["basename"])
-            secondary += self.beside(path, patterns, secondary)
+            secondary += self.found(path, patterns, secondary)
         elif "location" in value or "path" in value:
             found["location"] = value.get("location") or value["path"]
         if secondary:
-            found["secondaryFiles"] = [self.value(one, ()) for one in secondary]
+            found["secondaryFiles"] = [self.value(one) for one in secondary]
         return found
 
     def directory(self, value: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,7 +164,7 @@ class Converter:
         elif "location" in value or "path" in value:
             found["location"] = value.get("location") or value["path"]
         elif "listing" in value:
-            found["listing"] = [self.value(one, ()) for one in value["listing"] or ()]
+            found["listing"] = [self.value(one) for one in value["listing"] or ()]
         return found
 
     def listing(self, directory: Path) -> list[dict[str, Any]]:
@@ -196,7 +196,7 @@ class Converter:
             raise InputError(InputProblem("", f"{path} cannot be read: {error.strerror}")) from error
         return {"location": self.upload(path, name)}
 
-    def beside(self, path: Path, patterns: Sequence[str], given: Sequence[Any]) -> list[dict[str, Any]]:
+    def found(self, path: Path, patterns: Sequence[str], given: Sequence[Any]) -> list[dict[str, Any]]:
         """Secondary files that the job order does not name, and that lie beside the file, as cwltool finds them."""
         known = set()
         for one in given:
@@ -226,7 +226,7 @@ class Converter:
         """The path that a location means; None where it is a URL of something else, or a literal's (`_:…`)."""
         scheme = urlsplit(location).scheme.lower() if ":" in location else ""
         if scheme == "file":
-            return Path(url2pathname(urlsplit(location).path))
+            return Path(unquote(urlsplit(location).path))
         if scheme or location.startswith("_:"):
             return None
         path = self.order.directory / location

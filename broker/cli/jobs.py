@@ -13,6 +13,7 @@ from broker.cli.client import DONE, Client
 from broker.cli.console import AsJson, Server, command, connect, moment, note, put_json, put_table
 from broker.cli.results import bring
 from broker.cli.watch import Watch, log_news
+from broker.errors import JobFailed
 
 app = typer.Typer()
 PATIENCE = 120.0  # seconds that a broker may be away while we follow a job
@@ -143,7 +144,11 @@ def results(
         broker results 0199c8a4-… --download results
     """
     with connect(server) as client:
-        found = client.output_object(job)
+        try:
+            found = client.output_object(job)
+        except JobFailed as error:
+            error.hint = error.hint or f"See: broker status {job}   broker logs {job}"
+            raise
         if download is not None:
             client.patience = PATIENCE
             found = bring(client, job, found, download, quiet=as_json)

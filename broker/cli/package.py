@@ -6,9 +6,10 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import requests
 
@@ -52,15 +53,15 @@ class LocalPackage:
 
 
 def load(reference: str, *, root: Path | None = None) -> LocalPackage:
-    """Close the package `path/to/package.cwl[#process]` over the files it refers to.
+    """Close the package `path/to/package.cwl[#process]` (or a file: URL) over the files it refers to.
 
     Only files below `root` are read (default: the work tree around the package, or else its directory): a package
     that came from somewhere must not pick up files of this computer. Raises PackageError, InputError, LimitError.
     """
     path, _, name = reference.partition("#")
-    file = Path(path)
-    if not file.is_file() and "#" in reference and Path(reference).is_file():
-        file, name = Path(reference), ""
+    file = Path(unquote(urlsplit(path).path)) if path.startswith("file:") else Path(path)
+    if not file.is_file() and Path(reference).is_file():
+        file, name = Path(reference), ""  # a # in the file's name
     try:
         file = file.resolve(strict=True)
         body = file.read_bytes()
@@ -71,7 +72,7 @@ def load(reference: str, *, root: Path | None = None) -> LocalPackage:
     try:
         bundle = build(
             body,
-            name=file.relative_to(top).as_posix(),
+            name=file.relative_to(top).with_name(file.name.replace("#", "_")).as_posix(),  # # sets off a process
             process=name or None,
             read=reader,
             listing=reader.listing,
@@ -111,22 +112,57 @@ def process_name(entry: str, process: Mapping[str, Any], file: Path) -> str:
     return file.stem
 
 
-def secondary_patterns(process: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Input id -> patterns of its secondary files (`.bai`, `^.idx`); those that are expressions are left out."""
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Which files belong to a File: patterns of its secondary files (`.bai`, `^.idx`); or of a record's fields."""
+
+    patterns: Sequence[str] = ()
+    fields: Mapping[str, Beside] = field(default_factory=dict)
+
+
+NOTHING = Beside()
+
+
+def inputs_of(process: Mapping[str, Any]) -> dict[str, Any]:
+    """Input id -> what is declared of it, as written."""
     inputs = process.get("inputs")
-    items = inputs.items() if isinstance(inputs, Mapping) else ((one.get("id"), one) for one in inputs or ())
-    found = {}
-    for name, body in items:
-        if isinstance(body, Mapping):
-            patterns = list(_patterns(body)) or list(_patterns(body.get("type")))
-            if patterns:
-                found[fragment(name) or str(name)] = patterns
-    return found
+    if isinstance(inputs, Mapping):
+        return {fragment(name) or name: body for name, body in inputs.items() if not name.startswith("$")}
+    return {fragment(one["id"]) or one["id"]: one for one in inputs or () if isinstance(one, Mapping) and "id" in one}
 
 
-def _patterns(body: Any) -> Iterator[str]:
-    if not isinstance(body, Mapping):
-        return
+def secondary_files(process: Mapping[str, Any]) -> dict[str, Beside]:
+    """Input id -> the secondary files that it wants; patterns that are expressions are left out."""
+    named: dict[str, Any] = {}
+    requirements = process.get("requirements") or {}
+    if isinstance(requirements, Mapping):
+        requirements = [{"class": name, **(body or {})} for name, body in requirements.items() if name[0] != "$"]
+    for one in requirements:
+        if isinstance(one, Mapping) and one.get("class") == "SchemaDefRequirement":
+            types = (kind for kind in one.get("types") or () if isinstance(kind, Mapping))
+            named |= {fragment(kind["name"]) or kind["name"]: kind for kind in types if "name" in kind}
+    return {name: _beside(body, named, 0) for name, body in inputs_of(process).items()}
+
+
+def _beside(body: Any, named: Mapping[str, Any], depth: int) -> Beside:
+    if isinstance(body, str):
+        body = named.get(fragment(body) or body)
+    if isinstance(body, Sequence) and not isinstance(body, str):
+        found = [_beside(one, named, depth + 1) for one in body]
+        return next((one for one in found if one != NOTHING), NOTHING)
+    if not isinstance(body, Mapping) or depth > 16:
+        return NOTHING
+    patterns = list(_patterns(body))
+    if patterns:
+        return Beside(patterns)
+    fields = body.get("fields") if body.get("type") == "record" else None
+    if fields:
+        pairs = fields.items() if isinstance(fields, Mapping) else ((one.get("name"), one) for one in fields)
+        return Beside(fields={fragment(name) or name: _beside(one, named, depth + 1) for name, one in pairs})
+    return _beside(body.get("items" if body.get("type") == "array" else "type"), named, depth + 1)
+
+
+def _patterns(body: Mapping[str, Any]) -> Iterator[str]:
     entries = body.get("secondaryFiles")
     for one in entries if isinstance(entries, Sequence) and not isinstance(entries, str) else [entries]:
         pattern = one.get("pattern") if isinstance(one, Mapping) else one

@@ -17,7 +17,7 @@ from broker.cli.joborder import JobOrder
 from broker.cli.package import LocalPackage
 from broker.cli.package import load as load_package
 from broker.cli.results import bring
-from broker.cli.submit import converter, described_patterns, ensure, request
+from broker.cli.submit import converter, described_converter, ensure, request
 from broker.cli.uploads import Uploader
 from broker.errors import DuplicatedProcess, NoSuchProcess
 
@@ -88,9 +88,13 @@ def run(
     order = joborder.read(inputs, settings or (), stdin=sys.stdin.read)
     local = _local(package, order, root)
     with connect(server) as client:
-        name, patterns = _process(client, package, local, process_id, quiet=as_json)
+        name = _deployed(client, package, local, process_id, quiet=as_json)
         with outcome.transfers(quiet=as_json) as shown:
-            sent = converter(order, Uploader(client, shown), local, patterns).inputs()
+            upload = Uploader(client, shown)
+            if local is not None:
+                sent = converter(order, upload, local).inputs()
+            else:
+                sent = described_converter(order, upload, _described(client, name)).inputs()
         body = request(order, sent, title=title, tags=tag or (), platform=platform)
         info = client.execute(name, body, key=str(uuid.uuid4()))
         job_id = info["jobID"]
@@ -114,23 +118,26 @@ def _local(package: str, order: JobOrder, root: Path | None) -> LocalPackage | N
     return found if order.requirements is None else found.with_requirements(order.requirements)
 
 
-def _process(
-    client: Client, package: str, local: LocalPackage | None, process_id: str | None, *, quiet: bool
-) -> tuple[str, Mapping[str, Any]]:
-    """(the id of the process to run, what secondary files its inputs want)."""
+def _deployed(client: Client, package: str, local: LocalPackage | None, process_id: str | None, *, quiet: bool) -> str:
+    """The id of the process to run, deployed."""
     if local is not None:
         deployed = ensure(client, local, process_id)
         if not quiet and deployed.action != "kept":
             what = "Deployed" if deployed.action == "deployed" else "The package has changed: replaced"
             note(f"{what} the process {deployed.process_id}.")
             outcome.warnings(deployed.warnings)
-        return deployed.process_id, {}
+        return deployed.process_id
     if package.startswith(("http://", "https://")):
-        package = _linked(client, package, process_id)
+        return _linked(client, package, process_id)
+    return package
+
+
+def _described(client: Client, name: str) -> dict[str, Any]:
+    """The description of a process. Raises NoSuchProcess."""
     try:
-        return package, described_patterns(client.process(package))
+        return client.process(name)
     except NoSuchProcess as error:
-        error.hint = f"There is no file {package} either. See: broker processes"
+        error.hint = f"There is no file {name} either. See: broker processes"
         raise
 
 

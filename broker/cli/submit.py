@@ -8,7 +8,7 @@ from typing import Any
 
 from broker.cli.client import Client, bundle_unit
 from broker.cli.joborder import Converter, JobOrder, Upload
-from broker.cli.package import LocalPackage, secondary_patterns
+from broker.cli.package import Beside, LocalPackage, secondary_files
 from broker.errors import DuplicatedProcess, NoSuchProcess
 
 
@@ -48,22 +48,18 @@ def ensure(client: Client, package: LocalPackage, process_id: str | None = None,
     return Deployed(name, "replaced", tuple(made.get("warnings") or ()))
 
 
-def converter(order: JobOrder, upload: Upload, package: LocalPackage | None, patterns: Mapping[str, Any]) -> Converter:
-    """What makes inputs of a job order for a package, or for a process that declares these secondary files."""
-    if package is not None:
-        return Converter(order, upload, package.namespaces, secondary_patterns(package.process))
-    return Converter(order, upload, {}, patterns)
+def converter(order: JobOrder, upload: Upload, package: LocalPackage) -> Converter:
+    """What makes inputs of a job order for a package that lies here."""
+    return Converter(order, upload, package.namespaces, secondary_files(package.process))
 
 
-def described_patterns(description: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Input id -> patterns of secondary files, of a process description."""
-    found = {}
+def described_converter(order: JobOrder, upload: Upload, description: Mapping[str, Any]) -> Converter:
+    """What makes inputs of a job order for a process, of which we know the description only."""
+    beside = {}
     for name, body in (description.get("inputs") or {}).items():
         patterns = (body.get("x-cwl") or {}).get("secondaryFiles") or []
-        plain = [one.removesuffix("?") for one in patterns if "$(" not in one and "${" not in one]
-        if plain:
-            found[name] = plain
-    return found
+        beside[name] = Beside([one.removesuffix("?") for one in patterns if "$(" not in one and "${" not in one])
+    return Converter(order, upload, {}, beside)
 
 
 def request(

@@ -7,6 +7,7 @@ The verdicts go to build/conformance-cwl.xml (JUnit) and build/conformance-cwl-b
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,8 +23,9 @@ TOOL = Path(__file__).with_name("broker_cwl.py")
 def cwltest(suite: Path, server: str, options: Sequence[str]) -> int:
     """Run cwltest; its exit code."""
     build = ROOT / "build"
+    build.mkdir(exist_ok=True)
     badges = build / "conformance-cwl-badges"
-    badges.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(badges, ignore_errors=True)  # cwltest wants to make it
     with tempfile.TemporaryDirectory() as directory:
         tool = Path(directory) / "broker-cwl"
         tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.conformance.broker_cwl "$@"\n')

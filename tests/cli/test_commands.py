@@ -1,0 +1,89 @@
+"""The command `broker` as such: help, names, start-up, and how errors end it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from broker.cli.commands import COMMANDS, load
+from tests.cli.conftest import Broker
+from tests.peers.ports import free_port
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_teaches_with_an_example_and_has_json(name: str) -> None:
+    command = load(name)
+    text = command.help or ""
+    assert text.splitlines()[0] == COMMANDS[name].help
+    leaves = list(getattr(command, "commands", {}).values()) or [command]
+    for leaf in leaves:
+        assert "Example:" in (leaf.help or ""), leaf.name
+        assert "--json" in {word for parameter in leaf.params for word in parameter.opts}, leaf.name
+
+
+def test_help_loads_nothing_that_it_does_not_need() -> None:
+    heavy = ["requests", "sqlalchemy", "pydantic", "ruamel", "celery", "cwltool", "fastapi"]
+    program = (
+        "import sys; from typer.testing import CliRunner; from broker.cli import app;"
+        "r = CliRunner().invoke(app, ['--help']); assert r.exit_code == 0, r;"
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_client_needs_neither_terminal_nor_database() -> None:
+    program = (
+        "import sys, broker.cli.client, broker.cli.uploads, broker.cli.downloads, broker.cli.watch;"
+        "print([m for m in ('typer', 'rich', 'sqlalchemy', 'pydantic') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_installed_program_and_the_module_are_the_same() -> None:
+    program = Path(sys.executable).with_name("broker")
+    for call in ([str(program)], [sys.executable, "-m", "broker.cli"]):
+        done = subprocess.run([*call, "version", "--json"], capture_output=True, text=True, timeout=60, check=True)
+        assert json.loads(done.stdout)["version"]
+
+
+def test_a_misspelt_command_is_corrected(command: Broker) -> None:
+    said = command("stauts")
+    assert said.code == 2
+    assert "status" in said.err
+
+
+def test_no_broker_says_how_to_start_one(command: Broker) -> None:
+    server = f"http://127.0.0.1:{free_port()}"
+    said = command("jobs", "--server", server)
+    assert said.code == 3
+    assert server in said.err
+    assert "broker up" in said.err
+    assert said.out == ""
+
+
+def test_errors_as_json_are_problem_documents_on_stderr(command: Broker) -> None:
+    said = command("jobs", "--json", "--server", f"http://127.0.0.1:{free_port()}")
+    assert said.code == 3
+    assert said.out == ""
+    problem = json.loads(said.err)
+    assert problem["reason"] == "unreachable"
+    assert problem["detail"]
+
+
+def test_an_address_that_is_none_is_said(command: Broker) -> None:
+    said = command("jobs", "--server", "localhost:8080")
+    assert said.code == 1
+    assert "http://host:port" in said.err
+
+
+def test_settings_that_are_not_valid_are_named(command: Broker, alone: Path) -> None:
+    (alone / "broker.toml").write_text("[api]\nprot = 1\n")
+    said = command("jobs")
+    assert said.code == 1
+    assert "api.prot" in said.err
