@@ -27,7 +27,7 @@ from broker.platform import (
 from broker.runner.client import Zygote
 from broker.runner.isolation import INSTALL_ENGINE, Isolation
 from broker.runner.jobdir import JobDir, read_json, write_json
-from broker.runner.keeper import sweep
+from broker.runner.remains import sweep
 from broker.runner.report import read_progress, read_steps
 
 END_SECONDS = 10.0  # for a keeper to end what it started

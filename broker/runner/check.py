@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from broker import errors
-from broker.errors import BrokerError, InputError, InputProblem, PackageError
+from broker.errors import BrokerError, PackageError
 from broker.packages.bundle import Bundle
 from broker.runner import kernel, loading
+from broker.runner.errorjson import to_json
 
 MEMORY = 1024 * 2**20
 CPU = 20
@@ -50,29 +51,6 @@ def _request(connection: socket.socket) -> Any:
         return json.loads(b"".join(parts))
     except (ValueError, RecursionError) as error:
         raise PackageError("The bundle is not JSON.") from error
-
-
-def to_json(error: BrokerError) -> dict[str, Any]:
-    """An error of `broker.errors` as JSON; `from_json` makes the same one of it."""
-    value: dict[str, Any] = {"type": type(error).__name__, "detail": error.detail, "hint": error.hint}
-    if isinstance(error, PackageError):
-        value |= {"file": error.file, "line": error.line, "column": error.column}
-    if isinstance(error, InputError):
-        value["problems"] = [[problem.pointer, problem.detail] for problem in error.problems]
-    return value
-
-
-def from_json(value: dict[str, Any]) -> BrokerError:
-    """The error that `to_json` described; a BrokerError for a type that is not known here."""
-    kind = getattr(errors, str(value.get("type")), None)
-    if not (isinstance(kind, type) and issubclass(kind, BrokerError)):
-        kind = BrokerError
-    if issubclass(kind, InputError):
-        return InputError(*(InputProblem(*problem) for problem in value.get("problems", ())), hint=value.get("hint"))
-    extra: dict[str, Any] = {}
-    if issubclass(kind, PackageError):
-        extra = {key: value.get(key) for key in ("file", "line", "column")}
-    return kind(value.get("detail") or "", hint=value.get("hint"), **extra)
 
 
 def warm() -> None:

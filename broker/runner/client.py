@@ -12,7 +12,7 @@ from typing import Any
 
 from broker.errors import BrokerError, PackageError, PlatformUnavailable
 from broker.packages.cwl import Inspection
-from broker.runner.check import from_json
+from broker.runner.errorjson import from_json
 
 TIMEOUT = 30.0
 START = "Start it: broker up"

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.errors import SetupError
-from broker.runner import check, keeper, kernel, loading
+from broker.runner import check, keeper, kernel, loading, remains
 from broker.runner.jobdir import JobDir
 
 MAX_LINE = 4096
@@ -156,7 +156,7 @@ class Zygote:
         job = JobDir(self.root / name)
 
         def sweep() -> int:
-            keeper.sweep(job)
+            remains.sweep(job)
             return 0
 
         self.children[kernel.fork(sweep)] = None
