@@ -36,6 +36,11 @@ class Gate:
         self._known: dict[str, tuple[float, Token | None]] = {}
         self._noted: dict[str, float] = {}
 
+    def forget(self) -> None:
+        """Ask the database again: tokens have changed."""
+        self._any = (0.0, True)
+        self._known.clear()
+
     async def check_setup(self) -> None:
         """Raise SetupError when everybody on the network could use the broker."""
         if not self._loopback and not await self._tokens_exist():

@@ -25,7 +25,7 @@ def _registry() -> Registry[Any]:
         schema = yaml.safe_load(file.read_text())
         if file.name in NOT_EXCLUSIVE:
             schema = _any_of(schema)
-        resources.append((BASE + file.name, Resource(_nullable(schema), DRAFT7)))
+        resources.append((BASE + file.name, Resource(contents=_nullable(schema), specification=DRAFT7)))
     return Registry().with_resources(resources)
 
 

@@ -7,7 +7,7 @@ import io
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import requests
@@ -81,7 +81,7 @@ class Server:
             assert answer.status_code == 201, answer.text
 
     def platform(self, name: str = PLATFORM, **offer: Any) -> None:
-        capabilities = Capabilities(**({"cores": 4.0, "ram_mib": 8192, "container_engine": "podman"} | offer))
+        capabilities = replace(Capabilities(cores=4.0, ram_mib=8192, container_engine="podman"), **offer)
         with self.database.write() as tx:
             platforms.checked(tx, name, "scripted", 0, Health(True, capabilities))
 
