@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters import make_platform
+from broker import settings as settings_of
 from broker.access.principal import Principal, Scope
 from broker.egress import Egress, EgressPolicy
 from broker.execution.deploy import deploy
@@ -134,10 +135,14 @@ def _storage(settings: Settings) -> Storage:
     s3 = settings.storage.s3
     if s3 is None:
         return LocalStorage(settings.files, reserve=RESERVE)
-    account = S3Account(
-        s3.endpoint,
-        s3.region,
-        s3.access_key.get_secret_value() if s3.access_key else None,
-        s3.secret_key.get_secret_value() if s3.secret_key else None,
+    public = _account(s3, s3.public_endpoint) if s3.public_endpoint else None
+    return S3Storage(_account(s3, s3.endpoint), s3.bucket, s3.prefix, public=public)
+
+
+def _account(given: settings_of.S3Account, endpoint: str | None) -> S3Account:
+    return S3Account(
+        endpoint,
+        given.region,
+        given.access_key.get_secret_value() if given.access_key else None,
+        given.secret_key.get_secret_value() if given.secret_key else None,
     )
-    return S3Storage(account, s3.bucket, s3.prefix)

@@ -45,18 +45,27 @@ class Api(Frozen):
 
 
 class Worker(Frozen):
-    """`slots`: worker processes that dispatch, observe and collect; they hold no job while it runs."""
+    """`slots`: threads that dispatch, observe and collect; none is held by a job while it runs."""
 
     slots: int = Field(2, ge=1)
 
 
-class S3(Frozen):
-    bucket: str
+class S3Account(Frozen):
+    """How to reach buckets: `endpoint` without the bucket (None: AWS); without keys, requests are not signed."""
+
     endpoint: str | None = None
     region: str = "us-east-1"
-    prefix: str = ""
     access_key: SecretStr | None = None
     secret_key: SecretStr | None = None
+
+
+class S3(S3Account):
+    """The bucket for outputs and uploads. `public_endpoint`: where users reach it; files are then served by
+    signed links to it, else through the API."""
+
+    bucket: str
+    prefix: str = ""
+    public_endpoint: str | None = None
 
 
 class StorageSettings(Frozen):
@@ -97,7 +106,10 @@ class EgressSettings(Frozen):
 
 
 class Settings(BaseSettings):
-    """Everything an operator can set. `platforms`: name -> {adapter = "...", and what the adapter takes}."""
+    """Everything an operator can set. `s3`: accounts for inputs at s3://BUCKET/..., by bucket ("*": all others).
+
+    `platforms`: name -> {adapter = "...", and what the adapter takes}.
+    """
 
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", env_prefix="BROKER_", env_nested_delimiter="__", toml_file=None
@@ -113,6 +125,7 @@ class Settings(BaseSettings):
     uploads: Uploads = Uploads()
     limits: LimitSettings = LimitSettings()
     egress: EgressSettings = EgressSettings()
+    s3: dict[str, S3Account] = Field(default_factory=dict)
     platforms: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"local": {"adapter": "local"}})
 
     @classmethod

@@ -17,7 +17,7 @@ SHARED = (  # imported before the fork, so that its pages are shared
     "broker.queue.reconciler",
     "adapters.local.platform",
     "celery.apps.worker",
-    "celery.concurrency.prefork",
+    "celery.concurrency.thread",
     "celery.worker.components",
     "celery.worker.consumer",
     "kombu.transport.redis",
@@ -70,9 +70,10 @@ def worker(settings: Settings) -> None:
     app.set_default()
     app.finalize()
     assert tasks.dispatch.name in app.tasks  # noqa: S101 - shared tasks register themselves on finalize
+    tasks.here()
     queues = [queue_name(name) for name in settings.platform_names()]
     program = app.Worker(
-        pool="prefork",
+        pool="threads",  # tasks wait for databases and platforms; a process for each slot costs 45 MB
         concurrency=settings.worker.slots,
         queues=queues,
         loglevel="WARNING",

@@ -6,7 +6,7 @@ from celery import Celery
 
 from broker.settings import Settings
 
-TASK_SECONDS = 15 * 60  # a hard end; ordinary tasks take milliseconds, one large output file may take minutes
+TASK_SECONDS = 15 * 60  # ordinary tasks take milliseconds, one large output file may take minutes
 # A queue server that hangs must not hang us: every socket call is bounded (ecosystem.md, experiment 4).
 TRANSPORT = {
     "socket_timeout": 5,
@@ -34,14 +34,12 @@ def make_app(settings: Settings) -> Celery:
         task_ignore_result=True,
         task_serializer="json",
         accept_content=["json"],
-        task_time_limit=TASK_SECONDS,
         task_publish_retry=False,
         worker_prefetch_multiplier=1,
         worker_cancel_long_running_tasks_on_connection_loss=True,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
-        worker_max_memory_per_child=600_000,
     )
     return app
 

@@ -52,6 +52,7 @@ class Reconciler:
             try:
                 if turn % CHECK_TURNS == 0:
                     self.check()
+                    self.broker.storage.sweep()
                 self.turn()
             except (OperationalError, BrokerError) as error:
                 log.warning("this turn failed, the next one is in %s s: %s", TURN_SECONDS, error)

@@ -26,7 +26,7 @@ BUSY_SECONDS = 20.0  # after this a task gives way to others; what is left is nu
 
 @cache
 def here() -> tuple[Broker, Celery, Wake]:
-    """This worker process's own connections: opened after the fork, kept while it lives."""
+    """This worker's connections: opened after the fork, shared by its threads, kept while it lives."""
     loaded = settings.load()
     return open_broker(loaded), make_app(loaded), Wake(loaded.redis)
 

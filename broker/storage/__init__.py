@@ -54,6 +54,10 @@ class Storage(Protocol):
         """Bytes, or None where there is no such object."""
         ...
 
+    def sweep(self, older_than: float = 24 * 3600.0) -> int:
+        """Remove what killed processes left half written (seconds without a write); how many files."""
+        ...
+
     def delete(self, key: str) -> None:
         """Idempotent."""
         ...

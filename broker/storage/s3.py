@@ -126,6 +126,10 @@ class S3Storage:
         with _storage_errors(key):
             return self._head(self._name(key))
 
+    def sweep(self, older_than: float = 24 * 3600.0) -> int:
+        """Nothing: unfinished multipart uploads are the business of the bucket's lifecycle rule."""
+        return 0
+
     def delete(self, key: str) -> None:
         """See `Storage.delete`."""
         with _storage_errors(key):
