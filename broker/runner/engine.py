@@ -31,7 +31,7 @@ from schema_salad.ref_resolver import file_uri
 from broker.errors import BrokerError
 from broker.jobs.model import Failure, Fault, Reason
 from broker.packages.bundle import Bundle
-from broker.runner import executor, expressions, failures, loading, outputs
+from broker.runner import executor, expressions, failures, loading, outputs, scatter
 from broker.runner.confinement import confine
 from broker.runner.isolation import Isolation, Software
 from broker.runner.jobdir import JobDir
@@ -40,7 +40,7 @@ from broker.runner.run import Run
 from broker.runner.slots import Slots
 from broker.runner.steps import Script, Tool
 
-ENGINE_LOG = "engine"
+CWLTOOL = version("cwltool")  # asked once, before the fork: it reads a file
 
 
 class Context(RuntimeContext):
@@ -142,7 +142,7 @@ def _execute(one: Run, spec: Mapping[str, Any]) -> Any:
         },
     )
     slots = Slots(Path(settings["slots"]), settings["cores"], settings["ramMiB"])
-    executor.count_scatters(one)
+    scatter.count_scatters(one)
     loop = executor.Executor(one, slots)
     loop.execute(process, _order(spec["jobOrder"], job, process.metadata.get("$namespaces")), context)
     if one.report.failure is None and (loop.status != "success" or loop.outputs is None):
@@ -212,7 +212,7 @@ def _logging(report: Report, job: JobDir) -> logging.Logger:
 
 def _facts(one: Run) -> dict[str, Any]:
     return {
-        "engine": {"name": "cwltool", "version": version("cwltool")},
+        "engine": {"name": "cwltool", "version": CWLTOOL},
         "isolation": one.isolation.tools,
         "containerEngine": one.isolation.engine,
         "images": dict(one.images),

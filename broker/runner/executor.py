@@ -12,19 +12,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cwl_utils.types import CWLObjectType
-from cwltool import workflow_job
 from cwltool.command_line_tool import ExpressionJob
 from cwltool.context import RuntimeContext
 from cwltool.errors import WorkflowException
 from cwltool.mutation import MutationManager
 from cwltool.process import Process
 from cwltool.update import ORIGINAL_CWLVERSION
-from cwltool.workflow import Workflow
 from schema_salad.exceptions import ValidationException
 
 from broker.jobs.model import Step
 from broker.runner import failures
 from broker.runner.run import Run
+from broker.runner.scatter import leaves
 from broker.runner.slots import Slots
 from broker.runner.steps import StepJob
 
@@ -119,9 +118,14 @@ class Executor:
             report.count(done=1)
 
     def _start_waiting(self, context: RuntimeContext) -> None:
+        full: int | None = None
         for job in list(self._waiting):
-            slots = self.slots.take(self.slots.width(job.builder.resources["cores"], job.builder.resources["ram"]))
+            width = self.slots.width(job.builder.resources["cores"], job.builder.resources["ram"])
+            if full is not None and width >= full:
+                continue
+            slots = self.slots.take(width)
             if slots is None and self._running:
+                full = width
                 continue
             self._waiting.remove(job)
             self._start(job, slots or (), context)
@@ -172,65 +176,6 @@ class Executor:
         running.process.returncode = code = os.waitstatus_to_exitcode(status)
         self.slots.give_back(running.slots)
         running.job.finish(code, usage, timed_out=running.timed_out)
-
-
-def leaves(process: Process) -> int:
-    """How many steps a process has, its sub-workflows' steps included and each scatter counted once."""
-    if isinstance(process, Workflow):
-        return sum(leaves(step.embedded_tool) for step in process.steps)
-    return 1
-
-
-def count_scatters(run: Run) -> None:
-    """Have cwltool tell the run how wide each scatter is when it is reached, and which steps are skipped."""
-    depth = 0
-
-    def counted(scatter: Any) -> Any:
-        def wrapped(step: Any, order: Any, keys: Any, callback: Any, context: RuntimeContext) -> Any:
-            nonlocal depth
-            if depth:  # a nested cross product calls itself
-                return scatter(step, order, keys, callback, context)
-            inner = leaves(step.step.embedded_tool)
-            run.report.count(more=(width(scatter, order, keys) - 1) * inner)
-            evaluate = context.postScatterEval
-
-            def noted(one: CWLObjectType) -> CWLObjectType | None:
-                result = evaluate(one) if evaluate is not None else one
-                if result is None:
-                    run.report.count(done=inner)
-                return result
-
-            context.postScatterEval = noted
-            depth += 1
-            try:
-                return scatter(step, order, keys, callback, context)
-            finally:
-                depth -= 1
-
-        return wrapped
-
-    def width(scatter: Any, order: Any, keys: Any) -> int:
-        lengths = [len(order[key]) for key in keys]
-        if scatter is dotproduct:
-            return lengths[0]
-        product = 1
-        for length in lengths:
-            product *= length
-        return product
-
-    dotproduct = workflow_job.dotproduct_scatter
-    for name in ("dotproduct_scatter", "flat_crossproduct_scatter", "nested_crossproduct_scatter"):
-        setattr(workflow_job, name, counted(getattr(workflow_job, name)))
-
-    receive = workflow_job.WorkflowJob.receive_output
-
-    def receive_output(self: Any, step: Any, ports: Any, final: Any, outputs: Any, status: str) -> None:
-        if status == "skipped" and "scatter" not in step.tool:
-            run.report.count(done=leaves(step.step.embedded_tool))
-            run.report.step(Step(step.name.removeprefix("step "), "skipped"))
-        receive(self, step, ports, final, outputs, status)
-
-    workflow_job.WorkflowJob.receive_output = receive_output  # type: ignore[method-assign, assignment]
 
 
 def _refuse_abstract(tool: Any) -> None:

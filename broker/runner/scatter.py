@@ -1,0 +1,110 @@
+"""Scatters: counted as they are reached, and walked in time that grows with their width, not with its square."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cwl_utils.types import CWLObjectType
+from cwltool import workflow_job
+from cwltool.context import RuntimeContext
+from cwltool.errors import WorkflowException
+from cwltool.loghandler import _logger
+from cwltool.process import Process
+from cwltool.utils import JobsGeneratorType
+from cwltool.workflow import Workflow
+from cwltool.workflow_job import ReceiveScatterOutput
+
+from broker.jobs.model import Step
+from broker.runner.run import Run
+
+
+def leaves(process: Process) -> int:
+    """How many steps a process has, its sub-workflows' steps included and each scatter counted once."""
+    if isinstance(process, Workflow):
+        return sum(leaves(step.embedded_tool) for step in process.steps)
+    return 1
+
+
+def count_scatters(run: Run) -> None:
+    """Have cwltool tell the run how wide each scatter is when it is reached, and which steps are skipped."""
+    depth = 0
+
+    def counted(scatter: Any) -> Any:
+        def wrapped(step: Any, order: Any, keys: Any, callback: Any, context: RuntimeContext) -> Any:
+            nonlocal depth
+            if depth:  # a nested cross product calls itself
+                return scatter(step, order, keys, callback, context)
+            inner = leaves(step.step.embedded_tool)
+            run.report.count(more=(width(scatter, order, keys) - 1) * inner)
+            evaluate = context.postScatterEval
+
+            def noted(one: CWLObjectType) -> CWLObjectType | None:
+                result = evaluate(one) if evaluate is not None else one
+                if result is None:
+                    run.report.count(done=inner)
+                return result
+
+            context.postScatterEval = noted
+            depth += 1
+            try:
+                return scatter(step, order, keys, callback, context)
+            finally:
+                depth -= 1
+
+        return wrapped
+
+    def width(scatter: Any, order: Any, keys: Any) -> int:
+        lengths = [len(order[key]) for key in keys]
+        if scatter is dotproduct:
+            return lengths[0]
+        product = 1
+        for length in lengths:
+            product *= length
+        return product
+
+    dotproduct = workflow_job.dotproduct_scatter
+    for name in ("dotproduct_scatter", "flat_crossproduct_scatter", "nested_crossproduct_scatter"):
+        setattr(workflow_job, name, counted(getattr(workflow_job, name)))
+
+    workflow_job.parallel_steps = parallel_steps
+    receive = workflow_job.WorkflowJob.receive_output
+
+    def receive_output(self: Any, step: Any, ports: Any, final: Any, outputs: Any, status: str) -> None:
+        if status == "skipped" and "scatter" not in step.tool:
+            run.report.count(done=leaves(step.step.embedded_tool))
+            run.report.step(Step(step.name.removeprefix("step "), "skipped"))
+        receive(self, step, ports, final, outputs, status)
+
+    workflow_job.WorkflowJob.receive_output = receive_output  # type: ignore[method-assign, assignment]
+
+
+def parallel_steps(
+    steps: list[JobsGeneratorType | None], rc: ReceiveScatterOutput, runtimeContext: RuntimeContext
+) -> JobsGeneratorType:
+    """As cwltool's (whose place it takes), but the steps that are done at the front are not looked at again."""
+    first = 0
+    while rc.completed < rc.total:
+        made_progress = False
+        while first < len(steps) and steps[first] is None:
+            first += 1
+        for index in range(first, len(steps)):
+            if rc.processStatus not in ("success", "skipped"):
+                break
+            step = steps[index]
+            if step is None:
+                continue
+            try:
+                for job in step:
+                    if rc.processStatus not in ("success", "skipped"):
+                        break
+                    if job is None:
+                        break
+                    made_progress = True
+                    yield job
+                if made_progress:
+                    break
+            except WorkflowException as error:
+                _logger.error("Cannot make scatter job: %s", str(error))
+                rc.receive_scatter_output(index, {}, "permanentFail")
+        if not made_progress and rc.completed < rc.total:
+            yield None
