@@ -160,7 +160,7 @@ class Converter:
         path = self.path(value)
         if path is not None:
             found.setdefault("basename", path.name)
-            found["listing"] = self.listing(path)
+            found |= {"path": path.name, "listing": self.listing(path)}  # with a path it is no literal
         elif "location" in value or "path" in value:
             found["location"] = value.get("location") or value["path"]
         elif "listing" in value:
@@ -175,7 +175,7 @@ class Converter:
             if entry.is_dir():
                 if entry.is_symlink() and directory.resolve().is_relative_to(path.resolve()):
                     raise InputError(InputProblem("", f"{path} is a link to a directory that holds it"))
-                found.append({"class": "Directory", "basename": entry.name, "listing": self.listing(path)})
+                found.append(self.directory({"class": "Directory", "path": str(path)}))
             else:
                 found.append({"class": "File", "basename": entry.name, **self.content(path, entry.name)})
         return found

@@ -105,23 +105,34 @@ def test_a_directory_is_sent_as_listings_of_its_files(tmp_path: Path) -> None:
     assert found["scene"] == {
         "class": "Directory",
         "basename": "scene",
+        "path": "scene",
         "listing": [
             {"class": "File", "basename": "b4.tif", "location": "https://b/uploads/b4.tif"},
             {
                 "class": "Directory",
                 "basename": "meta",
+                "path": "meta",
                 "listing": [
                     {
                         "class": "Directory",
                         "basename": "deep",
+                        "path": "deep",
                         "listing": [{"class": "File", "basename": "x.bin", "location": "https://b/uploads/x.bin"}],
                     },
-                    {"class": "Directory", "basename": "empty", "listing": []},
+                    {"class": "Directory", "basename": "empty", "path": "empty", "listing": []},
                 ],
             },
         ],
     }
     assert len(uploads.sent) == 2
+
+
+def test_a_literal_directory_keeps_its_listing_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    literal = {"class": "Directory", "basename": "d", "listing": [{"class": "File", "path": "a.txt"}]}
+    found, _ = convert(read(tmp_path, {"d": literal}))
+    listing = [{"class": "File", "basename": "a.txt", "contents": "a"}]
+    assert found["d"] == {"class": "Directory", "basename": "d", "listing": listing}
 
 
 def test_a_directory_that_links_to_itself_is_refused(tmp_path: Path) -> None:
