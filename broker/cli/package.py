@@ -127,8 +127,13 @@ def inputs_of(process: Mapping[str, Any]) -> dict[str, Any]:
     """Input id -> what is declared of it, as written."""
     inputs = process.get("inputs")
     if isinstance(inputs, Mapping):
-        return {fragment(name) or name: body for name, body in inputs.items() if not name.startswith("$")}
-    return {fragment(one["id"]) or one["id"]: one for one in inputs or () if isinstance(one, Mapping) and "id" in one}
+        return {_last(name): body for name, body in inputs.items() if not name.startswith("$")}
+    return {_last(one["id"]): one for one in inputs or () if isinstance(one, Mapping) and "id" in one}
+
+
+def _last(identifier: str) -> str:
+    """The name of an input: `reads`, also where a packed document writes `#main/reads`."""
+    return (fragment(identifier) or identifier).rpartition("/")[2]
 
 
 def secondary_files(process: Mapping[str, Any]) -> dict[str, Beside]:

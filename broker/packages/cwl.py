@@ -32,7 +32,12 @@ _FLOAT = re.compile(
 _TAG = "tag:yaml.org,2002:"
 
 
-def _integer(text: str) -> int:
+def _integer(text: str) -> int | float:
+    whole = _whole(text)
+    return whole if -(2**63) <= whole < 2**64 else float(str(whole))  # no `long`, and more than JSON of others holds
+
+
+def _whole(text: str) -> int:
     plain = text.replace("_", "").lower()
     sign, digits = (-1, plain[1:]) if plain[0] == "-" else (1, plain.lstrip("+"))
     for prefix, base in (("0b", 2), ("0x", 16), ("0o", 8)):
@@ -43,7 +48,10 @@ def _integer(text: str) -> int:
 
 def _float(text: str) -> float:
     plain = text.replace("_", "").lower()
-    return float(plain.replace(".inf", "inf").replace(".nan", "nan"))
+    value = float(plain.replace(".inf", "inf").replace(".nan", "nan"))
+    if "e" in plain and value.is_integer() and abs(value) < 2**53:
+        return int(value)  # 1.23e5 reaches a command line as 123000, not as 123000.0
+    return value
 
 
 def _plain(text: str) -> Any:

@@ -269,7 +269,10 @@ class Stager:
             path = self.place(folder, basename(name or "", fallback))
             entries = [self.any(one, path) for one in listing]
             if _materialised(listing):
-                return _cwl("Directory", path)
+                found = _cwl("Directory", path)
+                # A literal's listing is part of its value; that of a directory which is somewhere is for
+                # `loadListing` to show, and only says here what to stage.
+                return found if where is not None else {**found, "listing": entries}
             return {"class": "Directory", "basename": path.rpartition("/")[2], "listing": entries}
         if where is None:
             raise Misfit("has neither a location nor a listing")

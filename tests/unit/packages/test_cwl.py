@@ -36,7 +36,7 @@ def test_reads_json_as_json_does(value: Any) -> None:
     "text",
     [
         "a: yes\nb: no\nc: on\nd: true\ne: null\nf: ~\ng:\n",
-        "a: 010\nb: 0o17\nc: 0x1F\nd: 1_000\ne: 1e3\nf: .5\ng: 1.\nh: -1.5e-3\n",
+        "a: 010\nb: 0o17\nc: 0x1F\nd: 1_000\ne: 1e-3\nf: .5\ng: 1.\nh: -1.5e-3\n",
         "i: +3\nj: 12:30\nk: 2020-01-01\nl: .inf\n",
         "a: |\n  text\n  more\nb: >\n  folded\n  text\nc: 'it''s'\nd: \"\\t\\u00e9\"\n",
         "a: &x {b: 1, c: [1, 2]}\nd: *x\ne:\n  <<: *x\n  b: 2\n",
@@ -47,6 +47,14 @@ def test_reads_json_as_json_does(value: Any) -> None:
 )
 def test_reads_yaml_as_ruamel_does(text: str) -> None:
     assert json.dumps(parse(text, "doc")) == json.dumps(next(YAML(typ="rt").load_all(io.StringIO(text))), default=str)
+
+
+def test_whole_numbers_are_written_as_such() -> None:
+    """An exponent does not bring `.0` to a command line; what JSON of 64 bits cannot hold is a double."""
+    assert json.dumps(parse("[1.23e5, 1e3, 1.0, -1e42, 9223372036854775807]", "doc")) == (
+        "[123000, 1000, 1.0, -1e+42, 9223372036854775807]"
+    )
+    assert json.dumps(parse(f"1{'0' * 42}", "doc")) == "1e+42"
 
 
 def test_knows_where_each_entry_is() -> None:

@@ -273,7 +273,21 @@ def test_a_literal_directory() -> None:
     ]
     found = order("{a: Directory}", {"a": {"class": "Directory", "basename": "d", "listing": listing}})
     assert [item.path for item in found.stage] == ["a/d/x", "a/d/sub/y"]
-    assert found.job_order["a"] == {"class": "Directory", "location": "inputs/a/d", "basename": "d"}
+    placed = {"class": "Directory", "location": "inputs/a/d", "basename": "d"}
+    assert found.job_order["a"] == {
+        **placed,
+        "listing": [
+            {"class": "File", "location": "inputs/a/d/x", "basename": "x"},
+            {
+                "class": "Directory",
+                "location": "inputs/a/d/sub",
+                "basename": "sub",
+                "listing": [{"class": "File", "location": "inputs/a/d/sub/y", "basename": "y"}],
+            },
+        ],
+    }
+    somewhere = {"class": "Directory", "path": "d", "listing": listing}
+    assert order("{a: Directory}", {"a": somewhere}).job_order["a"] == placed
     empty = {"class": "Directory", "basename": "d", "listing": []}
     assert order("{a: Directory}", {"a": empty}).job_order["a"] == empty
 
