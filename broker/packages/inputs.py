@@ -52,8 +52,8 @@ def job_order(inspection: Inspection, inputs: Mapping[str, Any], *, uploads: Upl
     known = {one["id"]: one for one in inspection.process["inputs"]}
     order: dict[str, Any] = {}
     for name in inputs:
-        if name not in known:
-            reader.problem(pointer("inputs", name), unknown("input", str(name), list(known)))
+        if name not in known and len(reader.problems) < MAX_PROBLEMS:
+            reader.problem(pointer("inputs", name), unknown("an input of this process", str(name), list(known)))
     for name, parameter in known.items():
         at = pointer("inputs", name)
         _, nullable = members(parameter["type"])
@@ -84,10 +84,11 @@ def pointer(*parts: Any) -> str:
 
 
 def unknown(what: str, name: str, known: list[str]) -> str:
-    near = get_close_matches(name, known, 1, 0.6)
+    near = get_close_matches(name[:100], known[:200], 1, 0.6)
     if near:
-        return f"is not an {what} of this process; did you mean {near[0]!r}?"
-    return f"is not an {what} of this process; it has {', '.join(known) or 'none'}"
+        return f"is not {what}; did you mean {near[0]!r}?"
+    more = ", …" if len(known) > 30 else ""
+    return f"is not {what}; it has {', '.join(known[:30]) or 'none'}{more}"
 
 
 def remote(value: Any) -> bool:
@@ -288,9 +289,7 @@ class _Reader:
                 if own:
                     value[name] = raw[name]  # GeoJSON and STAC objects may hold more
                 else:
-                    self.problem(
-                        f"{at}{pointer(name)}", unknown("field", str(name), list(fields)).replace("process", "record")
-                    )
+                    self.problem(f"{at}{pointer(name)}", unknown("a field of this record", str(name), list(fields)))
         for name, field in fields.items():
             inside = f"{at}{pointer(name)}"
             if name in raw:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from broker.errors import PackageError, UnsupportedPackage
+from broker.errors import LimitError, PackageError, UnsupportedPackage
 from broker.packages.graph import fragment
 from broker.packages.references import position
 
+MAX_PARAMETERS = 1000  # inputs, or outputs, of one process
 VERSIONS = ("v1.0", "v1.1", "v1.2")
 CLASSES = ("CommandLineTool", "Workflow", "ExpressionTool")
 TYPES = ("string", "int", "long", "float", "double", "boolean", "File", "Directory", "Any", "null", "stdin", "stdout",
@@ -163,6 +164,8 @@ class _Lint:
 
     def parameters(self, process: Mapping[str, Any], field: str, custom: frozenset[str]) -> None:
         found = process[field]
+        if isinstance(found, list | Mapping) and len(found) > MAX_PARAMETERS:
+            raise LimitError(f"A process has more than {MAX_PARAMETERS} {field}.", hint="Put them into an array.")
         if isinstance(found, Mapping):
             if "$import" in found:
                 return

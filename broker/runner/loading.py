@@ -24,6 +24,7 @@ from cwltool.load_tool import fetch_document, load_tool, make_tool, resolve_and_
 from cwltool.process import Process, get_schema, shortname, use_custom_schema
 from cwltool.utils import visit_class
 from cwltool.workflow import Workflow, default_make_tool
+from ruamel.yaml.comments import CommentedMap
 from schema_salad.exceptions import SchemaSaladException, ValidationException
 from schema_salad.fetcher import Fetcher
 from schema_salad.ref_resolver import file_uri
@@ -87,6 +88,9 @@ def _load_tool(reference: Any, context: LoadingContext) -> Process:
     context, document, uri = fetch_document(reference, context)
     file = urldefrag(uri)[0]
     context.skip_resolve_all = file in seen.files
+    if context.skip_resolve_all and context.loader is not None:
+        found = context.loader.idx.get(uri)
+        document = found if isinstance(found, CommentedMap) else document  # cwltool walks all that it is given
     context, resolved = resolve_and_validate_document(context, document, uri)
     context.skip_resolve_all = False
     seen.files.add(file)
