@@ -24,14 +24,14 @@ from cwltool.builder import Builder
 from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.errors import UnsupportedRequirement, WorkflowException
 from cwltool.process import Process
-from cwltool.workflow import default_make_tool
+from cwltool.workflow import Workflow, default_make_tool
 from schema_salad.exceptions import ValidationException
 from schema_salad.ref_resolver import file_uri
 
 from broker.errors import BrokerError
 from broker.jobs.model import Failure, Fault, Reason
 from broker.packages.bundle import Bundle
-from broker.runner import executor, expressions, failures, loading, outputs, scatter
+from broker.runner import executor, expressions, failures, loading, outputs, workflow
 from broker.runner.confinement import confine
 from broker.runner.isolation import Isolation, Software
 from broker.runner.jobdir import JobDir
@@ -73,6 +73,8 @@ def make_tool(document: Any, context: LoadingContext) -> Process:
         return Tool(document, context)
     if kind == "ExpressionTool":
         return Script(document, context)
+    if kind == "Workflow":
+        return workflow.in_order(Workflow(document, context))
     if kind == "ProcessGenerator":
         raise UnsupportedRequirement("A ProcessGenerator is not supported.")
     return default_make_tool(document, context)
@@ -142,7 +144,7 @@ def _execute(one: Run, spec: Mapping[str, Any]) -> Any:
         },
     )
     slots = Slots(Path(settings["slots"]), settings["cores"], settings["ramMiB"])
-    scatter.count_scatters(one)
+    workflow.prepare(one)
     loop = executor.Executor(one, slots)
     loop.execute(process, _order(spec["jobOrder"], job, process.metadata.get("$namespaces")), context)
     if one.report.failure is None and (loop.status != "success" or loop.outputs is None):

@@ -23,9 +23,9 @@ from schema_salad.exceptions import ValidationException
 from broker.jobs.model import Step
 from broker.runner import failures
 from broker.runner.run import Run
-from broker.runner.scatter import leaves
 from broker.runner.slots import Slots
 from broker.runner.steps import StepJob
+from broker.runner.workflow import leaves
 
 REQUIREMENTS = "https://w3id.org/cwl/cwl#requirements"
 _WAITING = 16  # jobs made but not started: small ones may pass a large one that does not fit yet

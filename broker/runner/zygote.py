@@ -148,7 +148,11 @@ class Zygote:
             if pid == 0:
                 return
             name = self.children.pop(pid, None)
-            if name is not None and not JobDir(self.root / name).exit.exists():
+            if name is None:
+                continue
+            job = JobDir(self.root / name)
+            # A child that found another keeper at work has ended too.
+            if not job.exit.exists() and not job.alive():
                 self._lost(name)
 
     def _lost(self, name: str) -> None:

@@ -35,6 +35,29 @@ steps:
 """
 
 
+NESTED = """\
+cwlVersion: v1.2
+class: Workflow
+requirements: {SubworkflowFeatureRequirement: {}}
+inputs: []
+outputs: []
+steps:
+  zebra:
+    in: []
+    out: []
+    run:
+      class: Workflow
+      inputs: []
+      outputs: []
+      steps:
+        inner:
+          in: []
+          out: []
+          run: {class: CommandLineTool, baseCommand: [ls, /x], successCodes: [2], inputs: [], outputs: []}
+  aardvark: {in: [], out: [], run: {class: CommandLineTool, baseCommand: 'true', inputs: [], outputs: []}}
+"""
+
+
 def failure(runner: RunnerPeer, package: str, order: dict[str, Any] | None = None) -> Any:
     _, seen = runner.run(package, order)
     assert seen.state == State.FAILED, seen
@@ -59,6 +82,14 @@ def test_scatter_is_counted_and_recorded(runner: RunnerPeer) -> None:
     assert [entry["basename"] for entry in collected.outputs["said"]] == ["said.txt"] * 7
     with platform.open(attempt, collected.outputs["said"][4]["location"]) as stream:
         assert stream.read() == b"w4\n"
+
+
+def test_steps_are_named_by_their_path_in_the_order_of_the_document(runner: RunnerPeer) -> None:
+    platform = runner.platform(cores=1)
+    attempt, seen = runner.run(NESTED, on=platform)
+    assert seen.state == State.SUCCEEDED, seen
+    assert [step.name for step in platform.steps(attempt)] == ["zebra/inner", "aardvark"]
+    assert {chunk.stream for chunk in platform.logs(attempt, None).chunks} >= {"zebra_inner"}
 
 
 def test_logs_have_a_stream_per_step_and_a_cursor(runner: RunnerPeer) -> None:

@@ -107,6 +107,18 @@ def test_a_job_is_started_once(runner: RunnerPeer) -> None:
     assert look(platform, attempt_of(spec)) == seen
 
 
+def test_a_second_start_harms_no_running_job(runner: RunnerPeer) -> None:
+    order = seconds(1008)
+    platform, attempt = start_sleep(runner, order, isolation="process")
+    events = platform.events()
+    assert Zygote(runner.socket).start(runner.root / attempt.name) is True
+    other, _ = runner.run(ECHO, {"message": "later"})
+    assert next(events) == other.job_id  # and nothing was said of the running one before
+    assert look(platform, attempt).state == State.RUNNING
+    assert sleeping(order)
+    platform.release(attempt)
+
+
 def test_the_end_of_a_job_is_an_event(runner: RunnerPeer) -> None:
     platform = runner.platform()
     events = platform.events()

@@ -1,4 +1,4 @@
-"""Scatters: counted as they are reached, and walked in time that grows with their width, not with its square."""
+"""cwltool's workflows with steps in their order and named by their path, and scatters counted and walked once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cwltool import workflow_job
 from cwltool.context import RuntimeContext
 from cwltool.errors import WorkflowException
 from cwltool.loghandler import _logger
-from cwltool.process import Process
+from cwltool.process import Process, shortname
 from cwltool.utils import JobsGeneratorType
 from cwltool.workflow import Workflow
 from cwltool.workflow_job import ReceiveScatterOutput
@@ -25,7 +25,35 @@ def leaves(process: Process) -> int:
     return 1
 
 
-def count_scatters(run: Run) -> None:
+def in_order(workflow: Workflow) -> Workflow:
+    """The workflow with its steps as the document has them: schema-salad sorts them, cwltool shuffles them."""
+    lines = {step["id"]: (step.lc.line or 0, place) for place, step in enumerate(workflow.tool["steps"])}
+    workflow.steps.sort(key=lambda step: lines.get(step.id, (0, 0)))
+    return workflow
+
+
+def prepare(run: Run) -> None:
+    """Have cwltool's workflows of this process behave as this module says."""
+    workflow_job.parallel_steps = parallel_steps
+    _name_steps()
+    _count_scatters(run)
+
+
+def _name_steps() -> None:
+    """A step of a sub-workflow is named `outer/inner`, as `Inspection.steps` names it."""
+    make_jobs = workflow_job.WorkflowJobStep.job
+
+    def job(self: Any, order: CWLObjectType, callback: Any, context: RuntimeContext) -> JobsGeneratorType:
+        own = context.copy()
+        name = shortname(self.id)
+        path = f"{context.name}/{name}" if context.name else name
+        own.workflow_job_step_name_callback = lambda step, inputs: path
+        yield from make_jobs(self, order, callback, own)
+
+    workflow_job.WorkflowJobStep.job = job  # type: ignore[method-assign, assignment]
+
+
+def _count_scatters(run: Run) -> None:
     """Have cwltool tell the run how wide each scatter is when it is reached, and which steps are skipped."""
     depth = 0
 
@@ -66,7 +94,6 @@ def count_scatters(run: Run) -> None:
     for name in ("dotproduct_scatter", "flat_crossproduct_scatter", "nested_crossproduct_scatter"):
         setattr(workflow_job, name, counted(getattr(workflow_job, name)))
 
-    workflow_job.parallel_steps = parallel_steps
     receive = workflow_job.WorkflowJob.receive_output
 
     def receive_output(self: Any, step: Any, ports: Any, final: Any, outputs: Any, status: str) -> None:
