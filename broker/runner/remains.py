@@ -30,7 +30,7 @@ def end_containers(job: JobDir, isolation: Isolation) -> None:
 def sweep(job: JobDir) -> None:
     """End what a job without a keeper may have left: containers, and what plain processes started."""
     spec = read_json(job.spec)
-    if spec is None:
+    if spec is None or job.alive():
         return
     isolation = Isolation.from_json(spec["settings"]["isolation"])
     if isolation.tools == "process":
