@@ -15,9 +15,7 @@ from tests.peers.postgres import PostgresPeer, postgres_peer
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, TestReport, TestReport]:
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """In CI every part is there: BROKER_TEST_SKIPS=fail makes a skipped test a failed one."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("BROKER_TEST_SKIPS") == "fail":
