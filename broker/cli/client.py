@@ -146,17 +146,9 @@ class Client:
         found: dict[str, Any] = self.json("GET", f"/processes/{_part(process_id)}")
         return found
 
-    def digest(self, process_id: str) -> str | None:
-        """The digest of the package that is deployed as a process; None where the server does not tell.
-        Raises NoSuchProcess."""
-        known = self.process(process_id).get("digest")
-        if isinstance(known, str):
-            return known
-        answer = self.request("GET", f"/processes/{_part(process_id)}/package", headers={"Accept": "*/*"})
-        try:
-            return str(answer.json()["executionUnit"]["value"]["digest"])
-        except (ValueError, KeyError, TypeError):
-            return None  # deployed by another client: CWL as it was written
+    def digest(self, process_id: str) -> str:
+        """The digest of the package that is deployed as a process. Raises NoSuchProcess."""
+        return str(self.process(process_id)["digest"])
 
     def deploy(self, unit: Mapping[str, Any], process_id: str | None = None) -> dict[str, Any]:
         """Deploy an execution unit (see `bundle_unit`, `link_unit`); gives the process summary."""

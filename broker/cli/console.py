@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -22,6 +23,8 @@ from broker.cli.credentials import server_address, token_for
 from broker.errors import BrokerError, InputError, PackageError
 
 P = ParamSpec("P")
+# Control characters, and the escape sequences that they begin (ECMA-48: CSI, OSC and the two-character ones).
+_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 Server = Annotated[
     str | None,
@@ -99,17 +102,22 @@ def tell(error: BrokerError, *, as_json: bool) -> None:
     if isinstance(error, InputError) and any(one.pointer for one in error.problems):
         screen.print("[bold red]Error:[/] The inputs do not fit:")
         for one in error.problems:
-            screen.print(f"  [bold]{escape(one.pointer)}[/]  {escape(one.detail)}")
+            screen.print(f"  [bold]{escape(plain(one.pointer))}[/]  {escape(plain(one.detail))}")
     else:
         place = f"{error.place}: " if isinstance(error, PackageError) and error.place else ""
-        screen.print(f"[bold red]Error:[/] {escape(place + error.detail)}")
+        screen.print(f"[bold red]Error:[/] {escape(plain(place + error.detail))}")
     if error.hint:
-        screen.print(f"[bold]Hint:[/]  {escape(error.hint)}")
+        screen.print(f"[bold]Hint:[/]  {escape(plain(error.hint))}")
+
+
+def plain(text: object) -> str:
+    """A text of others (titles, logs) that cannot steer the terminal: no control characters but line ends and tabs."""
+    return _CONTROL.sub("", str(text).replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def note(text: str) -> None:
     """A line for a person, on stderr."""
-    console().print(escape(text))
+    console().print(escape(plain(text)))
 
 
 def put_json(value: Any) -> None:
@@ -123,7 +131,7 @@ def put_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     for column in columns:
         table.add_column(column, overflow="fold" if screen.is_terminal else "ignore", no_wrap=not screen.is_terminal)
     for row in rows:
-        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+        table.add_row(*("" if cell is None else escape(plain(cell)) for cell in row))
     if screen.is_terminal:
         screen.print(table)
         return

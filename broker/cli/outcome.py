@@ -23,7 +23,7 @@ from rich.progress import (
 )
 
 from broker.cli.client import Client
-from broker.cli.console import amount, console, moment, put_table
+from broker.cli.console import amount, console, moment, plain, put_table
 from broker.cli.watch import Watch
 
 FAULTS = {
@@ -36,6 +36,10 @@ FAULTS = {
 }
 
 
+def _safe(text: object) -> str:
+    return escape(plain(text))
+
+
 def follow(client: Client, job_id: str, *, quiet: bool = False) -> dict[str, Any]:
     """Show the job's progress until it ends; gives the final status info."""
     watch = Watch(client, job_id)
@@ -45,7 +49,7 @@ def follow(client: Client, job_id: str, *, quiet: bool = False) -> dict[str, Any
     if not screen.is_terminal:
         info: dict[str, Any] = {}
         for info in watch.states():
-            screen.print(escape(line(info)))
+            screen.print(_safe(line(info)))
         return info
     columns = (
         SpinnerColumn(),
@@ -59,8 +63,8 @@ def follow(client: Client, job_id: str, *, quiet: bool = False) -> dict[str, Any
         for info in watch.states():
             steps = info.get("steps") or {}
             said = f"{info.get('status')}  {_short(info.get('message'))}"
-            progress.update(task, description=escape(said), completed=steps.get("done", 0), total=steps.get("total"))
-    screen.print(escape(line(info)))
+            progress.update(task, description=_safe(said), completed=steps.get("done", 0), total=steps.get("total"))
+    screen.print(_safe(line(info)))
     return info
 
 
@@ -101,7 +105,7 @@ def status(info: Mapping[str, Any]) -> None:
     screen = console(stderr=False)
     for name, value in rows:
         if value:
-            screen.print(f"[bold]{name:<9}[/] {escape(str(value))}")
+            screen.print(f"[bold]{name:<9}[/] {_safe(value)}")
     if info.get("failure"):
         failed(info, stderr=False)
 
@@ -111,20 +115,20 @@ def failed(info: Mapping[str, Any], *, stderr: bool = True) -> None:
     screen = console(stderr=stderr)
     failure = info.get("failure")
     if not failure:
-        screen.print(f"[bold red]The job was {escape(str(info.get('status')))}.[/]  {escape(str(info.get('jobID')))}")
+        screen.print(f"[bold red]The job was {_safe(info.get('status'))}.[/]  {_safe(info.get('jobID'))}")
         return
-    screen.print(f"[bold red]The job failed:[/] {escape(str(failure.get('message')))}")
+    screen.print(f"[bold red]The job failed:[/] {_safe(failure.get('message'))}")
     fault = str(failure.get("fault"))
-    screen.print(f"[bold]Whose fault:[/] {FAULTS.get(fault, fault)} ({escape(str(failure.get('reason')))})")
+    screen.print(f"[bold]Whose fault:[/] {FAULTS.get(fault, fault)} ({_safe(failure.get('reason'))})")
     if failure.get("step"):
         code = failure.get("exitCode")
-        screen.print(f"[bold]Step:[/] {escape(failure['step'])}" + (f", exit code {code}" if code is not None else ""))
+        screen.print(f"[bold]Step:[/] {_safe(failure['step'])}" + (f", exit code {code}" if code is not None else ""))
     tail = str(failure.get("logTail") or "").rstrip()
     if tail:
         screen.print("[bold]The end of its log:[/]")
         for text in tail.splitlines()[-20:]:
-            screen.print(f"  {escape(text)}")
-    screen.print(f"[bold]More:[/] broker logs {escape(str(info.get('jobID')))}")
+            screen.print(f"  {_safe(text)}")
+    screen.print(f"[bold]More:[/] broker logs {_safe(info.get('jobID'))}")
 
 
 def log_page(page: Mapping[str, Any], *, as_json: bool) -> None:
@@ -133,13 +137,14 @@ def log_page(page: Mapping[str, Any], *, as_json: bool) -> None:
         if as_json:
             print(json.dumps(entry))
         else:
-            sys.stdout.write(str(entry.get("text", "")))
+            text = str(entry.get("text", ""))
+            sys.stdout.write(plain(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
 
 
 def warnings(found: Iterable[str]) -> None:
     for one in found:
-        console().print(f"[yellow]Note:[/] {escape(one)}")
+        console().print(f"[yellow]Note:[/] {_safe(one)}")
 
 
 def outputs(found: Mapping[str, Any]) -> None:
@@ -181,7 +186,7 @@ class Transfers:
             return
         key = str(name)
         if key not in self.tasks:
-            self.tasks[key] = self.progress.add_task(escape(_short(Path(key).name, 40)), total=total)
+            self.tasks[key] = self.progress.add_task(_safe(_short(Path(key).name, 40)), total=total)
         self.progress.update(self.tasks[key], completed=done, total=total)
         if done == total:
             self.progress.update(self.tasks[key], visible=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from broker.cli.commands import COMMANDS, load
+from broker.cli.console import plain
 from tests.cli.conftest import Broker
 from tests.peers.ports import free_port
 
@@ -87,3 +88,18 @@ def test_settings_that_are_not_valid_are_named(command: Broker, alone: Path) -> 
     said = command("jobs")
     assert said.code == 1
     assert "api.prot" in said.err
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("grüße\t[bold]\n", "grüße\t[bold]\n"),
+        ("a\x1b[31mred\x1b[0m", "ared"),
+        ("\x1b]0;title\x07x", "x"),
+        ("\x1b]8;;http://evil\x1b\\link", "link"),
+        ("50 %\r100 %\r\n", "50 %\n100 %\n"),
+        ("\x9b31m\x00\x07x\x1b", "31mx"),
+    ],
+)
+def test_texts_of_others_cannot_steer_the_terminal(text: str, shown: str) -> None:
+    assert plain(text) == shown
