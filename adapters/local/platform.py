@@ -26,7 +26,7 @@ from broker.platform import (
 )
 from broker.runner.client import Zygote
 from broker.runner.isolation import INSTALL_ENGINE, Isolation
-from broker.runner.jobdir import JobDir, read_json, write_json
+from broker.runner.jobdir import JobDir, read_json, remove_tree, write_json
 from broker.runner.remains import sweep
 from broker.runner.report import read_progress, read_steps
 
@@ -236,7 +236,7 @@ class LocalPlatform:
         with _disk(), contextlib.suppress(FileNotFoundError):
             # Out of sight in one step: a release that is killed leaves nothing that looks like a job.
             job.path.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        remove_tree(gone)
 
     def check(self) -> Health:
         """Ask the zygote, and try each kind of isolation that the settings allow."""

@@ -11,7 +11,6 @@ import errno
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from broker.jobs.model import Failure, Fault, Limits, Reason, StageItem
 from broker.runner import engine, kernel, verdict
 from broker.runner.fetch import Rules
 from broker.runner.isolation import IMAGE, Isolation, engine_environment
-from broker.runner.jobdir import JobDir, read_json, write_json
+from broker.runner.jobdir import JobDir, read_json, remove_tree, write_json
 from broker.runner.remains import end_containers
 from broker.runner.report import tail
 from broker.runner.stage import stage
@@ -73,7 +72,7 @@ def keep(job: JobDir, answer: Callable[[dict[str, Any]], None], notify: Callable
     _Keeper(job, control, held, started).run()
     notify()
     for directory in (job.work, job.package):
-        shutil.rmtree(directory, ignore_errors=True)
+        remove_tree(directory)
     return 0
 
 

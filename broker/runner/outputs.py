@@ -110,6 +110,8 @@ class _Gathering:
     def _tree(self, sources: tuple[str, ...], target: str) -> Iterator[dict[str, Any]]:
         """The entries of a directory, the last of `sources`; the others are those that it was reached through."""
         source = sources[-1]
+        if os.lstat(source).st_mode & 0o500 != 0o500:
+            Path(source).chmod(0o700)
         with os.scandir(source) as entries:
             for found in sorted(entries, key=lambda one: one.name):
                 self.roots.require(found.path)
@@ -131,6 +133,8 @@ class _Gathering:
         status = os.lstat(real)
         if not stat.S_ISREG(status.st_mode):
             raise OutsideJob(Path(source).name, "it is not a regular file.")
+        if not status.st_mode & stat.S_IRUSR:
+            Path(real).chmod(0o600)
         put(real, self.root / target)
         return status.st_size
 

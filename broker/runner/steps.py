@@ -24,7 +24,7 @@ from cwltool.utils import OutputCallbackType, bytes2str_in_dicts
 from schema_salad.exceptions import ValidationException
 
 from broker.jobs.model import Failure, Step
-from broker.runner import failures, isolation
+from broker.runner import failures, isolation, jobdir
 from broker.runner.links import settle_links
 from broker.runner.report import stream_name, tail
 from broker.runner.run import Run
@@ -354,4 +354,4 @@ def remove_tree(path: str) -> None:
     try:
         Path(path).rmdir()
     except OSError:
-        shutil.rmtree(path, ignore_errors=True)
+        jobdir.remove_tree(Path(path))

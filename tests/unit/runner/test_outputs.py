@@ -11,6 +11,7 @@ import pytest
 from broker.jobs.model import Fault, Limits, Reason
 from broker.jobs.observation import State
 from broker.runner.confinement import OutsideJob, confine
+from broker.runner.jobdir import remove_tree
 from broker.runner.outputs import gather
 from tests.peers.runner import RunnerPeer, shell
 
@@ -180,3 +181,27 @@ def test_many_of_one_name_take_linear_time(tmp_path: Path) -> None:
     entries = [{"class": "File", "basename": "o.txt", "contents": str(n)} for n in range(3000)]
     outputs = gather({"out": entries}, tmp_path / "outputs", files)
     assert len({entry["location"] for entry in outputs["out"]}) == 3000
+
+
+def test_what_a_tool_closed_is_collected_and_removed(runner: RunnerPeer) -> None:
+    """Only means something where the tests do not run as root, who may read and remove everything."""
+    closing = "chmod 000 tree/a/b/c.txt; chmod 555 tree/a/b tree/a; chmod 100 tree"
+    script = f"mkdir -p tree/a/b; echo x > tree/a/b/c.txt; {closing}"
+    platform = runner.platform()
+    attempt, seen = runner.run(shell(script, TREE), on=platform)
+    assert seen.state == State.SUCCEEDED, seen
+    assert [file.path for file in platform.collect(attempt).files] == ["out/tree/a/b/c.txt"]
+    platform.release(attempt)
+    assert not [entry for entry in runner.root.iterdir() if attempt.name in entry.name]
+
+
+def test_directories_without_leave_are_removed(tmp_path: Path) -> None:
+    deep = tmp_path / "tree" / "a" / "b"
+    deep.mkdir(parents=True)
+    (deep / "c").touch()
+    (tmp_path / "kept").touch()
+    (deep / "link").symlink_to(tmp_path / "kept")
+    for directory in (deep, deep.parent, deep.parent.parent):
+        directory.chmod(0o500)
+    remove_tree(tmp_path / "tree")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["kept"]
