@@ -146,6 +146,8 @@ class _Builder:
     def scalar(self, event: Any) -> None:
         self.count(1, event)
         mark = event.start_mark
+        if "\0" in event.value:
+            raise _error("A text holds the character NUL.", event, self.file, "Remove \\0.")
         if self.stack and self.stack[-1].wants_key:
             value: Any = event.value  # keys are names, also `1:` and `true:`
         elif event.tag is None or (event.tag == "!" and event.implicit[0]):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from broker.errors import InputError, InputProblem
 from broker.jobs.model import StageItem
 from broker.packages.bounds import FORMATS, misfits
-from broker.packages.cwl import Inspection
+from broker.packages.cwl import MAX_DEPTH, Inspection
 from broker.packages.describe import holds_files, refinement
 from broker.packages.geometry import bounding_box, complete
 from broker.packages.staged import Misfit, Stager, UploadRef, Uploads, said
@@ -48,6 +49,9 @@ def job_order(inspection: Inspection, inputs: Mapping[str, Any], *, uploads: Upl
     """
     if not isinstance(inputs, Mapping):
         raise InputError(InputProblem("/inputs", f"is {said(inputs)}, but must be an object of input names"))
+    odd = list(islice(unstorable("/inputs", inputs), MAX_PROBLEMS))
+    if odd:
+        raise InputError(*odd)
     reader = _Reader(inspection.custom_types, Stager(uploads))
     known = {one["id"]: one for one in inspection.process["inputs"]}
     order: dict[str, Any] = {}
@@ -67,6 +71,22 @@ def job_order(inspection: Inspection, inputs: Mapping[str, Any], *, uploads: Upl
     if reader.problems:
         raise InputError(*reader.problems[:MAX_PROBLEMS])
     return Order(order, tuple(reader.stager.items))
+
+
+def unstorable(at: str, value: Any, depth: int = 0) -> Iterator[InputProblem]:
+    """Texts that no database keeps (NUL, halves of surrogate pairs), and values that are nested without end."""
+    if isinstance(value, str):
+        if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+            yield InputProblem(at, "holds a character that is no text (NUL, or half a surrogate pair)")
+    elif depth > MAX_DEPTH and isinstance(value, Mapping | list):
+        yield InputProblem(at[:200], f"is nested more than {MAX_DEPTH} levels deep")
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from unstorable(at, str(key), depth)
+            yield from unstorable(f"{at}{pointer(key)}", one, depth + 1)
+    elif isinstance(value, list):
+        for index, one in enumerate(value):
+            yield from unstorable(f"{at}/{index}", one, depth + 1)
 
 
 def default_problems(parameters: Sequence[Mapping[str, Any]], custom: Mapping[str, Any]) -> list[str]:

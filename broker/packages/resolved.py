@@ -25,7 +25,16 @@ def plain(value: Any, base: str) -> Any:
         return str(value).replace(base, "") if base in value else str(value)
     if isinstance(value, Sequence):
         return [plain(one, base) for one in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _number(value)
     return value
+
+
+def _number(value: Any) -> float | None:
+    """A number as JSON knows it: no infinities, and no integers that others would not read."""
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return int(value)
+    return float(value) if abs(value) < 1e300 else None
 
 
 def written(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:

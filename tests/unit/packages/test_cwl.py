@@ -87,6 +87,7 @@ def test_keys_are_names() -> None:
         ('{"a":' * 200_000, 1, 321, "nested"),
         ("- " * 100_000, 1, 129, "nested"),
         ("a: \x00", None, None, "characters"),
+        ('a: "\\0"', 1, 4, "NUL"),
         ("a: \ud800", None, None, ""),
         ('a: "\\ud800"', 1, 7, "escape"),
     ],
@@ -124,6 +125,12 @@ def test_a_document_of_the_largest_size_is_read() -> None:
 def test_any_text_is_read_or_refused(text: str) -> None:
     with suppress(BrokerError):
         parse(text, "doc")
+
+
+def test_an_inspection_is_json_that_others_read() -> None:
+    text = tool("{a: {type: double, default: .inf}, b: {type: long, default: 99999999999999999999999}}")
+    json.dumps(inspected(text).to_json(), allow_nan=False)
+    assert [one["default"] for one in inspected(text).process["inputs"]] == [None, 1e23]
 
 
 def test_an_inspection_survives_json() -> None:

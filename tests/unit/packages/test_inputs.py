@@ -126,6 +126,24 @@ def test_pointers_are_escaped() -> None:
     assert list(problems("{a: int}", {"a": 1, "x/y~z": 1})) == ["/inputs/x~1y~0z"]
 
 
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+def test_texts_that_no_database_keeps(text: str) -> None:
+    assert "/inputs/a/0/x" in problems("{a: Any}", {"a": [{"x": text}]})
+    assert "/inputs/a" in problems("{a: Any}", {"a": {text: 1}})
+
+
+def test_values_nested_without_end() -> None:
+    nested: Any = 1
+    for _ in range(500):
+        nested = [nested]
+    (detail,) = problems("{a: Any}", {"a": nested}).values()
+    assert "nested" in detail
+
+
+def test_many_unknown_inputs() -> None:
+    assert len(problems("{a: int}", {f"b{number}": 1 for number in range(1000)})) <= 50
+
+
 def test_defaults_stay_the_packages() -> None:
     text = "{a: {type: int, default: 0}, b: string?, c: {type: File, default: {class: File, basename: x, contents: y}}}"
     assert order(text, {}) == Order({}, ())
