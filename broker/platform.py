@@ -94,6 +94,7 @@ class Platform(Protocol):
     def submit(self, spec: JobSpec) -> Iterator[Handle]:
         """Start the attempt; yield a handle after each remote step (each is saved at once).
 
+        A handle with the key `pending` says that another step follows; the last one has no such key.
         Adopts an attempt of the same name. Raises PlatformUnavailable, PlatformRefused.
         """
         ...

@@ -73,7 +73,7 @@ def _move(database: Database, platform: Platform, storage: Storage, job: Job) ->
         with database.read() as tx:
             left = files.not_kept(tx, job.id, 50)
         if not left:
-            return Change("successful", Phase.SUCCESSFUL, message="")
+            return lifecycle.collected()
         for file in left:
             _keep(database, platform, storage, job, file)
             if time.monotonic() > end:

@@ -32,8 +32,8 @@ def dispatch(
     try:
         spec = _spec(database, job, storage, limits)
         for handle in platform.submit(spec):
-            job = _save(database, job, lifecycle.submitted(job, handle, final=False), hold=True)
-        return _save(database, job, lifecycle.submitted(job, job.handle or {}, final=True))
+            job = _save(database, job, lifecycle.submitted(handle), hold="pending" in handle)
+        return job
     except PlatformUnavailable as error:
         return _save(database, job, lifecycle.unavailable(job, error))
     except PlatformRefused as error:

@@ -68,7 +68,8 @@ def _collecting(tx: Connection, job: Job, change: Change, found: Collected, curs
     """One row per output file before any byte moves: the rows say from now on what there is to move."""
     files.announce(tx, job.id, job.attempt, found.files)
     change = replace(change, outputs=found.outputs, data={"files": len(found.files)})
-    return claims.save(tx, job, change, hold=True, log_cursor=cursor)
+    job = claims.save(tx, job, change, hold=True, log_cursor=cursor)
+    return job if found.files else claims.save(tx, job, lifecycle.collected())
 
 
 def _new_logs(platform: Platform, job: Job, *, to_the_end: bool) -> tuple[list[LogChunk], str | None]:

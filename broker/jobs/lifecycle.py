@@ -74,15 +74,11 @@ def backoff(tries: int, first: float = FIRST_LOOK, longest: float = LONGEST_LOOK
     return min(longest, first * 2.0 ** min(tries, 16))
 
 
-def submitted(job: Job, handle: Handle, *, final: bool) -> Change:
-    """A handle arrived; `final` when the platform's last submit step is done."""
-    return Change(
-        "submitted" if final else "handle",
-        P.SUBMITTED if final else None,
-        handle=handle,
-        message="Submitted." if final else None,
-        due_in=FIRST_LOOK,
-    )
+def submitted(handle: Handle) -> Change:
+    """A handle arrived; one with the key `pending` names a step of the submission that is still to come."""
+    if "pending" in handle:
+        return Change("handle", handle=handle, due_in=0.0)
+    return Change("submitted", P.SUBMITTED, handle=handle, message="Submitted.", due_in=FIRST_LOOK)
 
 
 def unavailable(job: Job, error: PlatformUnavailable) -> Change:
@@ -100,6 +96,11 @@ def failed(failure: Failure, finished: float | None = None) -> Change:
     return Change("failed", P.FAILED, message=failure.message, failure=failure, finished=finished)
 
 
+def collected() -> Change:
+    """All outputs are kept."""
+    return Change("successful", P.SUCCESSFUL, message="")
+
+
 def dismissed(finished: float | None = None) -> Change:
     return Change("dismissed", P.DISMISSED, message="Dismissed at the request of its owner.", finished=finished)
 
@@ -111,7 +112,7 @@ def lost(job: Job, what: str) -> Change:
             Failure(
                 Fault.PLATFORM,
                 Reason.LOST,
-                f"The job was lost {job.losses + 1} times on {job.platform}: {what} Try again later or ask its operator.",
+                f"The job was lost {job.losses + 1} times on {job.platform}: {what} Try again, or ask its operator.",
             )
         )
     return Change("lost", P.ACCEPTED, message=f"Attempt {job.attempt} was lost: {what}", next_attempt=True, due_in=0.0)

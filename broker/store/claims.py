@@ -70,7 +70,8 @@ def claim_next(tx: Connection, platform: str, offer: Capabilities, holder: str) 
     Serialised per platform by its row, so that two workers never admit into the same room. A job that has to
     wait for room gets a message that says for what; jobs behind it wait too (no overtaking, no starvation).
     """
-    tx.execute(update(platforms).where(platforms.c.name == platform).values(name=platforms.c.name))
+    if tx.dialect.name == "postgresql":  # SQLite has one writer anyway
+        tx.execute(select(platforms.c.name).where(platforms.c.name == platform).with_for_update())
     stuck = _reclaim(tx, platform, holder)
     if stuck is not None:
         return stuck

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ class Database:
             event.listen(self.engine, "connect", _sqlite_connect)
             event.listen(self.engine, "begin", _sqlite_begin)
         self._writer = self.engine.execution_options(write=True)
+        # threads of this process queue here: SQLite's own waiting sleeps, and wakes nobody in turn
+        self._turn: AbstractContextManager[Any] = threading.Lock() if self.sqlite else nullcontext()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -54,7 +57,7 @@ class Database:
         deferred begin loses lock upgrades whatever the busy timeout. Raises StorageError when the database
         cannot be reached or stays locked."""
         try:
-            with self._writer.begin() as connection:
+            with self._turn, self._writer.begin() as connection:
                 yield connection
         except OperationalError as error:
             raise StorageError(f"The database does not answer: {error.orig}") from error

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from broker.store.tables import deliveries, now
+
+_ADD = insert(deliveries).values(
+    {name: bindparam(name) for name in ("job_id", "platform", "verb")} | {"created": now()}
+)  # built once: it is part of every submission
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class Delivery:
 
 
 def add(tx: Connection, job_id: str, platform: str, verb: str) -> None:
-    tx.execute(insert(deliveries).values(job_id=job_id, platform=platform, verb=verb, created=now()))
+    tx.execute(_ADD, {"job_id": job_id, "platform": platform, "verb": verb})
 
 
 def pending(tx: Connection, *, after: int = 0, age: float = 0.0, limit: int = 500) -> list[Delivery]:

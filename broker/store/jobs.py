@@ -6,7 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Text, and_, func, insert, or_, select, type_coerce, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from broker.errors import IdempotencyConflict, NoSuchJob
@@ -21,6 +35,23 @@ LIGHT = [
     for column in c
     if column.name not in ("job_order", "stage", "handle", "lease_owner", "lease_until", "outputs", "step_key")
 ]
+# Statements of hot paths are built once: SQLAlchemy takes longer to build one than SQLite to run it
+_WHOLE = select(jobs).where(c.id == bindparam("wanted"))
+_LIGHT = select(*LIGHT).where(c.id == bindparam("wanted"))
+_SET_HERE = {"due_at", "created", "updated"}  # by the database's clock
+_SET_LATER = {
+    "lease_owner", "lease_until", "handle", "progress_done", "progress_total", "failure", "outputs", "log_cursor",
+    "parent", "step_key", "started", "finished",
+}  # fmt: skip
+_INSERT = (
+    insert(jobs)
+    .values({column.name: bindparam(column.name) for column in c if column.name not in _SET_HERE | _SET_LATER})
+    .values(due_at=now(), created=now(), updated=now())
+    .returning(*c)
+)
+_RECORD = insert(job_events).values(
+    {name: bindparam(name) for name in ("job_id", "attempt", "event", "phase", "data")} | {"at": now()}
+)
 LIVE = [phase.value for phase in Phase if phase not in TERMINAL]
 
 
@@ -60,64 +91,55 @@ class Filter:
 
 def insert_job(tx: Connection, new: NewJob) -> Job:
     """The job row `accepted`, its first event and its dispatch delivery: all in the caller's transaction."""
-    tx.execute(
-        insert(jobs).values(
-            id=new.id,
-            owner=new.owner,
-            project=new.project,
-            process_id=new.process_id,
-            process_revision=new.process_revision,
-            phase=Phase.ACCEPTED.value,
-            platform=new.platform,
-            attempt=1,
-            fence=0,
-            due_at=now(),
-            retries=0,
-            losses=0,
-            priority=new.priority,
-            title=new.title,
-            tags=list(new.tags),
-            request=dict(new.request),
-            job_order=dict(new.job_order),
-            stage=[item.to_json() for item in new.stage],
-            needs=new.needs.to_json(),
-            cores=new.needs.cores,
-            ram_mib=new.needs.ram_mib,
-            message="Waiting to be dispatched.",
-            dismiss_requested=False,
-            created=now(),
-            updated=now(),
-        )
-    )
+    values = {
+        "id": new.id,
+        "owner": new.owner,
+        "project": new.project,
+        "process_id": new.process_id,
+        "process_revision": new.process_revision,
+        "phase": Phase.ACCEPTED.value,
+        "platform": new.platform,
+        "attempt": 1,
+        "fence": 0,
+        "retries": 0,
+        "losses": 0,
+        "priority": new.priority,
+        "title": new.title,
+        "tags": list(new.tags),
+        "request": dict(new.request),
+        "job_order": dict(new.job_order),
+        "stage": [item.to_json() for item in new.stage],
+        "needs": new.needs.to_json(),
+        "cores": new.needs.cores,
+        "ram_mib": new.needs.ram_mib,
+        "message": "Waiting to be dispatched.",
+        "dismiss_requested": False,
+    }
+    job = as_job(tx.execute(_INSERT, values).mappings().one())
     record(tx, new.id, 1, "accepted", Phase.ACCEPTED, {"platform": new.platform})
     deliveries.add(tx, new.id, new.platform, "dispatch")
-    return get(tx, new.id)
+    return job
 
 
 def record(tx: Connection, job_id: str, attempt: int, event: str, phase: Phase, data: Mapping[str, Any] | None) -> None:
     """Append a job event: the job's history, the operator's log and the timeline of the provenance."""
-    tx.execute(
-        insert(job_events).values(
-            job_id=job_id, attempt=attempt, at=now(), event=event, phase=phase.value, data=data or None
-        )
-    )
+    values = {"job_id": job_id, "attempt": attempt, "event": event, "phase": phase.value, "data": data or None}
+    tx.execute(_RECORD, values)
 
 
 def get(tx: Connection, job_id: str, owner: str | None = None) -> Job:
     """The whole row. With `owner`: other people's jobs do not exist. Raises NoSuchJob."""
-    return _one(tx, select(jobs).where(c.id == job_id), job_id, owner)
+    return _one(tx, _WHOLE, job_id, owner)
 
 
 def get_light(tx: Connection, job_id: str, owner: str | None = None) -> Job:
     """The row without inputs, handle and outputs (they are empty in the value). Raises NoSuchJob."""
-    return _one(tx, select(*LIGHT).where(c.id == job_id), job_id, owner)
+    return _one(tx, _LIGHT, job_id, owner)
 
 
-def _one(tx: Connection, query: Any, job_id: str, owner: str | None) -> Job:
-    if owner is not None:
-        query = query.where(c.owner == owner)
-    row = tx.execute(query).mappings().first()
-    if row is None:
+def _one(tx: Connection, query: Select[Any], job_id: str, owner: str | None) -> Job:
+    row = tx.execute(query, {"wanted": job_id}).mappings().first()
+    if row is None or (owner is not None and row["owner"] != owner):
         raise NoSuchJob(f"There is no job {job_id!r}.", hint="List your jobs with: broker jobs")
     return as_job(row)
 

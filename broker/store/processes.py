@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -55,6 +55,9 @@ class Process:
 
 
 FIELDS = [column for column in p if column.name not in ("body", "current")]
+# built once: they are part of every submission
+_CURRENT = select(*FIELDS).where(p.id == bindparam("wanted"), p.current)
+_REVISION = select(*FIELDS).where(p.id == bindparam("wanted"), p.revision == bindparam("number"))
 
 
 def keep_package(tx: Connection, digest: str, bundle: Mapping[str, Any], inspection: Mapping[str, Any]) -> None:
@@ -150,8 +153,8 @@ def _insert(tx: Connection, new: NewProcess) -> Process:
 
 def get(tx: Connection, process_id: str, revision: int | None = None) -> Process:
     """The current revision, or the given one. Raises NoSuchProcess."""
-    which = p.current if revision is None else p.revision == revision
-    row = tx.execute(select(*FIELDS).where(p.id == process_id, which)).mappings().first()
+    query = _CURRENT if revision is None else _REVISION
+    row = tx.execute(query, {"wanted": process_id, "number": revision}).mappings().first()
     if row is None:
         raise NoSuchProcess(f"There is no process {process_id!r}.", hint="List what is deployed with: broker processes")
     return Process(**{**row, "needs": Needs.from_json(row["needs"])})

@@ -48,7 +48,7 @@ class ScriptedPlatform:
             self.states[spec.name] = Observation(spec.name, State.QUEUED)
             self.specs[spec.name] = spec
         self._fault("submitted")  # it has the job, and the answer is lost
-        yield {"created": spec.name}
+        yield {"created": spec.name, "pending": "start"}
         self._fault("start")
         yield {"created": spec.name, "started": True}
 
