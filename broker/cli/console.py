@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -23,6 +24,7 @@ from broker.cli.credentials import server_address, token_for
 from broker.errors import BrokerError, InputError, PackageError
 
 P = ParamSpec("P")
+GAP, NARROWEST = 2, 12  # characters between columns, and of a column that gives way
 # Control characters, and the escape sequences that they begin (ECMA-48: CSI, OSC and the two-character ones).
 _CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -124,26 +126,22 @@ def put_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def put_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table without frames on stdout: whole, also where the terminal is narrow or there is none."""
+def put_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, folds: int = -1) -> None:
+    """A table without frames on stdout. In a narrow terminal the column `folds` gives way (default: the last one),
+    and no other: ids are there to be copied."""
     screen = console(stderr=False)
+    cells = [[plain("" if cell is None else cell) for cell in row] for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold" if screen.is_terminal else "ignore", no_wrap=not screen.is_terminal)
-    for row in rows:
-        table.add_row(*("" if cell is None else escape(plain(cell)) for cell in row))
-    if screen.is_terminal:
-        screen.print(table)
-        return
-    screen.width = max(screen.width, console_width(table))
-    for line in screen.render_lines(table, pad=False):
-        print("".join(segment.text for segment in line).rstrip())
-
-
-def console_width(table: Table) -> int:
-    """How wide a table is that need not fit a terminal."""
-    wide = Console(width=10_000)
-    return wide.measure(table).maximum
+    needed = 0
+    for number, column in enumerate(columns):
+        width = max(cell_len(row[number]) for row in [list(columns), *cells])
+        gives_way = number == folds % len(columns) and screen.is_terminal
+        table.add_column(column, overflow="fold", no_wrap=not gives_way, width=None if gives_way else width)
+        needed += GAP + (min(width, NARROWEST) if gives_way else width)
+    for row in cells:
+        table.add_row(*(escape(cell) for cell in row))
+    screen.width = max(screen.width, needed) if screen.is_terminal else needed
+    screen.print(table)
 
 
 def moment(text: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,6 +120,9 @@ class Converter:
         if isinstance(value, Mapping):
             href = value.get("href")
             if isinstance(href, str) and (path := self.local(href)) is not None:
+                if path.is_dir() or is_catalog(path):  # a catalog without what it links to would be of no use
+                    folder = path if path.is_dir() else path.parent
+                    return self.directory({"class": "Directory", "path": str(folder)})
                 return {"value": ""} if self.pretend else {**value, "href": self.upload(path, path.name)}
             if is_data(value):
                 return self.value(value)
@@ -242,6 +246,17 @@ def is_data(value: Any) -> bool:
     return isinstance(value, Mapping) and value.get("class") in ("File", "Directory")
 
 
+def is_catalog(path: Path) -> bool:
+    """Whether a file is a STAC catalog, which stands for the directory it lies in (20-089r1)."""
+    if path.name != "catalog.json":
+        return False
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, Mapping) and "stac_version" in document
+
+
 def secondary_name(name: str, pattern: str) -> str:
     """The name of a secondary file (CWL v1.2, `SecondaryFileSchema`): each `^` takes one extension away."""
     while pattern.startswith("^"):
@@ -269,7 +284,8 @@ class _Missing:
             if path is None and isinstance(value.get("href"), str) and converter.order.request is not None:
                 path = converter.local(value["href"])
             if path is not None:
-                self.exists(path, value.get("class"), pointer)
+                kind = "Directory" if "href" in value and path.is_dir() else value.get("class")
+                self.exists(path, kind, pointer)
             for key, one in value.items():
                 self.look(converter, one, f"{pointer}/{key}")
         elif isinstance(value, list):

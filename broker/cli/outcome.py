@@ -149,7 +149,7 @@ def warnings(found: Iterable[str]) -> None:
 
 def outputs(found: Mapping[str, Any]) -> None:
     """A CWL output object as a table on stdout: names, and values or the paths of files."""
-    put_table(("OUTPUT", "VALUE", "SIZE"), _rows(found))
+    put_table(("OUTPUT", "VALUE", "SIZE"), _rows(found), folds=1)
 
 
 def _rows(found: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:

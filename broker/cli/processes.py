@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from broker.cli.console import AsJson, Server, command, connect, moment, note, put_json, put_table
+from broker.cli.console import AsJson, Server, command, connect, note, put_json, put_table
 
 app = typer.Typer()
 
@@ -70,7 +70,7 @@ def platforms(server: Server = None, as_json: AsJson = False) -> None:
     if as_json:
         put_json(found)
         return
-    put_table(("PLATFORM", "STATE", "CORES", "MEMORY", "ENGINE", "CHECKED", "MESSAGE"), (_row(one) for one in found))
+    put_table(("PLATFORM", "STATE", "CORES", "MEMORY", "ENGINE", "MESSAGE"), (_row(one) for one in found))
 
 
 def _row(one: dict[str, Any]) -> tuple[object, ...]:
@@ -83,6 +83,5 @@ def _row(one: dict[str, Any]) -> tuple[object, ...]:
         offers.get("cores"),
         f"{memory / 1024:.1f} GiB" if memory else "",
         offers.get("containerEngine") or "none",
-        moment(one.get("checked")),
         one.get("message"),
     )

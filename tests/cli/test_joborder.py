@@ -214,6 +214,16 @@ def test_an_execute_request_is_taken_as_it_is_but_its_local_links_are_sent(tmp_p
     assert len(uploads.sent) == 2
 
 
+@pytest.mark.parametrize("href", ["scene/catalog.json", "scene/", "scene"])
+def test_a_local_catalog_stands_for_its_directory(tmp_path: Path, href: str) -> None:
+    binary(tmp_path / "scene" / "b4.tif")
+    (tmp_path / "scene" / "catalog.json").write_text('{"stac_version": "1.0.0"}')
+    found, uploads = convert(read(tmp_path, {"inputs": {"scene": {"href": href, "type": "application/json"}}}))
+    assert found["scene"]["class"] == "Directory"
+    assert [one["basename"] for one in found["scene"]["listing"]] == ["b4.tif", "catalog.json"]
+    assert uploads.sent == [("b4.tif", "b4.tif")]
+
+
 def test_a_package_may_have_an_input_that_is_called_inputs(tmp_path: Path) -> None:
     assert read(tmp_path, {"inputs": {"class": "File", "location": "https://x"}}).request is None
     assert read(tmp_path, {"inputs": {"a": 1}, "other": 2}).request is None
