@@ -48,8 +48,7 @@ def test_a_time_that_is_none_is_wrong_use(command: Broker, text: str) -> None:
 
 
 def test_a_token_is_saved_for_one_server_in_a_file_of_ones_own(command: Broker, alone: Path) -> None:
-    os.umask(old := os.umask(0))
-    os.umask(0)
+    old = os.umask(0)
     try:
         assert command("token", "save", "--server", SERVER, input="eb_secret\n").code == 0
     finally:
