@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 import os
@@ -121,6 +122,7 @@ def _execute(one: Run, spec: Mapping[str, Any]) -> Any:
         module.uniquename = one.report.unique  # type: ignore[attr-defined]
     cwltool.docker.docker_vm_id = lambda: (None, None)  # type: ignore[attr-defined]
     Builder.tostr = _tostr  # type: ignore[method-assign]
+    setattr(cwltool.builder, "copy", _BindingCopy)  # noqa: B010  not exported, for mypy
     bundle = Bundle.from_json(spec["bundle"])
     if any("$schemas" in text for text in bundle.documents.values()):
         setattr(cwltool.builder, "check_format", _check_format)  # noqa: B010  not exported, for mypy
@@ -152,6 +154,20 @@ def _execute(one: Run, spec: Mapping[str, Any]) -> Any:
     if one.report.failure is not None:
         return None
     return outputs.gather(loop.outputs, job.outputs, files)
+
+
+class _BindingCopy:
+    """`copy` as cwltool's builder uses it: of a binding all but its datum is copied.
+
+    For each item of an array cwltool copies the array's binding, with the whole array in it, to put the item there.
+    """
+
+    copy = staticmethod(copy.copy)
+
+    @staticmethod
+    def deepcopy(value: Any) -> Any:
+        datum = value.get("datum") if isinstance(value, Mapping) else None
+        return copy.deepcopy(value, {} if datum is None else {id(datum): datum})
 
 
 _cwltool_tostr = Builder.tostr

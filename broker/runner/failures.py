@@ -56,9 +56,10 @@ class SwallowedErrors(logging.Handler):
 
 
 def clean(text: str, root: Path) -> str:
-    """The text without the path of the job's package, and on as few lines as it has."""
+    """The text without the path of the job's package (or of the job), and on as few lines as it has."""
     # cwltool names files by URI, by path, and relative to the working directory.
-    plain = re.sub(rf"(?:file://)?(?:/|(?:\.\./)+){re.escape(str(root).lstrip('/'))}/", "", text)
+    job = f"{re.escape(str(root.parent).lstrip('/'))}/(?:{re.escape(root.name)}/)?"
+    plain = re.sub(rf"(?:file://)?(?:/|(?:\.\./)+){job}", "", text)
     return "\n".join(line.strip() for line in plain.strip().splitlines() if line.strip())[:2000]
 
 

@@ -19,6 +19,7 @@ from cwltool.context import RuntimeContext
 from cwltool.docker import DockerCommandLineJob
 from cwltool.errors import UnsupportedRequirement, WorkflowException
 from cwltool.job import CommandLineJob, JobBase, relink_initialworkdir
+from cwltool.pathmapper import MapperEnt
 from cwltool.process import shortname, stage_files
 from cwltool.utils import OutputCallbackType, bytes2str_in_dicts
 from schema_salad.exceptions import ValidationException
@@ -26,9 +27,11 @@ from schema_salad.exceptions import ValidationException
 from broker.jobs.model import Failure, Step
 from broker.runner import failures, isolation, jobdir
 from broker.runner.links import settle_links
+from broker.runner.outputs import put
 from broker.runner.report import stream_name, tail
 from broker.runner.run import Run
 
+MANY = 64  # input files from which on they are linked into one directory instead of mounted one by one
 _SETPRIV = shutil.which("setpriv", path=isolation.SYSTEM_PATH)
 
 
@@ -230,13 +233,21 @@ class SandboxJob(StepJob, DockerCommandLineJob):
     """A process in bubblewrap, which sees the system's programs, its inputs, and its own output directory."""
 
     inside = True
+    links: Path | None = None  # a directory of hard links that stands for many mounts
 
     def prepare(self, context: RuntimeContext) -> tuple[list[str], dict[str, str], tuple[int, ...]]:
         run = run_of(context)
         args = list(run.sandbox(network=self.networkaccess and run.network))
         self.append_volume(args, self.tmpdir, self.builder.tmpdir, writable=True)
         self.append_volume(args, self.outdir, self.builder.outdir, writable=True)
-        self.add_volumes(self.pathmapper, args, tmpdir_prefix=context.tmpdir_prefix, any_path_okay=True)
+        if len(self.pathmapper.items()) > MANY:
+            self.stagedir = context.create_tmpdir()
+            self.links = Path(self.stagedir)
+            self.append_volume(args, self.stagedir, isolation.STAGEDIR)
+        volumes: list[str] = []
+        self.add_volumes(self.pathmapper, volumes, tmpdir_prefix=context.tmpdir_prefix, any_path_okay=True)
+        self._make_mount_points(volumes)
+        args += volumes
         if self.generatemapper is not None:
             self.add_volumes(self.generatemapper, args, tmpdir_prefix=context.tmpdir_prefix)
         args += [*isolation.bubblewrap_end(run.software), "--chdir", self.builder.outdir]
@@ -248,6 +259,29 @@ class SandboxJob(StepJob, DockerCommandLineJob):
         os.lseek(descriptor, 0, os.SEEK_SET)
         # An empty environment: the tool can read that of its first process too.
         return [str(run.isolation.bwrap), "--args", str(descriptor), "--"], {}, (descriptor,)
+
+    def add_file_or_directory_volume(self, runtime: list[str], volume: MapperEnt, host_outdir_tgt: str | None) -> None:
+        """A mount, or a link in the directory of links: the time that mounts take grows with their square."""
+        target = volume.target.removeprefix(f"{isolation.STAGEDIR}/")
+        if self.links is None or target == volume.target or not Path(volume.resolved).is_file():
+            super().add_file_or_directory_volume(runtime, volume, host_outdir_tgt)
+            return
+        (self.links / target).parent.mkdir(parents=True, exist_ok=True)
+        put(volume.resolved, self.links / target)
+
+    def _make_mount_points(self, volumes: list[str]) -> None:
+        """What is mounted below the directory of links needs its place there, for that is read-only to the tool."""
+        if self.links is None:
+            return
+        for source, target in zip(volumes[1::3], volumes[2::3], strict=True):
+            below = target.removeprefix(f"{isolation.STAGEDIR}/")
+            if below == target:
+                continue
+            if Path(source).is_dir():
+                (self.links / below).mkdir(parents=True, exist_ok=True)
+            else:
+                (self.links / below).parent.mkdir(parents=True, exist_ok=True)
+                (self.links / below).touch()
 
     @staticmethod
     def append_volume(

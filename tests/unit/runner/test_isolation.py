@@ -91,6 +91,33 @@ def test_inputs_are_read_only_and_outputs_writable(runner: RunnerPeer) -> None:
     assert "cannot touch '/usr/x'" in text
 
 
+def test_many_inputs_are_seen_alike(runner: RunnerPeer) -> None:
+    """From some number on files are linked into one directory, where mounting each would take too long."""
+    count = 300
+    package = """\
+cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: [sh, -c, 'cat "$@" > out.txt; for f; do (rm $f || echo x > $f || chmod 700 $f) 2> x; done; true', x]
+requirements:
+  InitialWorkDirRequirement: {listing: [$(inputs.extra)]}
+inputs:
+  extra: Directory
+  files: {type: 'File[]', inputBinding: {}}
+outputs: {out: {type: File, outputBinding: {glob: out.txt}}, beside: {type: File, outputBinding: {glob: extra/note}}}
+"""
+    stage = (*(StageItem(f"f/{n}.txt", text=f"{n}\n") for n in range(count)), StageItem("extra/note", text="there"))
+    files = [{"class": "File", "location": f"inputs/f/{n}.txt"} for n in range(count)]
+    order = {"files": files, "extra": {"class": "Directory", "location": "inputs/extra"}}
+    platform = runner.platform()
+    attempt, seen = runner.run(package, order, on=platform, stage=stage)
+    assert seen.state == State.SUCCEEDED, seen
+    with platform.open(attempt, "out/out.txt") as stream:
+        assert stream.read().decode().split() == [str(n) for n in range(count)]
+    with platform.open(attempt, "beside/note") as stream:
+        assert stream.read() == b"there"
+    assert {(runner.root / attempt.name / "inputs/f" / f"{n}.txt").read_text() for n in (0, 299)} == {"0\n", "299\n"}
+
+
 def test_not_root_and_no_rights(runner: RunnerPeer) -> None:
     text = said(runner, "id -u > out.txt; grep CapEff /proc/self/status >> out.txt; whoami >> out.txt")
     uid, capabilities, name = text.splitlines()
