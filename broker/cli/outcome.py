@@ -23,7 +23,7 @@ from rich.progress import (
 )
 
 from broker.cli.client import Client
-from broker.cli.console import amount, console, moment, plain, put_table
+from broker.cli.console import amount, console, moment, note, plain, put_table
 from broker.cli.watch import Watch
 
 FAULTS = {
@@ -149,6 +149,9 @@ def warnings(found: Iterable[str]) -> None:
 
 def outputs(found: Mapping[str, Any]) -> None:
     """A CWL output object as a table on stdout: names, and values or the paths of files."""
+    if not found:
+        note("The package has no outputs.")
+        return
     put_table(("OUTPUT", "VALUE", "SIZE"), _rows(found), folds=1)
 
 
