@@ -24,10 +24,8 @@ def cwltest(suite: Path, server: str, options: Sequence[str]) -> int:
     """Run cwltest; its exit code."""
     build = ROOT / "build"
     build.mkdir(exist_ok=True)
-    badges = build / "conformance-cwl-badges"
-    shutil.rmtree(badges, ignore_errors=True)  # cwltest wants to make it
     with tempfile.TemporaryDirectory() as directory:
-        tool = Path(directory) / "broker-cwl"
+        tool, badges = Path(directory) / "broker-cwl", Path(directory) / "badges"
         tool.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.conformance.broker_cwl "$@"\n')
         tool.chmod(0o755)
         command = [
@@ -35,12 +33,15 @@ def cwltest(suite: Path, server: str, options: Sequence[str]) -> int:
             f"--test={suite / 'conformance_tests.yaml'}",
             f"--tool={tool}",
             f"--junit-xml={build / 'conformance-cwl.xml'}",
-            f"--badgedir={badges}",
+            f"--badgedir={badges}",  # cwltest wants to make it
             "--timeout=120",
             *(options or ["-j4"]),
         ]
         environment = os.environ | {"BROKER_SERVER": server, "PYTHONPATH": str(ROOT)}
-        return subprocess.run(command, env=environment, check=False).returncode
+        code = subprocess.run(command, env=environment, check=False).returncode
+        if badges.is_dir():
+            shutil.copytree(badges, build / "conformance-cwl-badges", dirs_exist_ok=True)
+        return code
 
 
 def main(arguments: Sequence[str]) -> int:
