@@ -63,7 +63,7 @@ def _spec(database: Database, job: Job, storage: Storage, limits: Limits) -> Job
         job_order=job.job_order,
         stage=stage,
         needs=job.needs,
-        limits=replace(limits, time=min(limits.time, job.needs.time_limit or limits.time)),
+        limits=limits,
         title=job.title,
     )
 

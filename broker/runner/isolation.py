@@ -226,7 +226,8 @@ def _working_bwrap(notes: list[str]) -> str | None:
 
 def engine_environment() -> dict[str, str]:
     """What a container engine needs of an environment: the engine process of a job has none of its own."""
-    environment = {"PATH": os.environ.get("PATH", f"{SYSTEM_PATH}:/usr/sbin:/sbin")}
+    # In a run PATH is that of the tools; a network of podman's needs iptables.
+    environment = {"PATH": f"{os.environ.get('PATH', SYSTEM_PATH)}:/usr/sbin:/sbin"}
     environment["HOME"] = os.environ.get("HOME") or str(Path("~").expanduser())
     runtime = Path(f"/run/user/{os.getuid()}")
     if runtime.is_dir():
