@@ -39,7 +39,7 @@ from broker.runner.jobdir import JobDir
 from broker.runner.report import Report
 from broker.runner.run import Run
 from broker.runner.slots import Slots
-from broker.runner.steps import Script, Tool
+from broker.runner.tools import Script, Tool
 
 CWLTOOL = version("cwltool")  # asked once, before the fork: it reads a file
 
@@ -99,7 +99,6 @@ def run(job: JobDir, spec: Mapping[str, Any], images: Mapping[str, str]) -> None
         log=log,
     )
     os.environ["PATH"] = one.software.search_path
-    os.environ["HOME"] = str(job.work)
     result: Any = None
     try:
         result = _execute(one, spec)

@@ -4,35 +4,25 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, cast
 
 from cwl_utils.types import CWLObjectType
-from cwltool.command_line_tool import CallbackJob, CommandLineTool, ExpressionJob, ExpressionTool
 from cwltool.context import RuntimeContext
-from cwltool.docker import DockerCommandLineJob
-from cwltool.errors import UnsupportedRequirement, WorkflowException
-from cwltool.job import CommandLineJob, JobBase, relink_initialworkdir
-from cwltool.pathmapper import MapperEnt
-from cwltool.process import shortname, stage_files
-from cwltool.utils import OutputCallbackType, bytes2str_in_dicts
+from cwltool.errors import WorkflowException
+from cwltool.job import JobBase, relink_initialworkdir
+from cwltool.utils import bytes2str_in_dicts
 from schema_salad.exceptions import ValidationException
 
 from broker.jobs.model import Failure, Step
-from broker.runner import failures, isolation, jobdir
+from broker.runner import failures, jobdir
 from broker.runner.links import settle_links
-from broker.runner.outputs import put
 from broker.runner.report import stream_name, tail
 from broker.runner.run import Run
-
-MANY = 64  # input files from which on they are linked into one directory instead of mounted one by one
-_SETPRIV = shutil.which("setpriv", path=isolation.SYSTEM_PATH)
 
 
 def run_of(context: RuntimeContext) -> Run:
@@ -205,182 +195,6 @@ class StepJob(JobBase):
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """End the tool and what it started."""
         process.send_signal(signal.SIGKILL)
-
-
-class ProcessJob(StepJob, CommandLineJob):
-    """A plain process: only where the operator set `isolation = "process"`."""
-
-    def prepare(self, context: RuntimeContext) -> tuple[list[str], dict[str, str], tuple[int, ...]]:
-        stage_files(self.pathmapper, ignore_writable=True, symlink=True)
-        if self.generatemapper is not None:
-            stage_files(self.generatemapper, ignore_writable=self.inplace_update, symlink=True)
-            relink_initialworkdir(
-                self.generatemapper, self.outdir, self.builder.outdir, inplace_update=self.inplace_update
-            )
-        words = [_SETPRIV, "--pdeathsig", "KILL", "--"] if _SETPRIV else []
-        return words, dict(self.environment), ()
-
-    def _required_env(self) -> dict[str, str]:
-        return {
-            "HOME": self.builder.outdir,
-            "TMPDIR": self.builder.tmpdir,
-            "PATH": os.environ["PATH"],
-            "LANG": "C.UTF-8",
-        }
-
-
-class SandboxJob(StepJob, DockerCommandLineJob):
-    """A process in bubblewrap, which sees the system's programs, its inputs, and its own output directory."""
-
-    inside = True
-    links: Path | None = None  # a directory of hard links that stands for many mounts
-
-    def prepare(self, context: RuntimeContext) -> tuple[list[str], dict[str, str], tuple[int, ...]]:
-        run = run_of(context)
-        args = list(run.sandbox(network=self.networkaccess and run.network))
-        self.append_volume(args, self.tmpdir, self.builder.tmpdir, writable=True)
-        self.append_volume(args, self.outdir, self.builder.outdir, writable=True)
-        if len(self.pathmapper.items()) > MANY:
-            self.stagedir = context.create_tmpdir()
-            self.links = Path(self.stagedir)
-            self.append_volume(args, self.stagedir, isolation.STAGEDIR)
-        volumes: list[str] = []
-        self.add_volumes(self.pathmapper, volumes, tmpdir_prefix=context.tmpdir_prefix, any_path_okay=True)
-        self._make_mount_points(volumes)
-        args += volumes
-        if self.generatemapper is not None:
-            self.add_volumes(self.generatemapper, args, tmpdir_prefix=context.tmpdir_prefix)
-        args += [*isolation.bubblewrap_end(run.software), "--chdir", self.builder.outdir]
-        for name, value in self.environment.items():
-            args += ["--setenv", name, value]
-        # Through a descriptor: the tool can read the command line of its first process, and would see our paths.
-        descriptor = os.memfd_create("args", os.MFD_CLOEXEC)
-        os.write(descriptor, b"\0".join(os.fsencode(word) for word in args))
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        # An empty environment: the tool can read that of its first process too.
-        return [str(run.isolation.bwrap), "--args", str(descriptor), "--"], {}, (descriptor,)
-
-    def add_file_or_directory_volume(self, runtime: list[str], volume: MapperEnt, host_outdir_tgt: str | None) -> None:
-        """A mount, or a link in the directory of links: the time that mounts take grows with their square."""
-        target = volume.target.removeprefix(f"{isolation.STAGEDIR}/")
-        if self.links is None or target == volume.target or not Path(volume.resolved).is_file():
-            super().add_file_or_directory_volume(runtime, volume, host_outdir_tgt)
-            return
-        (self.links / target).parent.mkdir(parents=True, exist_ok=True)
-        put(volume.resolved, self.links / target)
-
-    def _make_mount_points(self, volumes: list[str]) -> None:
-        """What is mounted below the directory of links needs its place there, for that is read-only to the tool."""
-        if self.links is None:
-            return
-        for source, target in zip(volumes[1::3], volumes[2::3], strict=True):
-            below = target.removeprefix(f"{isolation.STAGEDIR}/")
-            if below == target:
-                continue
-            if Path(source).is_dir():
-                (self.links / below).mkdir(parents=True, exist_ok=True)
-            else:
-                (self.links / below).parent.mkdir(parents=True, exist_ok=True)
-                (self.links / below).touch()
-
-    @staticmethod
-    def append_volume(
-        runtime: list[str], source: str, target: str, writable: bool = False, skip_mkdirs: bool = False
-    ) -> None:
-        runtime += ["--bind" if writable else "--ro-bind", source, target]
-
-    def _required_env(self) -> dict[str, str]:
-        return {
-            "HOME": self.builder.outdir,
-            "TMPDIR": self.builder.tmpdir,
-            "PATH": os.environ["PATH"],
-            "LANG": "C.UTF-8",
-        }
-
-
-class ContainerJob(StepJob, DockerCommandLineJob):
-    """A container of podman or docker, by the image that the package names."""
-
-    inside = True
-    measured = False
-
-    def prepare(self, context: RuntimeContext) -> tuple[list[str], dict[str, str], tuple[int, ...]]:
-        run = run_of(context)
-        words, _ = self.create_runtime({}, context)
-        network = self.networkaccess and run.network
-        words = [word for word in words if not word.startswith(("--cidfile=", "--net="))]
-        if not network:
-            words.append("--net=none")
-        name = run.container_name()
-        words[:2] = [*run.isolation.engine_argv, "run", *run.isolation.run_args, f"--name={name}", "--pull=never"]
-        self.container = name
-        return [*words, str(self.image())], isolation.engine_environment(), ()
-
-    def image(self) -> str | None:
-        requirement, _ = self.get_requirement("DockerRequirement")
-        return image_of(requirement) if requirement else None
-
-    def kill(self, process: subprocess.Popen[bytes]) -> None:
-        subprocess.run(
-            [*run_of(self.context).isolation.engine_argv, "kill", self.container],
-            env=isolation.engine_environment(),
-            capture_output=True,
-            check=False,
-        )
-        super().kill(process)
-
-
-class Tool(CommandLineTool):
-    """A CommandLineTool whose jobs are StepJobs, isolated as the run decides."""
-
-    def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:
-        return {"container": ContainerJob, "bubblewrap": SandboxJob, "process": ProcessJob}[self.kind(runtimeContext)]
-
-    def kind(self, context: RuntimeContext) -> str:
-        """container, bubblewrap or process; raises UnsupportedRequirement where none may be used."""
-        requirement, required = self.get_requirement("DockerRequirement")
-        image = image_of(requirement) if requirement else None
-        return run_of(context).kind(image, required=bool(required))
-
-    def job(
-        self, job_order: CWLObjectType, output_callbacks: OutputCallbackType, runtimeContext: RuntimeContext
-    ) -> Generator[JobBase | CallbackJob, None, None]:
-        kind = self.kind(runtimeContext)
-        context = runtimeContext.copy()
-        context.use_container = kind == "container"
-        if kind != "bubblewrap":
-            yield from super().job(job_order, output_callbacks, context)
-            return
-        outdir, tmpdir = context.get_outdir(), context.create_tmpdir()
-        context.outdir, context.tmpdir, context.stagedir = isolation.OUTDIR, isolation.TMPDIR, isolation.STAGEDIR
-        for job in super().job(job_order, output_callbacks, context):
-            if isinstance(job, JobBase):
-                job.outdir, job.tmpdir, job.stagedir = outdir, tmpdir, None
-            yield job
-
-
-class Script(ExpressionTool):
-    """An ExpressionTool whose jobs have a name."""
-
-    def job(
-        self, job_order: CWLObjectType, output_callbacks: OutputCallbackType | None, runtimeContext: RuntimeContext
-    ) -> Generator[ExpressionJob, None, None]:
-        run = run_of(runtimeContext)
-        name = run.report.unique(runtimeContext.name or shortname(self.tool.get("id", "expression")))
-        for job in super().job(job_order, output_callbacks, runtimeContext):
-            job.name = name  # type: ignore[attr-defined]
-            yield job
-
-
-def image_of(requirement: CWLObjectType) -> str:
-    """The image that a DockerRequirement names; raises UnsupportedRequirement for one that it makes or loads."""
-    for key in ("dockerFile", "dockerLoad", "dockerImport"):
-        if key in requirement:
-            raise UnsupportedRequirement(f"DockerRequirement.{key} is not supported: name an image with dockerPull.")
-    image = str(requirement.get("dockerImageId") or requirement.get("dockerPull") or "")
-    if not isolation.IMAGE.fullmatch(image):
-        raise UnsupportedRequirement(f"DockerRequirement: {image!r} is not the name of an image.")
-    return image
 
 
 def remove_tree(path: str) -> None:
