@@ -32,7 +32,7 @@ def locked_wheel(lock: Path) -> tuple[str, str, str]:
     """(version, address, sha256) of the wheel for this machine."""
     tag = MACHINES.get((platform.system(), platform.machine()))
     if tag is None:
-        sys.exit(f"get_uv: no uv for {platform.system()} {platform.machine()}; put `uv` on PATH and run: make UV=uv ...")
+        sys.exit(f"get_uv: no uv for {platform.system()} {platform.machine()}; install it and run: make UV=uv ...")
     package = next(p for p in tomllib.loads(lock.read_text())["package"] if p["name"] == "uv")
     wheel = next(w for w in package["wheels"] if tag in w["url"])
     return package["version"], wheel["url"], wheel["hash"].removeprefix("sha256:")

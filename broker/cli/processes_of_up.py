@@ -70,10 +70,10 @@ def worker(settings: Settings) -> None:
     app.set_default()
     app.finalize()
     assert tasks.dispatch.name in app.tasks  # noqa: S101 - shared tasks register themselves on finalize
-    tasks.here()
+    tasks.begin(settings)
     queues = [queue_name(name) for name in settings.platform_names()]
     program = app.Worker(
-        pool="threads",  # tasks wait for databases and platforms; a process for each slot costs 45 MB
+        pool="threads",  # tasks wait for the database and platforms; a process for each slot costs 45 MB
         concurrency=settings.worker.slots,
         queues=queues,
         loglevel="WARNING",

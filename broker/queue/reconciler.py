@@ -26,8 +26,8 @@ from broker.store import claims, leases, platforms, uploads
 from broker.store.database import new_id
 
 log = logging.getLogger(__name__)
-TURN_SECONDS = 2.0
-CHECK_TURNS = 15  # a platform is checked every 30 s
+TURN_SECONDS = 1.0
+CHECK_TURNS = 30  # a platform is checked every 30 s
 LEASE_SECONDS = 8.0
 CROWD = 50  # so many waiting messages mean that more of them help nobody
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from functools import cache
 
 from celery import Celery, shared_task
 from kombu.exceptions import OperationalError
 
-from broker import settings
 from broker.bootstrap import Broker, open_broker
 from broker.execution import collect as collecting
 from broker.execution import dismiss as dismissing
@@ -18,17 +16,23 @@ from broker.execution import observe as observing
 from broker.jobs.model import Job, Phase
 from broker.queue.app import make_app, publish
 from broker.queue.wakeups import Wake
+from broker.settings import Settings
 from broker.store import platforms
 
 log = logging.getLogger(__name__)
 BUSY_SECONDS = 20.0  # after this a task gives way to others; what is left is nudged again
 
 
-@cache
+_here: list[tuple[Broker, Celery, Wake]] = []
+
+
+def begin(settings: Settings) -> None:
+    """Open this worker's connections, once, after the fork: its threads share them while it lives."""
+    _here[:] = [(open_broker(settings), make_app(settings), Wake(settings.redis))]
+
+
 def here() -> tuple[Broker, Celery, Wake]:
-    """This worker's connections: opened after the fork, shared by its threads, kept while it lives."""
-    loaded = settings.load()
-    return open_broker(loaded), make_app(loaded), Wake(loaded.redis)
+    return _here[0]
 
 
 def changed(*jobs: Job | None) -> None:
