@@ -186,4 +186,3 @@ def processes_with(text: str) -> dict[int, str]:
 def signal_if_there(pid: int, number: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
-
