@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from broker.jobs.model import Attempt, Capabilities, JobSpec, Step
@@ -29,6 +30,7 @@ __all__ = [
     "Health",
     "LogChunk",
     "LogPage",
+    "Near",
     "Observation",
     "OutputFile",
     "Platform",
@@ -129,6 +131,15 @@ class Platform(Protocol):
 
     def check(self) -> Health:
         """Capabilities and health now."""
+        ...
+
+
+@runtime_checkable
+class Near(Protocol):
+    """A platform on the worker's own machine: its files can be adopted instead of copied."""
+
+    def path(self, attempt: Attempt, ref: str) -> Path:
+        """Where an output file lies; nobody writes to it any more."""
         ...
 
 

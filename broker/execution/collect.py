@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from mimetypes import guess_type
 
-from broker.errors import PlatformUnavailable, StorageError, StorageFull
+from broker.errors import PlatformRefused, PlatformUnavailable, StorageError, StorageFull
 from broker.jobs import lifecycle
 from broker.jobs.lifecycle import Change
 from broker.jobs.model import Job, Phase
-from broker.platform import Platform
+from broker.platform import Near, Platform
 from broker.storage import Storage
 from broker.store import claims, files
 from broker.store.database import Database
@@ -17,6 +19,7 @@ from broker.store.files import KeptFile
 
 SLICE_SECONDS = 20.0  # a task moves files for about this long, then gives way; one large file may take longer
 RENEW_BYTES = 64 * 2**20
+BATCH, BATCH_SECONDS = 100, 3.0  # files told to the database at once, well within a lease
 MEDIA_TYPES = {  # by suffix, what `mimetypes` does not know or calls otherwise
     ".tif": "image/tiff; application=geotiff",
     ".tiff": "image/tiff; application=geotiff",
@@ -43,6 +46,8 @@ def go_on(database: Database, platform: Platform, storage: Storage, job: Job) ->
         change = lifecycle.dismissed() if job.dismiss_requested else _move(database, platform, storage, job)
     except PlatformUnavailable as error:
         change = lifecycle.unavailable(job, error)
+    except PlatformRefused as error:
+        change = lifecycle.refused(job, error)
     except StorageFull as error:
         change = _waiting(job, f"Outputs wait for space in storage: {error.detail}")
     except StorageError as error:
@@ -71,31 +76,49 @@ def _move(database: Database, platform: Platform, storage: Storage, job: Job) ->
     end = time.monotonic() + SLICE_SECONDS
     while True:
         with database.read() as tx:
-            left = files.not_kept(tx, job.id, 50)
+            left = files.not_kept(tx, job.id, BATCH)
         if not left:
             return lifecycle.collected()
-        for file in left:
-            _keep(database, platform, storage, job, file)
+        _keep_some(database, platform, storage, job, left)
+        if time.monotonic() > end:
+            return Change("", due_in=0.0)
+
+
+def _keep_some(database: Database, platform: Platform, storage: Storage, job: Job, batch: Sequence[KeptFile]) -> None:
+    """Move some files, and say so in one transaction, also when one of them could not be moved."""
+    moved: list[KeptFile] = []
+    end = time.monotonic() + BATCH_SECONDS
+    try:
+        for file in batch:
+            moved.append(_keep(database, platform, storage, job, file))
             if time.monotonic() > end:
-                return Change("", due_in=0.0)
+                break
+    finally:
+        with database.write() as tx:
+            files.kept(tx, job.id, moved)
+            claims.renew(tx, job)
 
 
-def _keep(database: Database, platform: Platform, storage: Storage, job: Job, file: KeptFile) -> None:
+def _keep(database: Database, platform: Platform, storage: Storage, job: Job, file: KeptFile) -> KeptFile:
+    """Move one file; a file on this machine whose hash is known is adopted, not copied."""
     renewed = 0
 
-    def moved(total: int) -> None:
+    def progress(total: int) -> None:
         nonlocal renewed
         if total - renewed >= RENEW_BYTES:  # a large file outlives a lease
             renewed = total
             with database.write() as tx:
                 claims.renew(tx, job)
 
-    kind = media_type(file.path, file.media_type)
-    with platform.open(job.attempt_of(), file.ref) as source:
-        there = storage.keep(key(job, job.attempt, file.path), source, media_type=kind, progress=moved)
-    with database.write() as tx:
-        files.kept(tx, job.id, file.path, size=there.size, sha256=there.sha256, media_type=kind)
-        claims.renew(tx, job)
+    attempt, kind = job.attempt_of(), media_type(file.path, file.media_type)
+    where = key(job, job.attempt, file.path)
+    if isinstance(platform, Near) and file.sha256 is not None:
+        path = platform.path(attempt, file.ref)
+        there = storage.adopt(where, path, sha256=file.sha256, size=file.size, media_type=kind)
+    else:
+        with platform.open(attempt, file.ref) as source:
+            there = storage.keep(where, source, media_type=kind, progress=progress)
+    return replace(file, kept=True, size=there.size, sha256=there.sha256, media_type=kind)
 
 
 def _waiting(job: Job, message: str) -> Change:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from broker.errors import NoSuchFile
 from broker.jobs.model import Step
@@ -50,10 +50,12 @@ def announce(tx: Connection, job_id: str, attempt: int, files: Sequence[OutputFi
         tx.execute(insert(job_files), rows)
 
 
-def kept(tx: Connection, job_id: str, path: str, *, size: int, sha256: str, media_type: str | None) -> None:
-    """The bytes are in storage now."""
-    row = update(job_files).where(f.job_id == job_id, f.path == path)
-    tx.execute(row.values(kept=True, size=size, sha256=sha256, media_type=media_type))
+def kept(tx: Connection, job_id: str, moved: Sequence[KeptFile]) -> None:
+    """The bytes of these are in storage now: size, sha256 and media type as found there."""
+    row = update(job_files).where(f.job_id == job_id, f.path == bindparam("of"))
+    row = row.values(kept=True, size=bindparam("n"), sha256=bindparam("sha"), media_type=bindparam("kind"))
+    if moved:
+        tx.execute(row, [{"of": m.path, "n": m.size, "sha": m.sha256, "kind": m.media_type} for m in moved])
 
 
 def of_job(tx: Connection, job_id: str, *, kept_only: bool = True) -> list[KeptFile]:

@@ -128,7 +128,8 @@ class Server:
             files.announce(tx, job.id, job.attempt, [OutputFile(path, path) for path in found])
             for path, data in found.items():
                 digest = hashlib.sha256(data).hexdigest()
-                files.kept(tx, job.id, path, size=len(data), sha256=digest, media_type=media_type(path))
+                moved = files.KeptFile(path, 1, path, True, len(data), media_type(path), digest)
+                files.kept(tx, job.id, [moved])
         return self.save(
             job_id,
             Change("collecting", Phase.COLLECTING, outputs=outputs),

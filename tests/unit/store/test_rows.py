@@ -150,7 +150,7 @@ def test_files_and_steps(database: Database) -> None:
     with database.write() as tx:
         files.announce(tx, job.id, 1, [OutputFile("a.tif", "r1"), OutputFile("b/c.json", "r2")])
         assert files.of_job(tx, job.id) == []
-        files.kept(tx, job.id, "a.tif", size=3, sha256="ff", media_type="image/tiff")
+        files.kept(tx, job.id, [files.KeptFile("a.tif", 1, "r1", True, 3, "image/tiff", "ff")])
         assert [f.path for f in files.of_job(tx, job.id)] == ["a.tif"]
         assert [f.path for f in files.not_kept(tx, job.id, 9)] == ["b/c.json"]
         steps = (Step("one", "successful", 1.0, 2.0, 0, command=("echo", "é")), Step("two", "running"))
