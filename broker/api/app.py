@@ -23,6 +23,7 @@ from broker.api.joblogs import RECORDS
 from broker.api.jobresults import RESULTS
 from broker.api.jobs import JOBS
 from broker.api.landing import CORE
+from broker.api.line import Line
 from broker.api.platforms import PLATFORMS
 from broker.api.processes import PROCESSES
 from broker.api.rows import Rows
@@ -51,7 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await gate.check_setup()
         relay = Relay(broker)
         wakeups = Wakeups(chosen.redis)
-        app.state.site = Site(broker, rows, gate, relay, wakeups)
+        app.state.site = Site(broker, rows, gate, relay, wakeups, Line(rows))
         relay.start()
         await wakeups.start()
         try:

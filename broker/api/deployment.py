@@ -17,11 +17,13 @@ from broker.api.authentication import Caller
 from broker.api.classes import PART2, ConformanceClass, guarded
 from broker.api.processes import summary
 from broker.api.site import Site, site_of
+from broker.errors import Missing
 from broker.execution import deploy as deploying
 from broker.jobs.model import Needs
 from broker.jobs.placement import unfit
 from broker.packages.appackage import Deployment, deployment
 from broker.packages.describe import describe
+from broker.packages.keys import is_url
 from broker.store import platforms, processes
 from broker.store.processes import Process
 
@@ -59,6 +61,9 @@ def _package(site: Site, body: bytes, content_type: str, w: str | None) -> Deplo
     limit = site.settings.limits.document_bytes
 
     def read(url: str) -> bytes:
+        if not is_url(url):
+            hint = "Send the package with `broker deploy`, as one document ($graph), or by an https link."
+            raise Missing("only the document itself was sent.", hint=hint)
         return site.broker.egress.get_bytes(url, limit)
 
     return deployment(body, content_type, process=w, read=read)

@@ -16,7 +16,7 @@ from broker.api.authentication import Caller
 from broker.api.classes import PART1, ConformanceClass, guarded
 from broker.api.paging import Cursor, Limit, Representation, size
 from broker.api.site import site_of
-from broker.api.status import look, status_info
+from broker.api.status import status_info
 from broker.errors import InputProblem, InvalidParameter
 from broker.execution import dismiss as dismissing
 from broker.store import jobs
@@ -132,8 +132,8 @@ async def one(request: Request, job_id: str, caller: Caller, f: Representation =
     """The status of a job."""
     representation(request, {"json": JSON})
     site = site_of(request)
-    job, ahead = await site.rows.read(look, job_id, caller.sees)
-    return Json(status_info(job, site.base(request), ahead=ahead))
+    job = await site.rows.read(jobs.get_light, job_id, caller.sees)
+    return Json(status_info(job, site.base(request), position=await site.line.position(job)))
 
 
 @router.delete("/jobs/{job_id}", name="dismiss")

@@ -20,13 +20,13 @@ class Rows:
     """The one place that decides on which thread rows are read and written.
 
     A read of SQLite takes less time than handing it to a thread; PostgreSQL may be far away. SQLite has one writer
-    at a time, so that more threads would only wait for each other.
+    at a time: a few threads are enough to prepare the next write while one waits for the disk.
     """
 
     def __init__(self, database: Database, *, threads: int = 8, slow_threads: int = 4) -> None:
         self.database = database
         self.inline = database.sqlite
-        self._quick = ThreadPoolExecutor(2 if database.sqlite else threads, thread_name_prefix="rows")
+        self._quick = ThreadPoolExecutor(4 if database.sqlite else threads, thread_name_prefix="rows")
         self._slow = ThreadPoolExecutor(slow_threads, thread_name_prefix="slow")
 
     async def read(self, look: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

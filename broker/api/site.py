@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 from starlette.requests import Request
 
 from broker.api.authentication import Gate
+from broker.api.line import Line
 from broker.api.rows import Rows
 from broker.bootstrap import Broker
 from broker.queue.relay import Relay
@@ -29,6 +30,7 @@ class Site:
     gate: Gate
     relay: Relay
     wakeups: Wakeups
+    line: Line
 
     @property
     def settings(self) -> Settings:

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection
-
 from broker.api.answers import OGC, link, time
 from broker.jobs import lifecycle
 from broker.jobs.model import Job, Phase
-from broker.store import jobs
 
 WAITING = "Waiting for "
 
 
-def look(tx: Connection, job_id: str, owner: str | None) -> tuple[Job, int | None]:
-    """(the job without its inputs and outputs, how many jobs go before it while it waits)."""
-    job = jobs.get_light(tx, job_id, owner)
-    return job, jobs.ahead(tx, job) if job.phase is Phase.ACCEPTED else None
-
-
-def status_info(job: Job, base: str, *, ahead: int | None = None) -> dict[str, Any]:
-    """`ahead`: number of jobs that go before this one; None where that is not known or no longer matters."""
+def status_info(job: Job, base: str, *, position: int | None = None) -> dict[str, Any]:
+    """`position`: in the line of its platform, from 1; None where that is not known or no longer matters."""
     here = f"{base}/jobs/{job.id}"
     full: dict[str, Any] = {
         "jobID": job.id,
@@ -43,8 +34,8 @@ def status_info(job: Job, base: str, *, ahead: int | None = None) -> dict[str, A
     if job.finished is not None:
         full["finished"] = time(job.finished)
     _progress(full, job)
-    if ahead is not None:
-        full["queue"] = {"position": ahead + 1}
+    if position is not None:
+        full["queue"] = {"position": position}
         if job.message.startswith(WAITING):
             full["queue"]["waitingFor"] = job.message.removeprefix(WAITING)
     if job.failure is not None:

@@ -193,15 +193,10 @@ def live_ids(tx: Connection, platform: str, phases: Sequence[Phase]) -> list[str
     return list(tx.execute(query).scalars())
 
 
-def ahead(tx: Connection, job: Job, at_most: int = 1000) -> int:
-    """How many accepted jobs of its platform will be dispatched before this one; counts no further than `at_most`."""
-    older = and_(c.priority == job.priority, c.id < job.id)
-    query = (
-        select(c.id)
-        .where(c.platform == job.platform, c.phase == Phase.ACCEPTED.value, or_(c.priority > job.priority, older))
-        .limit(at_most)
-    )
-    return tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+def line(tx: Connection, platform: str, at_most: int) -> list[str]:
+    """The first accepted jobs of a platform, by priority and age."""
+    query = select(c.id).where(c.platform == platform, c.phase == Phase.ACCEPTED.value)
+    return list(tx.execute(query.order_by(c.priority.desc(), c.id).limit(at_most)).scalars())
 
 
 def events(tx: Connection, job_id: str) -> Sequence[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 from jsonschema import Draft7Validator
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.jsonschema import DRAFT7
 
 FOLDER = Path(__file__).parent.parent / "data" / "ogcapi" / "part1-v1.0"
@@ -25,7 +25,7 @@ def _registry() -> Registry[Any]:
         schema = yaml.safe_load(file.read_text())
         if file.name in NOT_EXCLUSIVE:
             schema = _any_of(schema)
-        resources.append((BASE + file.name, Resource(contents=_nullable(schema), specification=DRAFT7)))
+        resources.append((BASE + file.name, DRAFT7.create_resource(_nullable(schema))))
     return Registry().with_resources(resources)
 
 

@@ -23,6 +23,7 @@ from broker.queue.wakeups import Wake
 from broker.settings import Settings
 from broker.store import claims, files, jobs, platforms
 from broker.store.database import Database
+from broker.store.files import KeptFile
 from tests.peers.broker import wait_for
 
 PLATFORM = "scripted"
@@ -126,10 +127,11 @@ class Server:
             self.site.broker.storage.keep(key(job, job.attempt, path), io.BytesIO(data))
         with self.database.write() as tx:
             files.announce(tx, job.id, job.attempt, [OutputFile(path, path) for path in found])
-            for path, data in found.items():
-                digest = hashlib.sha256(data).hexdigest()
-                moved = files.KeptFile(path, 1, path, True, len(data), media_type(path), digest)
-                files.kept(tx, job.id, [moved])
+            moved = [
+                KeptFile(path, 1, path, True, len(data), media_type(path), hashlib.sha256(data).hexdigest())
+                for path, data in found.items()
+            ]
+            files.kept(tx, job.id, moved)
         return self.save(
             job_id,
             Change("collecting", Phase.COLLECTING, outputs=outputs),

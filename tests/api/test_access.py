@@ -50,7 +50,7 @@ def routes() -> list[tuple[str, str]]:
             path = route.path.replace("{path:path}", "x")
             for name in route.param_convertors:
                 path = path.replace("{" + name + "}", "x")
-            found += [(method, path) for method in sorted(route.methods)]
+            found += [(method, path) for method in sorted(route.methods or ())]
     return found
 
 

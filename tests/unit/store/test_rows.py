@@ -60,7 +60,7 @@ def test_paging_and_filters(database: Database) -> None:
         assert jobs.page(tx, jobs.Filter(statuses=("running", "failed", "dismissed")), limit=9) == []
         assert jobs.page(tx, jobs.Filter(created_before=made[0].created - 1), limit=9) == []
         assert jobs.page(tx, jobs.Filter(min_duration=0), limit=9) == []
-        assert jobs.ahead(tx, made[2]) == 2
+        assert jobs.line(tx, made[2].platform, 9) == [job.id for job in made]
 
 
 def test_idempotency_key(database: Database) -> None:
