@@ -116,6 +116,7 @@ def _platform(name: str, options: dict[str, Any], settings: Settings) -> Platfor
         options.setdefault("root", settings.state / "local")
         options.setdefault("socket", settings.zygote_socket)
         options.setdefault("egress", input_policy(settings).to_json())
+        options.setdefault("s3", {name: _account(s3, s3.endpoint).to_json() for name, s3 in settings.s3.items()})
     platform: Platform = make_platform(kind, name, options)
     return platform
 

@@ -116,6 +116,10 @@ class LocalPlatform:
         return {
             "items": [item.to_json() for item in spec.stage],
             "egress": dict(self.settings.egress),
+            # secrets: only where something may need them, and gone with this file before the package is opened
+            "s3": self.settings.s3
+            if any(item.stac or (item.url or "").startswith("s3:") for item in spec.stage)
+            else {},
             # A tool that may change its inputs, or could reach them, must not share their bytes with the storage.
             "hardLinks": tools != "process" and "InplaceUpdateRequirement" not in spec.needs.features,
         }

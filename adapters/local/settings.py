@@ -21,7 +21,8 @@ class LocalSettings(BaseModel):
     all jobs together may use. `isolation`: auto (images in containers, all else in bubblewrap), or one kind for all;
     `process` is for development only. `software`: directories that tools without an image see read-only beside the
     system's programs, their `bin` first on PATH. `network`: whether a tool that asks for network access gets it.
-    `egress`: fields of `broker.egress.EgressPolicy` for the fetching of inputs.
+    `egress`: fields of `broker.egress.EgressPolicy` for the fetching of inputs; `s3`: fields of
+    `broker.storage.signing.S3Account` by bucket, "*" for all others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,3 +39,4 @@ class LocalSettings(BaseModel):
     nice: int = Field(default=10, ge=0, le=19)
     slots: int | None = Field(default=None, ge=1)
     egress: dict[str, Any] = Field(default_factory=dict)
+    s3: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)

@@ -30,6 +30,7 @@ from broker.runner.jobdir import JobDir, read_json, remove_tree, write_json
 from broker.runner.remains import end_containers
 from broker.runner.report import tail
 from broker.runner.stage import stage
+from broker.storage.signing import S3Account
 
 MAX_REPORT = 64 * 2**20
 
@@ -238,7 +239,8 @@ def _stage(job: JobDir, outcome: Path) -> int:
     failure: Failure | None = None
     try:
         with Egress(EgressPolicy.from_json(told["egress"])) as egress:
-            stage(items, job.inputs, egress, print, Rules(hard_links=told["hardLinks"]))
+            accounts = {bucket: S3Account.from_json(account) for bucket, account in told["s3"].items()}
+            stage(items, job.inputs, egress, print, Rules(s3=accounts, hard_links=told["hardLinks"]))
     except BrokerError as error:
         fault = Fault.STAGING if error.fault == "broker" else Fault(error.fault)
         failure = Failure(fault, Reason.STORAGE if error.fault == "broker" else Reason.INPUT_UNREACHABLE, str(error))
