@@ -167,13 +167,26 @@ class _Builder:
         self.count(nodes, event)
         if len(self.stack) + height > MAX_DEPTH:
             raise _error(f"The document is nested more than {MAX_DEPTH} levels deep.", event, self.file)
-        self.value(value, event.start_mark.line, event.start_mark.column, height, event)
+        self.value(_again(value), event.start_mark.line, event.start_mark.column, height, event)
 
     def value(self, value: Any, line: int, column: int, height: int, event: Any = None) -> None:
         if self.stack:
             self.stack[-1].add(value, line, column, height, event)
         else:
             self.root = value
+
+
+def _again(value: Any) -> Any:
+    """A copy of what an alias repeats: loading writes ids into steps and processes, and each has its own."""
+    if type(value) is CommentedMap:
+        made: Any = CommentedMap((key, _again(one)) for key, one in value.items())
+    elif type(value) is CommentedSeq:
+        made = CommentedSeq(_again(one) for one in value)
+    else:
+        return value
+    for name in ("line", "col", "filename", "data"):
+        setattr(made.lc, name, getattr(value.lc, name))
+    return made
 
 
 class _Frame:

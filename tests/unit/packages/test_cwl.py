@@ -136,3 +136,12 @@ def test_an_inspection_is_json_that_others_read() -> None:
 def test_an_inspection_survives_json() -> None:
     one = inspected(tool("{a: string}", "{o: stdout}"))
     assert Inspection.from_json(json.loads(json.dumps(one.to_json()))) == one
+
+
+def test_an_alias_is_a_copy() -> None:
+    """Loading writes an id into each step; two steps that are one object would get one id."""
+    document = parse("a: &x {b: {c: [1]}}\nd: *x\n", "doc")
+    assert document["d"] == document["a"]
+    assert document["d"].lc.data == document["a"].lc.data
+    document["d"]["b"]["c"].append(2)
+    assert document["a"]["b"]["c"] == [1]
