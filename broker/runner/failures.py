@@ -19,6 +19,11 @@ _GLOB = re.compile(r"Did not find output file with glob pattern: (.*?)\.?$", re.
 _PARAMETER = re.compile(r"Error collecting output for parameter '([^']+)':\s*")
 _EXPRESSION = re.compile(r"Expression evaluation error:\s*(.*)", re.DOTALL)
 _REFUSED = re.compile(r"(\S+ is refused: .*)")
+_OUTSIDE = re.compile(r"Output file path (.*) must be within designated output directory")
+_SECONDARY = re.compile(
+    r"Missing required secondary file '([^']+)' from file object:.*?\"basename\": (\".*?\"),?$",
+    re.DOTALL | re.MULTILINE,
+)
 _RESOURCES = re.compile(r"Requested at least (\S+) (cores|ram) but only (\S+) available")
 
 # Errors that cwltool swallows, by the template it logs them with: position of the step's name and of the text.
@@ -46,7 +51,8 @@ class SwallowedErrors(logging.Handler):
                 self.report.fail(of_exception(record.exc_info[1], self.root))
             return
         step, text = found
-        name = str(record.args[step]).removeprefix("step ") if step is not None else None
+        named = str(record.args[step]) if step is not None else ""
+        name = named.removeprefix("step ").removeprefix("workflow ").strip() or None
         said = str(record.args[text])
         if record.msg.startswith("[%s] Output is missing"):
             said = f"The step gave no output '{said.rsplit('/', 1)[-1]}'."
@@ -94,6 +100,9 @@ def of_text(text: str, root: Path, *, step: str | None = None) -> Failure:
         return Failure(Fault.INPUT, Reason.INVALID_INPUT, plain, step)
     if match := _REFUSED.search(plain):
         return Failure(Fault.PACKAGE, Reason.OUTPUT_REFUSED, f"{where}: {match.group(1)}", step)
+    if match := _OUTSIDE.search(plain):
+        message = f"{where}: {match.group(1)} is refused: it lies outside of the output directory."
+        return Failure(Fault.PACKAGE, Reason.OUTPUT_REFUSED, message, step)
     if match := _EXPRESSION.search(plain):
         return Failure(Fault.PACKAGE, Reason.EXPRESSION, match.group(1).strip(), step)
     if match := _RESOURCES.search(plain):
@@ -102,6 +111,10 @@ def of_text(text: str, root: Path, *, step: str | None = None) -> Failure:
         return Failure(Fault.LIMIT, Reason.PLATFORM_REFUSED, message, step)
     if "Invalid job input record" in plain or "Missing required input parameter" in plain:
         return Failure(Fault.INPUT, Reason.INVALID_INPUT, plain, step)
+    if match := _SECONDARY.search(plain):
+        plain = f"The file {match.group(2)} comes without its secondary file '{match.group(1)}'."
+        fault, reason = (Fault.PACKAGE, Reason.OUTPUT_MISSING) if output else (Fault.INPUT, Reason.INVALID_INPUT)
+        return Failure(fault, reason, plain, step)
     if "Missing required secondary file" in plain and output is None:
         return Failure(Fault.INPUT, Reason.INVALID_INPUT, plain, step)
     if output or "Missing required secondary file" in plain:

@@ -14,6 +14,7 @@ from broker.jobs.model import Failure, Fault, Limits, Reason
 from broker.runner.jobdir import JobDir, write_json
 
 CHUNK = 1024 * 1024
+MAX_DEPTH = 100  # levels of an output object
 
 
 def write(job: JobDir, state: str, started: float, failure: Failure | None, facts: dict[str, Any]) -> None:
@@ -46,6 +47,11 @@ def collect(job: JobDir, outputs: dict[str, Any], limits: Limits) -> Failure | N
         if len(files) > limits.output_files:
             message = f"The package gave more than {limits.output_files} output files."
             return Failure(Fault.LIMIT, Reason.OUTPUT_TOO_LARGE, message)
+    try:
+        outputs = storable(outputs)
+        storable([path for path, _ in files])
+    except ValueError as error:
+        return Failure(Fault.PACKAGE, Reason.OUTPUT_REFUSED, f"The output {error}.")
     if total > limits.output_bytes:
         message = f"The outputs take {total / 2**20:.0f} MiB; {limits.output_bytes / 2**20:.0f} MiB are allowed."
         return Failure(Fault.LIMIT, Reason.OUTPUT_TOO_LARGE, message)
@@ -62,6 +68,27 @@ def collect(job: JobDir, outputs: dict[str, Any], limits: Limits) -> Failure | N
             one["format"] = formats[one["path"]]
     write_json(job.collected, {"outputs": outputs, "files": made})
     return None
+
+
+def storable(value: Any, depth: int = 0) -> Any:
+    """What a tool wrote into cwl.output.json (or called its files), as JSON that everybody can read.
+
+    Whole numbers beyond 64 bits become doubles. Raises ValueError for text that is no Unicode, and deep nesting.
+    """
+    if depth > MAX_DEPTH:
+        raise ValueError(f"is nested more than {MAX_DEPTH} levels deep")
+    if isinstance(value, dict):
+        return {storable(key): storable(one, depth + 1) for key, one in value.items()}
+    if isinstance(value, list):
+        return [storable(one, depth + 1) for one in value]
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"holds text that is no Unicode: {ascii(value)[:200]}") from None
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return float(str(value))
+    return value
 
 
 def digest(path: Path) -> tuple[int, str, str]:
