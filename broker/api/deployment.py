@@ -37,7 +37,7 @@ async def deploy(request: Request, caller: Caller, w: Which = None) -> Response:
     """Deploy an application package: CWL (application/cwl, +json, +yaml) or application/ogcapppkg+json."""
     caller.need(Scope.DEPLOY)
     site = site_of(request)
-    body = await bodies.read(request, site.settings.limits.document_bytes)
+    body = await bodies.read(request, _most(site))
     process, warnings = await site.rows.slow(_deploy, site, caller, body, _content_type(request), w)
     base = site.base(request)
     shown: dict[str, Any] = summary(process, base)
@@ -69,6 +69,11 @@ def _package(site: Site, body: bytes, content_type: str, w: str | None) -> Deplo
     return deployment(body, content_type, process=w, read=read)
 
 
+def _most(site: Site) -> int:
+    """Bytes of a body: a document of the largest size, also when it is escaped inside JSON."""
+    return site.settings.limits.document_bytes * 3 // 2
+
+
 def _content_type(request: Request) -> str:
     return request.headers.get("content-type", "")
 
@@ -78,7 +83,7 @@ async def replace(request: Request, process_id: str, caller: Caller, w: Which = 
     """Replace a process: jobs of the old revision go on. 204; the summary with `Prefer: return=representation`."""
     caller.need(Scope.DEPLOY)
     site = site_of(request)
-    body = await bodies.read(request, site.settings.limits.document_bytes)
+    body = await bodies.read(request, _most(site))
     process, warnings = await site.rows.slow(_replace, site, caller, body, _content_type(request), w, process_id)
     if "return=representation" not in request.headers.get("prefer", "").replace(" ", "").lower():
         return Response(status_code=204)
@@ -111,15 +116,14 @@ async def check(request: Request, caller: Caller, w: Which = None) -> Response:
     """What deploying this package would give, without doing it: description, needs, warnings, fitting platforms."""
     caller.need(Scope.DEPLOY)
     site = site_of(request)
-    body = await bodies.read(request, site.settings.limits.document_bytes)
+    body = await bodies.read(request, _most(site))
     return Json(await site.rows.slow(_check, site, body, _content_type(request), w, site.base(request)))
 
 
 def _check(site: Site, body: bytes, content_type: str, w: str | None, base: str) -> dict[str, Any]:
     package = _package(site, body, content_type, w)
     inspection = site.broker.inspect(package.bundle)
-    process_id = package.process_id or str(inspection.process.get("id") or "main")
-    description = describe(inspection, process_id=process_id, overrides=package.description_overrides)
+    description = describe(inspection, process_id=package.process_id, overrides=package.description_overrides)
     with site.broker.database.read() as tx:
         fits = fitting(tx, inspection.needs)
     return {

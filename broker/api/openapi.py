@@ -2,12 +2,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from broker.api.schemas import SCHEMAS
+
 MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
+JSON = "application/json"
+_ANY: Mapping[str, Any] = {}
+_BINARY: Mapping[str, Any] = {"type": "string", "format": "binary"}
+_PACKAGES = ("application/cwl", "application/cwl+json", "application/cwl+yaml", "application/ogcapppkg+json", JSON)
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _contents(schema: Mapping[str, Any], *media_types: str) -> dict[str, Any]:
+    return {media_type: {"schema": schema} for media_type in media_types or (JSON,)}
+
+
+_RESULTS = {
+    JSON: {"schema": _ref("results")},
+    "multipart/related": {"schema": _BINARY},
+    "application/vnd.commonwl.output+json": {"schema": {"type": "object"}},
+    "*/*": {"schema": _ANY},
+}
+_LOGS = {
+    JSON: {"schema": {"type": "object"}},
+    "text/plain": {"schema": {"type": "string"}},
+    "text/event-stream": {"schema": {"type": "string"}},
+}
+# operation -> {status: contents}; an operation that is not here answers 200 with a JSON object
+ANSWERS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "landing": {"200": _contents(_ref("landingPage"))},
+    "conformance": {"200": _contents(_ref("confClasses"))},
+    "api": {"200": _contents({"type": "object"}, MEDIA_TYPE, JSON)},
+    "processes": {"200": _contents(_ref("processList"))},
+    "process": {"200": _contents(_ref("process"))},
+    "package": {"200": _contents(_BINARY, *_PACKAGES)},
+    "deploy": {"201": _contents(_ref("processSummary"))},
+    "replace": {"200": _contents(_ref("processSummary")), "204": {}},
+    "undeploy": {"204": {}},
+    "execute": {"200": _RESULTS, "201": _contents(_ref("statusInfo")), "204": {}},
+    "jobs": {"200": _contents(_ref("jobList"))},
+    "job": {"200": _contents(_ref("statusInfo"))},
+    "dismiss": {"200": _contents(_ref("statusInfo"))},
+    "results": {"200": _RESULTS, "204": {}},
+    "result": {"200": {"*/*": {"schema": _ANY}}, "204": {}},
+    "jobFile": {
+        "200": _contents(_BINARY, "*/*"),
+        "206": _contents(_BINARY, "*/*"),
+        "304": {},
+        "307": {},
+    },
+    "logs": {"200": _LOGS},
+    "upload": {"201": _contents(_ref("upload"))},
+    "uploadAppend": {"200": _contents(_ref("upload"))},
+    "uploadStatus": {"200": _contents(_ref("upload"))},
+    "uploadDelete": {"204": {}},
+}
+BODIES: Mapping[str, Mapping[str, Any]] = {
+    "deploy": _contents(_BINARY, *_PACKAGES),
+    "replace": _contents(_BINARY, *_PACKAGES),
+    "checkPackage": _contents(_BINARY, *_PACKAGES),
+    "execute": _contents(_ref("execute")),
+    "checkExecution": _contents(_ref("execute")),
+    "upload": _contents(_BINARY, "*/*"),
+    "uploadAppend": _contents(_BINARY, "*/*"),
+}
+_HEADER = {"in": "header", "required": False}
+_LENGTH = {"schema": {"type": "integer", "minimum": 0}, **_HEADER}
+HEADERS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "execute": (
+        {"name": "Prefer", "description": "respond-async, wait=seconds", "schema": {"type": "string"}, **_HEADER},
+        {
+            "name": "Idempotency-Key",
+            "description": "The same key again gives the same job.",
+            "schema": {"type": "string", "maxLength": 255},
+            **_HEADER,
+        },
+    ),
+    "upload": ({"name": "Upload-Length", "description": "Begin a resumable upload of so many bytes.", **_LENGTH},),
+    "uploadAppend": ({"name": "Upload-Offset", "description": "Where these bytes belong.", **_LENGTH},),
+    "jobFile": ({"name": "Range", "description": "One range of bytes.", "schema": {"type": "string"}, **_HEADER},),
+}
+_STATUS = {
+    "200": "Done",
+    "201": "Made; see Location",
+    "204": "Done; nothing to show",
+    "206": "A part",
+    "304": "Not changed",
+    "307": "The bytes are at Location",
+}
+_PROBLEM = {"description": "A problem", "content": {"application/problem+json": {"schema": _ref("exception")}}}
 
 
 def definition(app: FastAPI, base: str) -> dict[str, Any]:
@@ -21,4 +112,38 @@ def _made(app: FastAPI) -> dict[str, Any]:
     full = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes, openapi_version="3.0.3"
     )
-    return full
+    for operations in full["paths"].values():
+        for operation in operations.values():
+            _complete(operation)
+    full["components"]["schemas"] = dict(SCHEMAS)
+    whole = _as_3_0(full)
+    return dict(whole)
+
+
+def _complete(operation: dict[str, Any]) -> None:
+    name = operation["operationId"]
+    operation["summary"] = operation.get("description", name).partition("\n")[0]
+    answers = ANSWERS.get(name, {"200": _contents({"type": "object"})})
+    operation["responses"] = {
+        status: {"description": _STATUS[status]} | ({"content": contents} if contents else {})
+        for status, contents in answers.items()
+    } | {"default": _PROBLEM}
+    if name in BODIES:
+        operation["requestBody"] = {"content": BODIES[name], "required": name not in ("upload", "execute")}
+    if name in HEADERS:
+        operation["parameters"] = [*operation.get("parameters", ()), *HEADERS[name]]
+
+
+def _as_3_0(value: Any) -> Any:
+    """FastAPI writes JSON Schema 2020-12: an optional parameter is `anyOf [..., null]` there. Here it is not required,
+    and that says all."""
+    if isinstance(value, list):
+        return [_as_3_0(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    kinds = value.get("anyOf")
+    if isinstance(kinds, list) and {"type": "null"} in kinds:
+        rest = [one for one in kinds if one != {"type": "null"}]
+        if len(rest) == 1:
+            return _as_3_0({**rest[0], **{key: one for key, one in value.items() if key not in ("anyOf", "title")}})
+    return {key: _as_3_0(one) for key, one in value.items()}

@@ -1,0 +1,112 @@
+"""Schemas of the documents, for the API definition: those of OGC API - Processes 1.0, with what is ours beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_TEXT = {"type": "string"}
+_TIME = {"type": "string", "format": "date-time"}
+_COUNT = {"type": "integer", "minimum": 0}
+_OBJECT = {"type": "object"}
+_LINKS = {"type": "array", "items": {"$ref": "#/components/schemas/link"}}
+
+
+def _object(required: list[str], **properties: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {"type": "object", "properties": properties}
+    return made | {"required": required} if required else made
+
+
+def _list_of(name: str) -> dict[str, Any]:
+    return {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
+
+
+_STATUS = {"type": "string", "enum": ["accepted", "running", "successful", "failed", "dismissed"]}
+_FAULT = {"type": "string", "enum": ["package", "input", "platform", "staging", "limit", "broker"]}
+_SUMMARY = {
+    "id": _TEXT,
+    "title": _TEXT,
+    "description": _TEXT,
+    "version": _TEXT,
+    "mutable": {"type": "boolean"},
+    "keywords": {"type": "array", "items": _TEXT},
+    "jobControlOptions": {
+        "type": "array",
+        "items": {"type": "string", "enum": ["sync-execute", "async-execute", "dismiss"]},
+    },
+    "outputTransmission": {"type": "array", "items": {"type": "string", "enum": ["value", "reference"]}},
+    "links": _LINKS,
+}
+SCHEMAS: Mapping[str, Any] = {
+    "link": _object(["href"], href=_TEXT, rel=_TEXT, type=_TEXT, hreflang=_TEXT, title=_TEXT),
+    "landingPage": _object(["links"], title=_TEXT, description=_TEXT, links=_LINKS),
+    "confClasses": _object(["conformsTo"], conformsTo={"type": "array", "items": _TEXT}),
+    "exception": _object(
+        ["type"],
+        type=_TEXT,
+        title=_TEXT,
+        status={"type": "integer"},
+        detail=_TEXT,
+        fault=_FAULT,
+        reason=_TEXT,
+        hint=_TEXT,
+        errors={"type": "array", "items": _object(["pointer", "detail"], pointer=_TEXT, detail=_TEXT)},
+        place=_object([], file=_TEXT, line=_COUNT, column=_COUNT),
+    ),
+    "processSummary": _object(["id", "version"], **_SUMMARY),
+    "processList": _object(["processes", "links"], processes=_list_of("processSummary"), links=_LINKS),
+    "process": _object(["id", "version"], **_SUMMARY, revision=_COUNT, digest=_TEXT, inputs=_OBJECT, outputs=_OBJECT),
+    "execute": _object(
+        [],
+        inputs={"type": "object", "additionalProperties": {}},
+        outputs={
+            "type": "object",
+            "additionalProperties": _object(
+                [], format=_OBJECT, transmissionMode={"type": "string", "enum": ["value", "reference"]}
+            ),
+        },
+        response={"type": "string", "enum": ["raw", "document"], "default": "raw"},
+        title=_TEXT,
+        tags={"type": "array", "items": _TEXT},
+        platform=_TEXT,
+    ),
+    "statusInfo": _object(
+        ["jobID", "status", "type"],
+        jobID=_TEXT,
+        processID=_TEXT,
+        type={"type": "string", "enum": ["process"]},
+        status=_STATUS,
+        message=_TEXT,
+        created=_TIME,
+        started=_TIME,
+        finished=_TIME,
+        updated=_TIME,
+        progress={"type": "integer", "minimum": 0, "maximum": 100},
+        links=_LINKS,
+        title=_TEXT,
+        tags={"type": "array", "items": _TEXT},
+        platform=_TEXT,
+        phase=_TEXT,
+        attempt=_COUNT,
+        revision=_COUNT,
+        steps=_object([], done=_COUNT, total={**_COUNT, "nullable": True}),
+        queue=_object([], position=_COUNT, waitingFor=_TEXT),
+        failure=_object([], fault=_FAULT, reason=_TEXT, message=_TEXT, logTail=_TEXT),
+    ),
+    "jobList": _object(["jobs", "links"], jobs=_list_of("statusInfo"), links=_LINKS),
+    "results": {"type": "object", "additionalProperties": {}},
+    "upload": _object(
+        ["id", "href"],
+        id=_TEXT,
+        href=_TEXT,
+        name=_TEXT,
+        type=_TEXT,
+        size={**_COUNT, "nullable": True},
+        received=_COUNT,
+        complete={"type": "boolean"},
+        sha256={"type": "string", "nullable": True},
+        created=_TIME,
+        expires=_TIME,
+        links=_LINKS,
+    ),
+}
