@@ -89,4 +89,5 @@ class Relay:
         if self._sent:
             with self._broker.database.write() as tx:
                 deliveries.sent(tx, self._sent)
-            self._sent = []
+            # from the start again: a transaction with a smaller id may have been committed later
+            self._sent, self._last = [], 0

@@ -221,6 +221,7 @@ deliveries = Table(
     Column("platform", Text, nullable=False),
     Column("verb", Text, nullable=False),
     Column("created", Double, nullable=False),
+    sqlite_autoincrement=True,  # an id is never used again, so that relays may remember it
 )
 
 uploads = Table(
