@@ -1,6 +1,7 @@
 """The CWL v1.2 conformance suite through the broker's HTTP API: `python -m tests.conformance SUITE [cwltest options]`.
 
 SUITE is a checkout of common-workflow-language/cwl-v1.2. Without $BROKER_SERVER a broker is started for the run.
+Where podman is, but no registry can be reached, `tests/conformance/images.sh` makes the images that the suite names.
 The verdicts go to build/conformance-cwl.xml (JUnit) and build/conformance-cwl-badges/ (per tag).
 """
 

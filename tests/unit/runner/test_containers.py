@@ -18,10 +18,8 @@ from broker.runner import isolation
 from broker.runner.isolation import Isolation
 from broker.runner.jobdir import JobDir
 from tests.peers.broker import wait_for
+from tests.peers.image import IMAGE, make_image
 from tests.peers.runner import RunnerPeer, attempt_of, ended, look, shell
-
-IMAGE = "localhost/earthcode-broker-test:1"
-PROGRAMS = ("sh", "sleep", "cat", "ls", "ln", "true")
 
 
 @pytest.fixture(scope="module")
@@ -33,23 +31,8 @@ def engine() -> Isolation:
 
 
 @pytest.fixture(scope="module")
-def image(engine: Isolation, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An image of a few programs of this machine with their libraries: made without a network."""
-    root = tmp_path_factory.mktemp("image")
-    for name in ("tmp", "etc", "proc", "sys", "dev"):
-        (root / name).mkdir()
-    (root / "etc" / "made-for-tests").touch()
-    for program in PROGRAMS:
-        path = shutil.which(program, path="/usr/bin:/bin")
-        assert path is not None
-        libraries = [word for word in subprocess.check_output(["ldd", path], text=True).split() if word[0] == "/"]
-        for source, target in [(path, f"bin/{program}"), *((library, library[1:]) for library in libraries)]:
-            (root / target).parent.mkdir(parents=True, exist_ok=True)
-            if not (root / target).exists():
-                shutil.copy(source, root / target)
-    archive = shutil.make_archive(str(root.parent / "image"), "tar", root)
-    subprocess.run([*engine.engine_argv, "import", archive, IMAGE], check=True, capture_output=True)
-    return IMAGE
+def image(engine: Isolation) -> str:
+    return make_image(engine)
 
 
 @pytest.fixture

@@ -1,0 +1,3 @@
+# a script that lies beside its document
+name="$1"
+echo "hello $(inputs.name), $name"
