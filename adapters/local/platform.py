@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, ClassVar
 from adapters.local import logs, machine
 from adapters.local.settings import LocalSettings
 from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable, SetupError
-from broker.jobs.model import Capabilities, Failure, Fault, JobSpec, Progress, Reason, Step
+from broker.jobs.model import Capabilities, Failure, Fault, JobSpec, Progress, Reason, StageItem, Step
 from broker.platform import (
     Attempt,
     Collected,
@@ -117,9 +117,7 @@ class LocalPlatform:
             "items": [item.to_json() for item in spec.stage],
             "egress": dict(self.settings.egress),
             # secrets: only where something may need them, and gone with this file before the package is opened
-            "s3": self.settings.s3
-            if any(item.stac or (item.url or "").startswith("s3:") for item in spec.stage)
-            else {},
+            "s3": self.settings.s3 if any(item.stac or _on_s3(item) for item in spec.stage) else {},
             # A tool that may change its inputs, or could reach them, must not share their bytes with the storage.
             "hardLinks": tools != "process" and "InplaceUpdateRequirement" not in spec.needs.features,
         }
@@ -273,6 +271,10 @@ class LocalPlatform:
         """Ids of jobs as they end."""
         names = self.zygote.events()
         return (name.removeprefix("eb-").rpartition("-")[0] for name in names if name.startswith("eb-"))
+
+
+def _on_s3(item: StageItem) -> bool:
+    return item.url is not None and item.url.startswith("s3:")
 
 
 def _message(progress: Progress | None) -> str:
