@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -123,8 +124,8 @@ def _execute(one: Run, spec: Mapping[str, Any]) -> Any:
     Builder.tostr = _tostr  # type: ignore[method-assign]
     setattr(cwltool.builder, "copy", _BindingCopy)  # noqa: B010  not exported, for mypy
     bundle = Bundle.from_json(spec["bundle"])
-    if any("$schemas" in text for text in bundle.documents.values()):
-        setattr(cwltool.builder, "check_format", _check_format)  # noqa: B010  not exported, for mypy
+    lenient = any("$schemas" in text for text in bundle.documents.values())
+    setattr(cwltool.builder, "check_format", partial(_check_format, lenient))  # noqa: B010  not exported, for mypy
     loading.unpack(bundle, job.package)
     os.chdir(job.package)  # cwltool names files relative to the working directory
     loading_context = LoadingContext({"construct_tool_object": make_tool, "relax_path_checks": True})
@@ -179,11 +180,18 @@ def _tostr(self: Builder, value: Any) -> str:
     return _cwltool_tostr(self, value)
 
 
-def _check_format(actual: Any, wanted: Any, ontology: Any = None) -> None:
-    """For a package with `$schemas`: those are not fetched, so which format is a kind of which cannot be known."""
+def _check_format(lenient: bool, actual: Any, wanted: Any, ontology: Any = None) -> None:
+    """In place of cwl_utils' one, whose errors cwltool cannot tell for items of an array.
+
+    `lenient`: for a package with `$schemas`; those are not fetched, so which format is a kind of which cannot be known.
+    """
     try:
         check_format(actual, wanted, ontology)
     except ValidationException as error:
+        if not lenient:
+            named = [actual] if isinstance(actual, Mapping) else actual
+            formats = ", ".join(f"{one.get('basename')!r} has {one.get('format') or 'none'}" for one in named)
+            raise WorkflowException(failures.OTHER_FORMAT.format(wanted, formats)) from error
         cwltool.loghandler._logger.warning("A file format was not checked against $schemas: %s", error)
 
 

@@ -25,6 +25,7 @@ _SECONDARY = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _RESOURCES = re.compile(r"Requested at least (\S+) (cores|ram) but only (\S+) available")
+OTHER_FORMAT = "Files of the format {} are wanted: {}."
 
 # Errors that cwltool swallows, by the template it logs them with: position of the step's name and of the text.
 _SWALLOWED: dict[str, tuple[int | None, int]] = {
@@ -96,7 +97,7 @@ def of_text(text: str, root: Path, *, step: str | None = None) -> Failure:
     if match := _GLOB.search(plain):
         message = f"{where} was not made: no file matches the glob {match.group(1)}."
         return Failure(Fault.PACKAGE, Reason.OUTPUT_MISSING, message, step)
-    if NOT_FETCHED in plain:
+    if NOT_FETCHED in plain or plain.startswith(OTHER_FORMAT[:20]):
         return Failure(Fault.INPUT, Reason.INVALID_INPUT, plain, step)
     if match := _REFUSED.search(plain):
         return Failure(Fault.PACKAGE, Reason.OUTPUT_REFUSED, f"{where}: {match.group(1)}", step)
