@@ -35,8 +35,9 @@ from broker.queue.wakeups import Wakeups
 from broker.settings import Settings
 
 CLASSES: tuple[ConformanceClass, ...] = (
-    CORE, PROCESSES, DEPLOYMENT, EXECUTION, JOBS, RESULTS, RECORDS, FILES, UPLOADS, PLATFORMS, HEALTH,
+    JOBS, EXECUTION, CORE, PROCESSES, DEPLOYMENT, RESULTS, RECORDS, FILES, UPLOADS, PLATFORMS, HEALTH,
 )  # fmt: skip
+# routes are tried in this order: the busiest first
 log = logging.getLogger(__name__)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DataError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -176,6 +177,11 @@ async def _parameter_error(request: Request, error: Exception) -> Response:
     return answer(InvalidParameter(*found))
 
 
+async def _unkeepable(request: Request, error: Exception) -> Response:
+    """A text that got through every check and that the database still refuses, such as one with a NUL."""
+    return answer(InputError(InputProblem("", "a text of this request holds characters that cannot be kept")))
+
+
 async def _gone(request: Request, error: Exception) -> Response:
     """The client went away: nobody reads this."""
     return Response(status_code=499)
@@ -212,3 +218,4 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _parameter_error)
     app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(DataError, _unkeepable)

@@ -115,3 +115,14 @@ def test_a_refused_package_frees_its_id(lone: Server) -> None:
     valid_problem(lone.put("/processes/bad", data=bad, headers={"Content-Type": YAML}), 400)
     described: dict[str, Any] = lone.get("/processes/bad").json()
     assert described["revision"] == 1
+
+
+def test_nul_in_what_becomes_a_column(api: Server) -> None:
+    """PostgreSQL takes no NUL in a text."""
+    odd = GOOD + '$namespaces: {s: "https://schema.org/"}\ns:softwareVersion: "1\\0"\nlabel: "a\\0b"\n'
+    answer = api.post("/processes", data=odd, headers={"Content-Type": YAML})
+    assert answer.status_code in (201, 400), answer.text
+    for version in ("1\0", "x" * 300):
+        body = {"processDescription": {"id": "v", "version": version}, "executionUnit": {"value": GOOD}}
+        answer = api.post("/processes", json=body)
+        assert answer.status_code in (201, 400, 409), answer.text
