@@ -1,15 +1,13 @@
 """Uploads: bytes that a client sends before a job refers to them; resumable, with quota and expiry.
 
-A whole body of POST goes straight to its place. Slices of PATCH are kept one by one (`<key>.<offset>`), so that a
-lost connection or a killed server costs at most the slice under way; the last one composes them.
+A whole body of POST goes straight to its place; those of PATCH are kept as slices until the last one has come.
 """
 
 from __future__ import annotations
 
-import io
 import time
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any, BinaryIO, cast
+from collections.abc import Callable
+from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote, unquote
 
 from fastapi import Query
@@ -17,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from broker.access.principal import Principal, Scope
-from broker.api import answers, bodies
+from broker.api import answers, bodies, slices
 from broker.api.answers import JSON, Json, link, page_links, representation
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
@@ -168,68 +166,22 @@ def _renewing(site: Site, upload: Upload, holder: str) -> Callable[[int], None]:
 
 def _keep_slice(site: Site, upload: Upload, source: bodies.Incoming) -> None:
     """Keep what arrives, also the part of a request that breaks off, then count it."""
-    stream = source.buffered()
-    first = stream.read(1)
-    if not first:
-        return
-    joined = _Chain(iter([first]), stream)
-    kept = site.broker.storage.keep(_slice(upload, upload.received), joined.buffered())
-    with site.broker.database.write() as tx:
-        uploads.grow(tx, upload, upload.received + kept.size)
-
-
-def _slice(upload: Upload, offset: int) -> str:
-    return f"{uploads.key(upload)}.{offset}"
-
-
-def _slices(site: Site, upload: Upload) -> Iterator[tuple[str, int]]:
-    offset = 0
-    while offset < upload.received:
-        where = _slice(upload, offset)
-        length = site.broker.storage.size(where)
-        if not length:
-            raise UploadConflict("A part of the upload is gone.", hint="Make a new one with POST /uploads.")
-        yield where, length
-        offset += length
+    size = slices.keep(site.broker.storage, upload, source.buffered())
+    if size:
+        with site.broker.database.write() as tx:
+            uploads.grow(tx, upload, upload.received + size)
 
 
 def _compose(site: Site, upload: Upload, holder: str) -> Upload:
-    """Join the slices into the object that jobs read."""
+    """Join the slices into the object that jobs read; then they can go."""
     storage = site.broker.storage
-    parts = list(_slices(site, upload))
-    chunks = (chunk for where, _ in parts for chunk in storage.open(where))
-    renew = _renewing(site, upload, holder)
-    kept = storage.keep(uploads.key(upload), _Chain(chunks).buffered(), media_type=upload.media_type, progress=renew)
+    parts = slices.of(storage, upload)
+    kept = slices.joined(storage, upload, parts, _renewing(site, upload, holder))
     with site.broker.database.write() as tx:
         done = uploads.complete(tx, upload, kept.size, kept.sha256)
-    for where, _ in parts:
+    for where in parts:
         storage.delete(where)
     return done
-
-
-class _Chain(io.RawIOBase):
-    """Chunks, then a stream, as one file to read."""
-
-    def __init__(self, chunks: Iterator[bytes], stream: BinaryIO | None = None) -> None:
-        self._chunks = chunks
-        self._stream = stream
-        self._left = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._left:
-            self._left = next(self._chunks, b"")
-        if not self._left and self._stream is not None:
-            self._left = cast(io.BufferedReader, self._stream).read1(len(buffer))
-        count = min(len(buffer), len(self._left))
-        buffer[:count] = self._left[:count]
-        self._left = self._left[count:]
-        return count
-
-    def buffered(self) -> BinaryIO:
-        return cast(BinaryIO, io.BufferedReader(self, 256 * 1024))
 
 
 @router.get("/uploads/{upload_id}", name="uploadStatus")
