@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -137,6 +140,35 @@ def short(peer: BrokerPeer, value: Any) -> Any:
 
 def by_name(peer: BrokerPeer, files: list[Any]) -> list[Any]:
     return [short(peer, one) for one in sorted(files, key=lambda one: str(one["basename"]))]
+
+
+@pytest.mark.xdist_group("documents")
+@pytest.mark.parametrize(
+    ("name", "code", "inputs"),
+    [
+        ("shell-quote", 0, {"text": "a", "passed over": 1}),
+        ("javascript-library", 0, {"index": 0.1}),
+        ("tool-fails", 1, {}),
+        ("input-refused", 1, {"cloud": "cirrus"}),
+        ("operation", 33, {}),
+    ],
+)
+def test_what_cwltest_calls(name: str, code: int, inputs: Any, documents: Documents, tmp_path: Path) -> None:
+    (tmp_path / "order.json").write_text(json.dumps(inputs))
+    command = [sys.executable, "-m", "tests.conformance.broker_cwl", f"--outdir={tmp_path / 'out'}", "--quiet"]
+    done = subprocess.run(
+        [*command, str(HERE / f"{name}.cwl"), str(tmp_path / "order.json")],
+        env={**os.environ, "BROKER_SERVER": documents.peer.url},
+        cwd=HERE.parents[2],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    if code == 0:
+        files = [one for one in json.loads(done.stdout).values() if isinstance(one, dict)]
+        assert all(Path(one["path"]).is_relative_to(tmp_path / "out") and Path(one["path"]).is_file() for one in files)
 
 
 def test_every_document_is_in_the_table() -> None:
