@@ -8,6 +8,7 @@ from dataclasses import replace
 from mimetypes import guess_type
 
 from broker.errors import PlatformRefused, PlatformUnavailable, StorageError, StorageFull
+from broker.execution.hold import alone, held
 from broker.jobs import lifecycle
 from broker.jobs.lifecycle import Change
 from broker.jobs.model import Job, Phase
@@ -18,8 +19,7 @@ from broker.store.database import Database
 from broker.store.files import KeptFile
 
 SLICE_SECONDS = 20.0  # a task moves files for about this long, then gives way; one large file may take longer
-RENEW_BYTES = 64 * 2**20
-BATCH, BATCH_SECONDS = 100, 3.0  # files told to the database at once, well within a lease
+BATCH, BATCH_SECONDS = 100, 3.0  # files told to the database at once
 MEDIA_TYPES = {  # by suffix, what `mimetypes` does not know or calls otherwise
     ".tif": "image/tiff; application=geotiff",
     ".tiff": "image/tiff; application=geotiff",
@@ -40,14 +40,24 @@ def collect(database: Database, platform: Platform, storage: Storage, holder: st
     return go_on(database, platform, storage, taken[0]) if taken else None
 
 
-def go_on(database: Database, platform: Platform, storage: Storage, job: Job) -> Job:
-    """Move files of a job that the caller holds, for a slice; the job as saved: ended, or due again."""
+def go_on(database: Database, platform: Platform, storage: Storage, job: Job) -> Job | None:
+    """Move files of a job that the caller holds, for a slice; the job as saved (ended, or due again).
+
+    None where somebody else has the job now.
+    """
+    with held(database, [job]):
+        return alone(database, job, lambda: _slice(database, platform, storage, job))
+
+
+def _slice(database: Database, platform: Platform, storage: Storage, job: Job) -> Job:
     try:
         change = lifecycle.dismissed() if job.dismiss_requested else _move(database, platform, storage, job)
     except PlatformUnavailable as error:
         change = lifecycle.unavailable(job, error)
     except PlatformRefused as error:
         change = lifecycle.refused(job, error)
+    except OSError as error:  # of the platform's stream: what storage has to say are StorageErrors
+        change = lifecycle.unavailable(job, PlatformUnavailable(f"an output cannot be read: {error}"))
     except StorageFull as error:
         change = _waiting(job, f"Outputs wait for space in storage: {error.detail}")
     except StorageError as error:
@@ -90,34 +100,26 @@ def _keep_some(database: Database, platform: Platform, storage: Storage, job: Jo
     end = time.monotonic() + BATCH_SECONDS
     try:
         for file in batch:
-            moved.append(_keep(database, platform, storage, job, file))
+            moved.append(_keep(platform, storage, job, file))
             if time.monotonic() > end:
                 break
     finally:
         with database.write() as tx:
+            claims.confirm(tx, job)
             files.kept(tx, job.id, moved)
-            claims.renew(tx, job)
 
 
-def _keep(database: Database, platform: Platform, storage: Storage, job: Job, file: KeptFile) -> KeptFile:
+def _keep(platform: Platform, storage: Storage, job: Job, file: KeptFile) -> KeptFile:
     """Move one file; a file on this machine whose hash is known is adopted, not copied."""
-    renewed = 0
-
-    def progress(total: int) -> None:
-        nonlocal renewed
-        if total - renewed >= RENEW_BYTES:  # a large file outlives a lease
-            renewed = total
-            with database.write() as tx:
-                claims.renew(tx, job)
-
     attempt, kind = job.attempt_of(), media_type(file.path, file.media_type)
     where = key(job, job.attempt, file.path)
     if isinstance(platform, Near) and file.sha256 is not None:
+        platform.open(attempt, file.ref).close()  # it says in its own words that a file is gone
         path = platform.path(attempt, file.ref)
         there = storage.adopt(where, path, sha256=file.sha256, size=file.size, media_type=kind)
     else:
         with platform.open(attempt, file.ref) as source:
-            there = storage.keep(where, source, media_type=kind, progress=progress)
+            there = storage.keep(where, source, media_type=kind)
     return replace(file, kept=True, size=there.size, sha256=there.sha256, media_type=kind)
 
 

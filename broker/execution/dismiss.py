@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+from functools import partial
+
 from broker.access.principal import Principal, Scope
-from broker.errors import PlatformError, WrongPhase
+from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable, WrongPhase
+from broker.execution.hold import alone, held
 from broker.jobs import lifecycle
 from broker.jobs.lifecycle import Change
 from broker.jobs.model import Job, Phase
@@ -13,6 +17,8 @@ from broker.store.database import Database
 
 NOT_THERE = (Phase.CREATED, Phase.ACCEPTED, Phase.WAITING, Phase.COLLECTING)  # nothing runs on the platform then
 AGAIN = 2.0  # seconds until the platform is asked again
+RELEASE_AGAIN = 3600.0  # after an error that nobody foresaw
+log = logging.getLogger(__name__)
 
 
 def request(database: Database, principal: Principal, job_id: str) -> Job:
@@ -23,20 +29,23 @@ def request(database: Database, principal: Principal, job_id: str) -> Job:
     principal.need(Scope.RUN)
     with database.write() as tx:
         job = jobs.get(tx, job_id, principal.sees)
+        if not job.terminal:
+            jobs.request_dismiss(tx, job)
+            job = jobs.get(tx, job_id)  # it may have ended in between
         if job.phase in (Phase.SUCCESSFUL, Phase.FAILED):
             raise WrongPhase(
                 f"The job {job_id} has already ended ({job.phase.value}): there is nothing left to dismiss."
             )
-        if not job.terminal:
-            jobs.request_dismiss(tx, job)
-        return jobs.get(tx, job_id)
+        return job
 
 
 def carry_out(database: Database, platform: Platform, holder: str) -> list[Job]:
     """End the jobs of a platform that their owners wish to dismiss; the jobs as saved."""
     with database.write() as tx:
         taken = claims.claim_dismissed(tx, platform.name, holder, platform.page)
-    return [_end(database, platform, job) for job in taken]
+    with held(database, taken):
+        ended = [alone(database, job, partial(_end, database, platform, job)) for job in taken]
+    return [job for job in ended if job is not None]
 
 
 def _end(database: Database, platform: Platform, job: Job) -> Job:
@@ -48,9 +57,9 @@ def _end(database: Database, platform: Platform, job: Job) -> Job:
 def _cancel(platform: Platform, job: Job) -> Change:
     try:
         platform.cancel(job.attempt_of())
-        for seen in platform.observe([job.attempt_of()]):
-            if seen.state in lifecycle.ENDED:
-                return lifecycle.dismissed(seen.finished)
+        seen = list(platform.observe([job.attempt_of()]))
+        if not seen or seen[0].state in lifecycle.ENDED:  # what it does not list is gone
+            return lifecycle.dismissed(seen[0].finished if seen else None)
     except PlatformError as error:
         return Change("", message=f"Waiting for {platform.name} to dismiss the job: {error.detail}", due_in=AGAIN)
     return Change("", message="Being dismissed.", due_in=AGAIN)
@@ -61,9 +70,22 @@ def release(database: Database, platform: Platform, holder: str, limit: int = 20
     ended = [Phase.SUCCESSFUL, Phase.FAILED, Phase.DISMISSED]
     with database.write() as tx:
         taken = claims.claim_due(tx, platform.name, ended, holder, limit)
-    for job in taken:
+    with held(database, taken):
+        return sum(_release(database, platform, job) for job in taken)
+
+
+def _release(database: Database, platform: Platform, job: Job) -> bool:
+    again: float | None = None
+    try:
         for attempt in range(1, job.attempt + 1):
             platform.release(job.attempt_of(attempt))
-        with database.write() as tx:
-            claims.released(tx, job)
-    return len(taken)
+    except PlatformRefused as error:
+        log.warning("%s keeps what is left of %s: %s", platform.name, job.id, error)
+    except PlatformUnavailable as error:
+        again = error.retry_after or lifecycle.LONGEST_LOOK
+    except Exception:  # the boundary of one job
+        log.exception("what is left of %s on %s cannot be removed", job.id, platform.name)
+        again = RELEASE_AGAIN
+    with database.write() as tx:
+        claims.released(tx, job, again)
+    return again is None

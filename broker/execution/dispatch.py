@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from broker.errors import NoSuchUpload, PlatformRefused, PlatformUnavailable
 from broker.execution.accept import UPLOAD_SCHEME
+from broker.execution.hold import alone, held
 from broker.jobs import lifecycle
 from broker.jobs.model import Capabilities, Failure, Fault, Job, JobSpec, Limits, Reason, StageItem
 from broker.platform import Platform
@@ -26,9 +27,11 @@ def dispatch(
         job = claims.claim_next(tx, platform.name, offer, holder)
     if job is None:
         return None
-    if job.dismiss_requested:
-        platform.cancel(job.attempt_of())
-        return _save(database, job, lifecycle.dismissed())
+    with held(database, [job]):
+        return alone(database, job, lambda: _submit(database, platform, job, storage, limits))
+
+
+def _submit(database: Database, platform: Platform, job: Job, storage: Storage, limits: Limits) -> Job:
     try:
         spec = _spec(database, job, storage, limits)
         for handle in platform.submit(spec):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import Connection
 
-from broker.errors import PlatformUnavailable
+from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable
+from broker.execution.hold import alone, held
 from broker.jobs import lifecycle
 from broker.jobs.lifecycle import Change
 from broker.jobs.model import Job, Phase
@@ -18,6 +22,7 @@ from broker.store.database import Database
 
 LOOK_AT = (Phase.SUBMITTED, Phase.RUNNING)
 LOG_PAGES = 8  # of one look; the rest comes with the next
+log = logging.getLogger(__name__)
 
 
 def observe(database: Database, platform: Platform, holder: str, job_ids: Sequence[str] = ()) -> list[Job]:
@@ -32,17 +37,37 @@ def observe(database: Database, platform: Platform, holder: str, job_ids: Sequen
             taken = claims.claim_due(tx, platform.name, LOOK_AT, holder, platform.page)
     if not taken:
         return []
-    try:
-        seen = {found.name: found for found in platform.observe([job.attempt_of() for job in taken])}
-    except PlatformUnavailable as error:
-        with database.write() as tx:
-            return [claims.save(tx, job, lifecycle.unavailable(job, error)) for job in taken]
-    return [_look(database, platform, job, seen.get(job.name)) for job in taken]
+    with held(database, taken):
+        try:
+            seen = _seen(platform, taken)
+        except PlatformUnavailable as error:
+            return _put_off(database, taken, error)
+        except Exception:  # about one of them, and nobody knows which: each is looked at by itself
+            log.exception("%s cannot be asked for %d jobs at once", platform.name, len(taken))
+            seen = {}
+        done = [alone(database, job, partial(_look, database, platform, job, seen.get(job.name))) for job in taken]
+    return [job for job in done if job is not None]
+
+
+def _seen(platform: Platform, jobs: Sequence[Job]) -> dict[str, Observation]:
+    """What the platform says of each by name; LOST where it says nothing."""
+    said = {job.name: Observation(job.name, State.LOST, "the platform does not list it.") for job in jobs}
+    return said | {found.name: found for found in platform.observe([job.attempt_of() for job in jobs])}
+
+
+def _put_off(database: Database, taken: Sequence[Job], error: PlatformUnavailable) -> list[Job]:
+    saved = []
+    with database.write() as tx:
+        for job in taken:
+            with contextlib.suppress(claims.LostClaim):
+                saved.append(claims.save(tx, job, lifecycle.unavailable(job, error)))
+    return saved
 
 
 def _look(database: Database, platform: Platform, job: Job, seen: Observation | None) -> Job:
+    """Save what was seen of the job; None: it has not been looked at yet."""
     if seen is None:
-        seen = Observation(job.name, State.LOST, "the platform does not list it.")
+        seen = _seen(platform, [job])[job.name]
     change = lifecycle.observed(job, seen)
     ended = seen.state in lifecycle.ENDED and seen.state is not State.LOST
     chunks, cursor = _new_logs(platform, job, to_the_end=ended)
@@ -52,9 +77,12 @@ def _look(database: Database, platform: Platform, job: Job, seen: Observation | 
             found = platform.collect(job.attempt_of())
         except PlatformUnavailable as error:
             change = lifecycle.unavailable(job, error)
+        except PlatformRefused as error:
+            change = lifecycle.refused(job, error)
     steps = found.steps if found is not None else ()
     if ended and not steps:
-        steps = platform.steps(job.attempt_of())
+        with contextlib.suppress(PlatformError):  # nice to have
+            steps = platform.steps(job.attempt_of())
     with database.write() as tx:
         files.add_logs(tx, job.id, job.attempt, chunks)
         if steps:
@@ -83,6 +111,6 @@ def _new_logs(platform: Platform, job: Job, *, to_the_end: bool) -> tuple[list[L
             cursor = page.cursor
             if not page.more:
                 break
-    except PlatformUnavailable:
+    except PlatformError:
         pass
     return chunks, cursor

@@ -36,6 +36,7 @@ LEGAL: Mapping[Phase, frozenset[Phase]] = {
 LOST_RETRIES = 2  # further attempts after a platform lost one; the job's own failures are never retried
 FIRST_LOOK = 1.0  # seconds; where a platform sends events, looking is only the safety net
 LONGEST_LOOK = 30.0
+STUMBLES = 5  # errors of the broker's own at one attempt, before it gives up
 
 
 class IllegalTransition(Exception):
@@ -88,8 +89,18 @@ def unavailable(job: Job, error: PlatformUnavailable) -> Change:
 
 
 def refused(job: Job, error: PlatformRefused) -> Change:
-    """The platform will not run the job."""
+    """The platform will not run the job, or (code `lost`) no longer has what it left."""
+    if error.code == Reason.LOST:
+        return lost(job, error.detail)
     return failed(Failure(Fault(error.fault_of), Reason(error.code), str(error)))
+
+
+def stumbled(times: int) -> Change:
+    """The broker itself failed at the job, after `times` other errors: tried again, ever more rarely, then failed."""
+    if times < STUMBLES:
+        return Change("stumbled", message="The broker failed at this job, and tries again.", due_in=backoff(times))
+    message = "The broker failed at this job again and again; its operator finds the reason in the worker's log."
+    return failed(Failure(Fault.BROKER, Reason.BROKER_ERROR, message))
 
 
 def failed(failure: Failure, finished: float | None = None) -> Change:

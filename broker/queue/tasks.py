@@ -72,10 +72,12 @@ def dispatch(platform: str, job_id: str | None = None) -> None:
 def observe(platform: str, job_id: str | None = None) -> None:
     broker, _, _ = here()
     ids = [job_id] if job_id else []
-    for job in observing.observe(broker.database, broker.platforms[platform], broker.holder, ids):
-        if job.phase is Phase.COLLECTING:
-            job = collecting.go_on(broker.database, broker.platforms[platform], broker.storage, job)
-        changed(job)
+    end = time.monotonic() + BUSY_SECONDS
+    seen = observing.observe(broker.database, broker.platforms[platform], broker.holder, ids)
+    changed(*(job for job in seen if job.phase is not Phase.COLLECTING))
+    for job in seen:
+        if job.phase is Phase.COLLECTING and time.monotonic() < end:
+            changed(collecting.go_on(broker.database, broker.platforms[platform], broker.storage, job))
 
 
 @shared_task(name="broker.collect")
@@ -98,4 +100,7 @@ def dismiss(platform: str, job_id: str | None = None) -> None:
 @shared_task(name="broker.release")
 def release(platform: str, job_id: str | None = None) -> None:
     broker, _, _ = here()
-    dismissing.release(broker.database, broker.platforms[platform], broker.holder)
+    end = time.monotonic() + BUSY_SECONDS
+    while dismissing.release(broker.database, broker.platforms[platform], broker.holder):
+        if time.monotonic() > end:
+            break

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, TextClause, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, TextClause, and_, func, or_, select, text, tuple_, update
 
 from broker.jobs import lifecycle, schedule
 from broker.jobs.lifecycle import Change
@@ -48,9 +48,11 @@ def claim_dismissed(tx: Connection, platform: str, holder: str, limit: int) -> l
     return claim(tx, list(tx.execute(query).scalars()), set(Phase) - TERMINAL, holder)
 
 
-def released(tx: Connection, job: Job) -> None:
-    """Nothing is left of the job on its platform."""
-    tx.execute(update(jobs).where(c.id == job.id).values(due_at=None, lease_owner=None, lease_until=None))
+def released(tx: Connection, job: Job, again: float | None = None) -> None:
+    """Nothing is left of an ended job on its platform; with `again`: something is, try in so many seconds."""
+    due = None if again is None else now() + again
+    free = update(jobs).where(c.id == job.id, c.fence == job.fence)
+    tx.execute(free.values(due_at=due, lease_owner=None, lease_until=None))
 
 
 def claim_due(tx: Connection, platform: str, phases: Iterable[Phase], holder: str, limit: int) -> list[Job]:
@@ -97,7 +99,10 @@ def claim_next(tx: Connection, platform: str, offer: Capabilities, holder: str) 
 
 def _reclaim(tx: Connection, platform: str, holder: str) -> Job | None:
     """A job whose submission was interrupted (its worker was killed) or has to be tried again."""
-    found = claim_due(tx, platform, [Phase.SUBMITTING], holder, 1)
+    stuck = select(c.id).where(
+        c.platform == platform, c.phase == Phase.SUBMITTING.value, c.due_at <= now(), _free(), ~c.dismiss_requested
+    )
+    found = claim(tx, list(tx.execute(stuck.order_by(c.due_at).limit(1)).scalars()), [Phase.SUBMITTING], holder)
     return found[0] if found else None
 
 
@@ -123,16 +128,22 @@ def _submitting(tx: Connection, job: Job) -> Job:
 def save(tx: Connection, job: Job, change: Change, *, hold: bool = False, **columns: Any) -> Job:
     """Write a change under the job's fence, append its event, and give the row as it is now.
 
-    `hold` keeps the lease. Raises LostClaim, lifecycle.IllegalTransition.
+    `hold` keeps the lease. A job that its owner wished to dismiss meanwhile ends dismissed, whatever else it would
+    have ended as. Raises LostClaim, lifecycle.IllegalTransition.
     """
     phase = change.phase or job.phase
     lifecycle.check(job.phase, phase)
     values = columns | _values(change, phase)
     if not hold:
         values |= {"lease_owner": None, "lease_until": None}
-    saved = update(jobs).where(c.id == job.id, c.fence == job.fence).values(**values).returning(*c)
+    mine = and_(c.id == job.id, c.fence == job.fence)
+    saved = update(jobs).where(mine).values(**values).returning(*c)
+    if phase in (Phase.SUCCESSFUL, Phase.FAILED):
+        saved = saved.where(~c.dismiss_requested)
     row = tx.execute(saved).mappings().first()
     if row is None:
+        if phase in (Phase.SUCCESSFUL, Phase.FAILED) and tx.execute(select(c.id).where(mine)).first():
+            return save(tx, job, lifecycle.dismissed(change.finished), **columns)
         raise LostClaim(job.id)
     if change.event:
         data = dict(change.data)
@@ -177,10 +188,15 @@ def _values(change: Change, phase: Phase) -> dict[str, Any]:
     return values
 
 
-def renew(tx: Connection, job: Job, seconds: float = LEASE_SECONDS) -> None:
-    """Hold the job longer. Raises LostClaim."""
-    held = update(jobs).where(c.id == job.id, c.fence == job.fence).values(lease_until=now() + seconds)
-    if not tx.execute(held).rowcount:
+def renew(tx: Connection, claimed: Sequence[Job], seconds: float = LEASE_SECONDS) -> None:
+    """Hold jobs longer; those that were given back or that somebody else has by now are left alone."""
+    mine = tuple_(c.id, c.fence).in_([(job.id, job.fence) for job in claimed])
+    tx.execute(update(jobs).where(mine, c.lease_until.is_not(None)).values(lease_until=now() + seconds))
+
+
+def confirm(tx: Connection, job: Job) -> None:
+    """Raise LostClaim unless the job is still the caller's."""
+    if tx.execute(select(c.id).where(c.id == job.id, c.fence == job.fence)).first() is None:
         raise LostClaim(job.id)
 
 

@@ -206,6 +206,13 @@ def events(tx: Connection, job_id: str) -> Sequence[Mapping[str, Any]]:
     return [dict(row) for row in tx.execute(query).mappings()]
 
 
+def count_events(tx: Connection, job_id: str, attempt: int, event: str) -> int:
+    """How often something happened in one attempt."""
+    e = job_events.c
+    count = select(func.count()).where(e.job_id == job_id, e.attempt == attempt, e.event == event)
+    return tx.execute(count).scalar_one()
+
+
 def remember_key(tx: Connection, owner: str, key: str, body_sha256: str, job_id: str) -> bool:
     """Bind an Idempotency-Key to the job, in the transaction that makes the job; False when it is bound already.
 

@@ -111,6 +111,7 @@ def test_a_job_that_goes_well(world: World) -> None:
     assert ended.phase is Phase.COLLECTING
     assert world.collect() is None  # whoever observed it holds it
     done = collect.go_on(database=world.database, platform=world.platform, storage=world.storage, job=ended)
+    assert done is not None
     assert (done.phase, done.outputs is not None, done.started) == (Phase.SUCCESSFUL, True, 5.0)
     with world.database.read() as tx:
         (kept,) = files.of_job(tx, job.id)

@@ -42,7 +42,7 @@ def test_a_zombie_cannot_write(database: Database) -> None:
     with pytest.raises(claims.LostClaim), database.write() as tx:
         claims.save(tx, zombie, Change("submitting", Phase.SUBMITTING))
     with pytest.raises(claims.LostClaim), database.write() as tx:
-        claims.renew(tx, zombie)
+        claims.confirm(tx, zombie)
     with database.write() as tx:
         assert claims.save(tx, mine, Change("submitting", Phase.SUBMITTING)).phase is Phase.SUBMITTING
 
