@@ -82,10 +82,11 @@ def make_tool(document: Any, context: LoadingContext) -> Process:
     return default_make_tool(document, context)
 
 
-def run(job: JobDir, spec: Mapping[str, Any], images: Mapping[str, str]) -> None:
+def run(job: JobDir, spec: Mapping[str, Any], images: Mapping[str, str], *, offline: bool = False) -> None:
     """Load and run the package of `spec`; leaves `report.json` and `outputs/`. Raises nothing of the package's.
 
     `spec`: what the adapter wrote (bundle, jobOrder, settings). `images`: those that are here, with their digests.
+    `offline`: this process is in a network namespace with nothing in it.
     """
     report = Report(job)
     log = _logging(report, job)
@@ -96,6 +97,7 @@ def run(job: JobDir, spec: Mapping[str, Any], images: Mapping[str, str]) -> None
         Isolation.from_json(settings["isolation"]),
         Software(tuple(settings["software"]["directories"]), tuple(settings["software"]["path"])),
         network=settings["network"],
+        offline=offline,
         images=images,
         log=log,
     )

@@ -139,16 +139,17 @@ def write_accounts(directory: Path) -> None:
     (directory / "group").write_text(f"root:x:0:\ntool:x:{gid}:\nnogroup:x:65534:\n", encoding="ascii")
 
 
-def bubblewrap_base(accounts: Path, *, network: bool) -> list[str]:
+def bubblewrap_base(accounts: Path, *, network: bool, offline: bool = False) -> list[str]:
     """Arguments of bwrap that are the same for every tool of a job: namespaces, system directories, /proc, /dev.
 
-    `accounts`: a directory where `write_accounts` was.
+    `accounts`: a directory where `write_accounts` was. `offline`: we have no network ourselves, so that a namespace
+    for each tool would keep nothing out (and costs most of the time that a sandbox takes to start).
     """
     args = ["--unshare-all", "--unshare-user", "--die-with-parent", "--cap-drop", "ALL", "--hostname", "sandbox"]
     if os.geteuid() == 0:
         # Not root inside either: tar, for one, takes root as leave to change owners.
         args += ["--uid", str(USER), "--gid", str(USER)]
-    if network:
+    if network or offline:
         args.append("--share-net")
     for root in _ROOTS:
         if Path(root).is_symlink():

@@ -165,11 +165,10 @@ class _Keeper:
         os.umask(0o022)  # what tools expect; the job directory itself is closed to others
         os.nice(settings["nice"])
         rootless = self.isolation.engine is not None and os.geteuid() != 0
-        if not settings["network"]:
-            # A rootless container engine cannot make its user namespace from within ours.
-            kernel.leave_network(as_user=not rootless)
+        # A rootless container engine cannot make its user namespace from within ours.
+        offline = not settings["network"] and kernel.leave_network(as_user=not rootless)
         kernel.limit()
-        engine.run(self.job, spec, images)
+        engine.run(self.job, spec, images, offline=offline)
         return 0
 
     def _no_report(self, ended: _Ended) -> Failure:

@@ -26,6 +26,7 @@ class Run:
         software: Software,
         *,
         network: bool,
+        offline: bool,
         images: Mapping[str, str],
         log: logging.Logger,
     ) -> None:
@@ -34,6 +35,7 @@ class Run:
         self.isolation = how
         self.software = software
         self.network = network
+        self.offline = offline
         self.images = images
         self.log = log
         self._sandbox: dict[bool, tuple[str, ...]] = {}
@@ -64,7 +66,7 @@ class Run:
             accounts = self.job.work / "accounts"
             accounts.mkdir(exist_ok=True)
             isolation.write_accounts(accounts)
-            self._sandbox[network] = tuple(isolation.bubblewrap_base(accounts, network=network))
+            self._sandbox[network] = tuple(isolation.bubblewrap_base(accounts, network=network, offline=self.offline))
         return self._sandbox[network]
 
     def own_rss(self) -> int:

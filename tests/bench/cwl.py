@@ -19,7 +19,7 @@ ECHO = Path(__file__).resolve().parents[2] / "workflows" / "echo" / "package.cwl
 CWLTOOL = [str(Path(sys.executable).parent / "cwltool"), "--no-container", "--quiet"]
 SCATTER = """cwlVersion: v1.2
 class: Workflow
-requirements: {ScatterFeatureRequirement: {}, InlineJavascriptRequirement: {}}
+requirements: {ScatterFeatureRequirement: {}}
 inputs: {n: 'string[]'}
 steps:
   say:
