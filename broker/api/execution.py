@@ -20,6 +20,8 @@ from broker.api.executerequest import Preference, execute_request, idempotency_k
 from broker.api.processes import Revision
 from broker.api.site import Site, site_of
 from broker.api.status import status_info
+from broker.bootstrap import input_policy
+from broker.egress import Egress
 from broker.execution.accept import ExecuteRequest, accept
 from broker.execution.accept import check as check_request
 from broker.jobs.model import Job
@@ -113,7 +115,8 @@ def _report(site: Site, caller: Principal, process_id: str, wanted: ExecuteReque
         {"image": image, "required": required, "engine": engine, "usable": engine is not None or not required}
         for image, required in process.needs.images.items()
     ]
-    links = reachability.report(site.broker.egress, order.stage)
+    with Egress(input_policy(site.settings)) as egress:
+        links = reachability.report(egress, order.stage)
     return {
         "ok": all(one["reachable"] for one in links),
         "processID": process.id,
