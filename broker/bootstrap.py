@@ -111,7 +111,7 @@ def package_policy(settings: Settings) -> EgressPolicy:
 
 def _platform(name: str, options: dict[str, Any], settings: Settings) -> Platform:
     """A configured platform; a local one works in the state directory unless it is told otherwise."""
-    kind = str(options.pop("adapter", name))
+    kind = str(options.pop("adapter"))
     if kind == "local":
         options.setdefault("root", settings.state / "local")
         options.setdefault("socket", settings.zygote_socket)

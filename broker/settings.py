@@ -108,7 +108,7 @@ class EgressSettings(Frozen):
 class Settings(BaseSettings):
     """Everything an operator can set. `s3`: accounts for inputs at s3://BUCKET/..., by bucket ("*": all others).
 
-    `platforms`: name -> {adapter = "...", and what the adapter takes}.
+    `platforms`: name -> {adapter = "..." (default: the name), and what the adapter takes}.
     """
 
     model_config = SettingsConfigDict(
@@ -180,10 +180,8 @@ class Settings(BaseSettings):
     def platform_names(self) -> dict[str, dict[str, Any]]:
         """Configured platforms by full name: a local platform belongs to its host (`local@host`)."""
         host = socket.gethostname()
-        return {
-            f"{name}@{host}" if options.get("adapter") == "local" else name: options
-            for name, options in self.platforms.items()
-        }
+        named = {name: {"adapter": name} | options for name, options in self.platforms.items()}
+        return {f"{name}@{host}" if options["adapter"] == "local" else name: options for name, options in named.items()}
 
 
 def default_file() -> Path:

@@ -11,6 +11,7 @@ from broker.execution.accept import UPLOAD_SCHEME
 from broker.execution.hold import alone, held
 from broker.jobs import lifecycle
 from broker.jobs.model import Capabilities, Failure, Fault, Job, JobSpec, Limits, Reason, StageItem
+from broker.jobs.placement import too_small
 from broker.platform import Platform
 from broker.storage import Storage
 from broker.store import claims, processes, uploads
@@ -28,6 +29,9 @@ def dispatch(
     if job is None:
         return None
     with held(database, [job]):
+        if why := too_small(job.needs, offer):
+            text = f"{platform.name} has become too small for the job: {' '.join(why)} Execute it again."
+            return _save(database, job, lifecycle.failed(Failure(Fault.LIMIT, Reason.NO_PLATFORM, text)))
         return alone(database, job, lambda: _submit(database, platform, job, storage, limits))
 
 

@@ -36,7 +36,7 @@ def order(waiting: Iterable[Waiting], active_by_owner: Mapping[str, int]) -> lis
 def short_of(needs: Needs, load: Load, offer: Capabilities) -> str | None:
     """What a job waits for on a platform, as the end of "waiting for ..."; None when it may start now.
 
-    A job larger than the whole platform is not admitted at all (`placement.unfit`), so waiting always ends.
+    A job larger than the whole platform is not admitted at all (`placement.too_small`), so waiting always ends.
     """
     if offer.slots is not None and load.jobs >= offer.slots:
         return f"one of {offer.slots} slots"

@@ -16,7 +16,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from broker.bootstrap import Broker
-from broker.errors import BrokerError, PlatformUnavailable
+from broker.errors import BrokerError, PlatformError
 from broker.jobs.model import Capabilities
 from broker.platform import Eventful, Health, Platform
 from broker.queue.app import make_app, publish, queue_name
@@ -27,7 +27,7 @@ from broker.store.database import new_id
 
 log = logging.getLogger(__name__)
 TURN_SECONDS = 1.0
-CHECK_TURNS = 30  # a platform is checked every 30 s
+CHECK_SECONDS = 30.0
 LEASE_SECONDS = 8.0
 CROWD = 50  # so many waiting messages mean that more of them help nobody
 
@@ -47,16 +47,12 @@ class Reconciler:
         for platform in self.broker.platforms.values():
             if isinstance(platform, Eventful):
                 threading.Thread(target=self._events, args=(platform,), daemon=True).start()
-        turn = 0
+        threading.Thread(target=self._checks, daemon=True).start()
         while not self.stopped.is_set():
             try:
-                if turn % CHECK_TURNS == 0:
-                    self.check()
-                    self.broker.storage.sweep()
                 self.turn()
             except (OperationalError, BrokerError) as error:
                 log.warning("this turn failed, the next one is in %s s: %s", TURN_SECONDS, error)
-            turn += 1
             self.stopped.wait(TURN_SECONDS)
         with self.broker.database.write() as tx:
             leases.give_up(tx, "reconciler", self.name)
@@ -87,12 +83,28 @@ class Reconciler:
             with self.broker.database.write() as tx:
                 platforms.checked(tx, name, adapter, position, health)
 
-    @staticmethod
-    def _health(platform: Platform) -> Health:
+    def _health(self, platform: Platform) -> Health:
+        """What it says; one that does not answer still has what it offered when it last did, so that jobs wait."""
         try:
             return platform.check()
-        except PlatformUnavailable as error:
-            return Health(False, Capabilities(), str(error))
+        except BrokerError as error:
+            message = str(error)
+        except Exception as error:  # the boundary of one platform: the others are still checked
+            log.exception("the check of %s failed", platform.name)
+            message = f"Its check failed in a way that nobody foresaw ({type(error).__name__})."
+        with self.broker.database.read() as tx:
+            known = {candidate.name: candidate.capabilities for candidate in platforms.candidates(tx)}
+        return Health(False, known.get(platform.name, Capabilities()), message)
+
+    def _checks(self) -> None:
+        """Beside the sweeps: a platform that takes its time to answer holds up no job."""
+        while not self.stopped.is_set():
+            try:
+                self.check()
+                self.broker.storage.sweep()
+            except Exception:  # the boundary of a thread that must not end
+                log.exception("the platforms were not checked, or the storage not swept")
+            self.stopped.wait(CHECK_SECONDS)
 
     def _events(self, platform: Platform) -> None:
         """Nudge an observation for each job that a platform says has changed; listen again when it hangs up."""
@@ -101,10 +113,12 @@ class Reconciler:
             try:
                 for job_id in platform.events():
                     publish(self.app, platform.name, "observe", job_id)
-            except PlatformUnavailable as error:
+            except PlatformError as error:
                 log.warning("no events from %s: %s", platform.name, error)
             except OperationalError as error:
                 log.warning("an event was not passed on (the sweep will find its job): %s", error)
+            except Exception:  # the boundary of a thread that must not end
+                log.exception("no events from %s", platform.name)
             self.stopped.wait(0.5)
 
     def _expire(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, TextClause, and_, func, or_, select, text, tuple_, update
 
-from broker.jobs import lifecycle, schedule
+from broker.jobs import lifecycle, placement, schedule
 from broker.jobs.lifecycle import Change
 from broker.jobs.model import ACTIVE, TERMINAL, Capabilities, Job, Needs, Phase
 from broker.store.jobs import as_job, record
@@ -70,7 +70,8 @@ def claim_next(tx: Connection, platform: str, offer: Capabilities, holder: str) 
     """Take the job that goes next on a platform, in fair order, if the platform has room for it now.
 
     Serialised per platform by its row, so that two workers never admit into the same room. A job that has to
-    wait for room gets a message that says for what; jobs behind it wait too (no overtaking, no starvation).
+    wait for room gets a message that says for what; jobs behind it wait too (no overtaking, no starvation). One
+    that the platform has become too small for is taken all the same: it is for the caller to refuse.
     """
     if tx.dialect.name == "postgresql":  # SQLite has one writer anyway
         tx.execute(select(platforms.c.name).where(platforms.c.name == platform).with_for_update())
@@ -87,7 +88,7 @@ def claim_next(tx: Connection, platform: str, offer: Capabilities, holder: str) 
     load = schedule.Load(sum(r[1] for r in rows), float(sum(r[2] for r in rows)), int(sum(r[3] for r in rows)))
     first = schedule.order(waiting, {row[0]: row[1] for row in rows})[0]
     short = schedule.short_of(first.needs, load, offer)
-    if short is not None:
+    if short is not None and not placement.too_small(first.needs, offer):  # else it would wait for ever
         text = f"Waiting for {short} on {platform}."
         tx.execute(update(jobs).where(c.id == first.job_id, c.message != text).values(message=text, updated=now()))
         # no due time: the end of an active job nudges the platform; the sweep is the safety net

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from broker.errors import NoSuchPlatform
 from broker.jobs.model import Capabilities
@@ -26,12 +25,9 @@ def checked(tx: Connection, name: str, adapter: str, position: int, health: Heal
         "checked": now(),
     }
     if not tx.execute(update(platforms).where(t.name == name).values(**values)).rowcount:
-        tx.execute(insert(platforms).values(name=name, paused=False, **values))
-
-
-def forget_others(tx: Connection, names: Sequence[str]) -> None:
-    """Drop platforms that are configured no longer, unless live jobs are on them (their host may come back)."""
-    tx.execute(delete(platforms).where(t.name.not_in(names)))
+        make = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
+        # another host that has the platform may have been quicker
+        tx.execute(make(platforms).values(name=name, paused=False, **values).on_conflict_do_nothing())
 
 
 def candidates(tx: Connection) -> list[Candidate]:

@@ -13,7 +13,7 @@ from broker.access.principal import LOCAL
 from broker.errors import PlatformRefused, PlatformUnavailable
 from broker.execution import collect, dismiss, dispatch, hold, observe, stop
 from broker.jobs.lifecycle import STUMBLES
-from broker.jobs.model import Attempt, Fault, Job, JobSpec, Limits, Phase, Reason
+from broker.jobs.model import Attempt, Fault, Job, JobSpec, Limits, Needs, Phase, Reason
 from broker.jobs.observation import Handle, Observation, State
 from broker.platform import Collected
 from broker.storage.local import LocalStorage
@@ -234,3 +234,17 @@ def test_a_platform_that_takes_longer_than_a_lease_keeps_the_job(world: World, m
     assert left[0] > 1
     with world.database.read() as tx:
         assert tx.execute(select(table.c.lease_until)).scalar_one() is None  # and gives it back
+
+
+def test_a_job_that_its_platform_became_too_small_for_does_not_block_the_line(world: World) -> None:
+    large = job_row(world.database, needs=Needs(cores=8.0))
+    small = job_row(world.database)
+    world.offer = platform_row(world.database, cores=2.0)
+    refused = world.dispatch()
+    assert refused is not None
+    assert refused.failure is not None
+    assert (refused.id, refused.failure.fault, refused.failure.reason) == (large.id, Fault.LIMIT, Reason.NO_PLATFORM)
+    assert "has 2 cores" in refused.failure.message
+    done = world.dispatch()
+    assert done is not None
+    assert done.id == small.id
