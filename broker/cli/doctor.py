@@ -79,7 +79,7 @@ def findings(config: Path | None) -> Iterator[Finding]:
     for check in checks:
         yield check(settings)
     for name, options in settings.platforms.items():
-        if options.get("adapter") == "local":
+        if options.get("adapter", name) == "local":
             yield from local(name, options)
 
 

@@ -138,11 +138,20 @@ class Supervisor:
             while (dead := self._reap()) is not None:
                 lived = time.monotonic() - dead.started
                 dead.failures = 0 if lived > CALM_SECONDS else dead.failures + 1
-                dead.due = time.monotonic() + min(10.0, 0.1 * 2.0**dead.failures)
+                dead.due = time.monotonic() + _pause(dead.failures)
                 log.warning("%s ended after %.1f s; it is started again", dead.name, lived)
-            for part in self.parts:
-                if not part.pid and part.due <= time.monotonic():
+            self._revive()
+
+    def _revive(self) -> None:
+        """Start what is due; a machine that has no room for a process now may have it in a moment."""
+        for part in self.parts:
+            if not part.pid and part.due <= time.monotonic():
+                try:
                     self._begin(part)
+                except OSError as error:
+                    part.failures += 1
+                    part.due = time.monotonic() + _pause(part.failures)
+                    log.warning("%s cannot be started now: %s", part.name, error)
 
     def _reap(self) -> Part | None:
         """A part that has ended, marked so; orphans that became our children are buried silently."""
@@ -183,6 +192,11 @@ class Supervisor:
                 os.kill(part.pid, signal.SIGKILL)
                 os.waitpid(part.pid, 0)
                 part.pid = 0
+
+
+def _pause(failures: int) -> float:
+    """Seconds until a part is started again that ended so often in a row."""
+    return min(10.0, 0.1 * 2.0 ** min(failures, 7))
 
 
 @contextmanager
@@ -245,7 +259,9 @@ def _reachable(sock: socket.socket) -> str:
 
 def _healthy(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/health/live", timeout=2) as answer:  # noqa: S310 - our own address
+        # not by the proxy that the environment may name: it knows no address of ours
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(f"{url}/health/live", timeout=2) as answer:
             return int(answer.status) == 200
     except (OSError, urllib.error.URLError):
         return False
@@ -269,9 +285,11 @@ def _spawn(command: list[str]) -> int:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     # preexec_fn: this process has a single thread
-    return subprocess.Popen(
+    started = subprocess.Popen(
         command, env={}, stdin=subprocess.DEVNULL, preexec_fn=prepare, start_new_session=True, cwd="/"
-    ).pid
+    )
+    started.returncode = 0  # else `subprocess` waits for it too, and we might never hear of its end
+    return started.pid
 
 
 def _fork(name: str, work: Callable[[], None]) -> int:
