@@ -51,7 +51,14 @@ def api(settings: Settings, sock: socket.socket) -> None:
     from broker.api.app import create_app
 
     config = uvicorn.Config(
-        create_app(settings), loop="uvloop", http="httptools", log_level="warning", access_log=False, lifespan="on"
+        create_app(settings),
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,  # a client must not say what our address is: `[api] url` does
+        server_header=False,
     )
     uvicorn.Server(config).run(sockets=[sock])
 
