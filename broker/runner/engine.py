@@ -111,7 +111,7 @@ def run(job: JobDir, spec: Mapping[str, Any], images: Mapping[str, str], *, offl
         report.fail(failures.of_exception(error, job.package))
     except Exception as error:  # the boundary of a run: cwltool met something neither of us foresaw
         log.exception("The engine failed")
-        report.fail(Failure(Fault.BROKER, Reason.BROKER_ERROR, f"The engine failed: {type(error).__name__}: {error}"))
+        report.fail(failures.of_unforeseen(error))
     if report.failure:
         log.error("%s", report.failure.message)
     report.end(result, _facts(one))

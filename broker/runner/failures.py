@@ -89,6 +89,14 @@ def of_exception(error: BaseException, root: Path, *, step: str | None = None) -
     return of_text(str(error), root, step=step)
 
 
+def of_unforeseen(error: Exception) -> Failure:
+    """A failure for an exception that cwltool did not mean to raise: ours, but for what packages are known to cause."""
+    if isinstance(error, UnicodeEncodeError | RecursionError) or "embedded null" in str(error):
+        message = f"The package gave a text or a structure that cannot be used: {ascii(error)[:300]}"
+        return Failure(Fault.PACKAGE, Reason.INVALID_PACKAGE, message)
+    return Failure(Fault.BROKER, Reason.BROKER_ERROR, f"The engine failed: {type(error).__name__}: {error}")
+
+
 def of_text(text: str, root: Path, *, step: str | None = None) -> Failure:
     """A failure for the message of a WorkflowException or ValidationException."""
     plain = clean(text, root)

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, cast
@@ -29,6 +30,21 @@ def run_of(context: RuntimeContext) -> Run:
     """The run that a context belongs to (`engine.Context` carries it)."""
     run: Run = context.run  # type: ignore[attr-defined]
     return run
+
+
+def encoded(words: Iterable[str]) -> list[bytes]:
+    """Words as the system takes them. Raises WorkflowException for one that it does not.
+
+    A NUL would end an option of bubblewrap's in the middle: the rest would be options that the package chose.
+    """
+    try:
+        found = [os.fsencode(word) for word in words]
+    except UnicodeEncodeError as error:
+        raise WorkflowException(f"A word of the command line is no text: {ascii(error.object)[:200]}.") from None
+    for word in found:
+        if b"\0" in word:
+            raise WorkflowException(f"A word of the command line holds the character NUL: {ascii(word)[1:200]}.")
+    return found
 
 
 class StepJob(JobBase):
@@ -56,6 +72,7 @@ class StepJob(JobBase):
         if not self.command_line:
             raise WorkflowException("The tool has an empty command line: give it a 'baseCommand' or 'arguments'.")
         command = [*words, *(str(word) for word in self.command_line)]
+        encoded([*command, *environment, *environment.values()])
         self.stream = stream_name(self.name)
         self.log = run.report.log_path(self.stream)
         self.record = Step(

@@ -20,7 +20,7 @@ from cwltool.utils import OutputCallbackType
 
 from broker.runner import isolation
 from broker.runner.outputs import put
-from broker.runner.steps import StepJob, run_of
+from broker.runner.steps import StepJob, encoded, run_of
 
 MANY = 64  # input files from which on they are linked into one directory instead of mounted one by one
 _SETPRIV = shutil.which("setpriv", path=isolation.SYSTEM_PATH)
@@ -74,7 +74,7 @@ class SandboxJob(StepJob, DockerCommandLineJob):
             args += ["--setenv", name, value]
         # Through a descriptor: the tool can read the command line of its first process, and would see our paths.
         descriptor = os.memfd_create("args", os.MFD_CLOEXEC)
-        os.write(descriptor, b"\0".join(os.fsencode(word) for word in args))
+        os.write(descriptor, b"\0".join(encoded(args)))
         os.lseek(descriptor, 0, os.SEEK_SET)
         # An empty environment: the tool can read that of its first process too.
         return [str(run.isolation.bwrap), "--args", str(descriptor), "--"], {}, (descriptor,)
