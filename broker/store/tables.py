@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -43,6 +44,19 @@ def _now_postgresql(element: now, compiler: SQLCompiler, **kw: Any) -> str:
     return "extract(epoch from clock_timestamp())::float8"
 
 
+def _plain(value: Any) -> Any:
+    """The value with ? for halves of characters, and doubles for whole numbers beyond 64 bits."""
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return float(str(value))
+    return value
+
+
 class Json(TypeDecorator[Any]):
     """A JSON value kept as text: the same bytes on SQLite and PostgreSQL, read by orjson."""
 
@@ -50,7 +64,12 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        return None if value is None else orjson.dumps(value).decode()
+        if value is None:
+            return None
+        try:
+            return orjson.dumps(value).decode()
+        except TypeError:  # a tool's words may be what no JSON holds, and must not stop us from saving the rest
+            return orjson.dumps(_plain(value)).decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         return None if value is None else orjson.loads(value)
