@@ -1,7 +1,8 @@
 """The CWL v1.2 conformance suite through the broker's HTTP API: `python -m tests.conformance SUITE [cwltest options]`.
 
 SUITE is a checkout of common-workflow-language/cwl-v1.2. Without $BROKER_SERVER a broker is started for the run.
-Where podman is, but no registry can be reached, `tests/conformance/images.sh` makes the images that the suite names.
+Where podman is, but no registry can be reached, `tests/conformance/images.sh` makes the images that the suite names;
+CWL_ENGINE=none runs the suite without containers.
 The verdicts go to build/conformance-cwl.xml (JUnit) and build/conformance-cwl-badges/ (per tag).
 """
 
@@ -53,7 +54,12 @@ def main(arguments: Sequence[str]) -> int:
     suite = Path(arguments[0]).absolute()
     if server := os.environ.get("BROKER_SERVER"):
         return cwltest(suite, server, arguments[1:])
-    with tempfile.TemporaryDirectory() as directory, broker_peer(Path(directory) / "state") as peer:
+    # Without containers tools of the suite look for `python`, which a machine may only have as python3.
+    local = {"adapter": "local", "software": [sys.prefix], "engine": os.environ.get("CWL_ENGINE", "auto")}
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        broker_peer(Path(directory) / "state", platforms={"local": local}) as peer,
+    ):
         return cwltest(suite, peer.url, arguments[1:])
 
 
