@@ -19,6 +19,7 @@ from broker.store.processes import Process
 
 _TAG = re.compile(r"[\w.:/@+ -]{1,64}\Z")
 UPLOAD_SCHEME = "upload:"  # how a stage item names one of our own uploads until it is dispatched
+USED_SECONDS = 7 * 24 * 3600.0  # that an upload lives on once a job counts on it, for the job may have to wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def accept(
 ) -> tuple[Job, bool]:
     """The job, and whether this call made it (False: the Idempotency-Key had made it before).
 
-    `upload_id` says which of our uploads an href names. Raises NoSuchProcess, InputError, NoRoom,
+    `upload_id` says which of our uploads an href names. Raises NoSuchProcess, NoSuchUpload, InputError, NoRoom,
     PlatformRefused, PlatformUnavailable, IdempotencyConflict: no job exists then.
     """
     principal.need(Scope.RUN)
@@ -79,6 +80,8 @@ def accept(
             made = jobs.by_key(tx, principal.owner, key.key, key.body_sha256)
             assert made is not None  # noqa: S101 - the key is bound, so that its job is there
             return made, False
+        if used := {item.url for item in order.stage if item.url and item.url.startswith(UPLOAD_SCHEME)}:
+            uploads.prolong(tx, {url.removeprefix(UPLOAD_SCHEME) for url in used}, USED_SECONDS)
         return jobs.insert_job(tx, new), True
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from broker.errors import StorageError
 
@@ -31,20 +32,21 @@ def new_id() -> str:
 
 
 class Database:
-    """Connections to one database. `write()` is one transaction that excludes lost updates; `read()` one snapshot."""
+    """Connections to one database. `write()` is one transaction; in `read()` each statement sees what is committed
+    when it starts."""
 
     def __init__(self, url: str, *, pool_size: int = 5) -> None:
         self.url: URL = make_url(url)
         if self.url.drivername in ("postgresql", "postgres"):
             self.url = self.url.set(drivername="postgresql+psycopg")
         self.sqlite = self.url.get_backend_name() == "sqlite"
-        options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size}
+        options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": BUSY_SECONDS}
         if self.sqlite:
             if self.url.database:
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
             options["connect_args"] = {"timeout": BUSY_SECONDS, "check_same_thread": False}
         else:
-            options |= {"pool_pre_ping": True, "pool_timeout": BUSY_SECONDS}
+            options["pool_pre_ping"] = True
             options["connect_args"] = {"connect_timeout": 5, "options": "-c lock_timeout=10000"}
         self.engine: Engine = create_engine(self.url, **options)
         if self.sqlite:
@@ -58,23 +60,28 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """One transaction; commits at the end. SQLite takes the write lock at once (BEGIN IMMEDIATE): a
         deferred begin loses lock upgrades whatever the busy timeout. Raises StorageError when the database
-        cannot be reached or stays locked."""
+        cannot be reached, stays locked, or has no connection left for us."""
         try:
             with self._turn, self._writer.begin() as connection:
                 yield connection
-        except OperationalError as error:
-            raise StorageError(f"The database does not answer: {error.orig}") from error
+        except (OperationalError, PoolTimeout) as error:
+            raise _silent(error) from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
+        """Raises StorageError as `write`."""
         try:
             with self.engine.connect() as connection:
                 yield connection
-        except OperationalError as error:
-            raise StorageError(f"The database does not answer: {error.orig}") from error
+        except (OperationalError, PoolTimeout) as error:
+            raise _silent(error) from error
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _silent(error: OperationalError | PoolTimeout) -> StorageError:
+    return StorageError(f"The database does not answer: {getattr(error, 'orig', error)}")
 
 
 def _sqlite_connect(connection: Any, record: Any) -> None:

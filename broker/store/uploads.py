@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -122,6 +122,14 @@ def page(tx: Connection, owner: str, *, limit: int, before: str | None = None) -
 def expired(tx: Connection, limit: int = 100) -> list[Upload]:
     """Uploads past their time, whose bytes can go."""
     return [Upload(*row) for row in tx.execute(select(*FIELDS).where(u.expires <= now()).limit(limit))]
+
+
+def prolong(tx: Connection, ids: Collection[str], seconds: float) -> None:
+    """Let uploads live at least so much longer: a job counts on them. Raises NoSuchUpload where one is gone."""
+    greatest = func.max if tx.dialect.name == "sqlite" else func.greatest
+    live = update(uploads).where(u.id.in_(ids), u.expires > now())
+    if tx.execute(live.values(expires=greatest(u.expires, now() + seconds))).rowcount != len(ids):
+        raise NoSuchUpload("An upload that the job needs has just expired or been deleted.")
 
 
 def remove(tx: Connection, upload_id: str) -> None:

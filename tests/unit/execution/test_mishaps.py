@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from broker.access.principal import LOCAL
-from broker.errors import PlatformRefused, PlatformUnavailable
+from broker.errors import PlatformRefused, PlatformUnavailable, StorageError
 from broker.execution import collect, dismiss, dispatch, hold, observe, stop
 from broker.jobs.lifecycle import STUMBLES
 from broker.jobs.model import Attempt, Fault, Job, JobSpec, Limits, Needs, Phase, Reason
@@ -248,3 +248,16 @@ def test_a_job_that_its_platform_became_too_small_for_does_not_block_the_line(wo
     done = world.dispatch()
     assert done is not None
     assert done.id == small.id
+
+
+def test_no_free_connection_is_a_database_that_does_not_answer(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the API calls it a bug of its own (500), and the loops of the worker stop."""
+    monkeypatch.setattr("broker.store.database.BUSY_SECONDS", 0.05)
+    small = Database(database_url, pool_size=1)
+    try:
+        with small.read(), small.read(), pytest.raises(StorageError, match="does not answer"), small.read():
+            pass
+    finally:
+        small.close()
