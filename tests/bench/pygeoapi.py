@@ -10,10 +10,10 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
+import psycopg.conninfo
 import requests
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from tests.peers.broker import wait_for
 from tests.peers.ports import free_port
@@ -31,7 +31,7 @@ server:
   map: {{url: 'http://127.0.0.1/tile.png', attribution: none}}
   manager:
     name: PostgreSQL
-    connection: '{database}'
+    connection: {{host: '{host}', port: 5432, database: {database}, user: {user}, password: ''}}
     output_dir: {folder}
 logging: {{level: ERROR}}
 metadata:
@@ -59,13 +59,14 @@ message varchar, progress integer)"""
 def pygeoapi_peer(environment: Path, postgres: PostgresPeer, folder: Path, workers: int) -> Iterator[int]:
     """Serve on a free port; gives the port. `workers` gunicorn processes (gevent)."""
     port, url = free_port(), postgres.new_database(migrated=False)
-    engine = create_engine(url)
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
         connection.execute(text(JOBS))
     engine.dispose()
     config, openapi = folder / "pygeoapi.yml", folder / "openapi.yml"
-    plain = urlsplit(url)._replace(scheme="postgresql").geturl()
-    config.write_text(CONFIG.format(port=port, folder=folder, database=plain))
+    where = psycopg.conninfo.conninfo_to_dict(url)  # a socket's directory as host, which its URLs cannot say
+    names = {"host": where["host"], "database": where["dbname"], "user": where["user"]}
+    config.write_text(CONFIG.format(port=port, folder=folder, **names))
     variables = os.environ | {"PYGEOAPI_CONFIG": str(config), "PYGEOAPI_OPENAPI": str(openapi)}
     programs = environment / "bin"
     generate = [str(programs / "pygeoapi"), "openapi", "generate", str(config), "--output-file", str(openapi)]
