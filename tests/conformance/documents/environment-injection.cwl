@@ -3,7 +3,7 @@ class: CommandLineTool
 requirements:
   InlineJavascriptRequirement: {}
   EnvVarRequirement:
-    envDef: {A: '$(["x", "--bind", "/", "/tmp/host"].join(String.fromCharCode(0)))'}
-baseCommand: [ls, /tmp/host]
+    envDef: {A: '$(["x", "--bind", "/", "/cwl/out/host"].join(String.fromCharCode(0)))'}
+baseCommand: [ls, host]
 inputs: []
 outputs: {said: stdout}
