@@ -9,7 +9,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ PROBE_SECONDS = 60
 PROBE_IMAGE = "localhost/earthcode-broker-probe:1"
 _PROBE_MOUNT = ("--mount=type=bind,source=/usr,target=/usr,readonly",)
 
-_ROOTS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+ROOTS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
     "alternatives",
     "ca-certificates",
@@ -115,7 +115,7 @@ def find_software(directories: Iterable[Path]) -> Software:
         if (directory / "bin").is_dir():
             path.append(str(directory.absolute() / "bin"))
         for base in _python_bases(directory):
-            if not any(base.is_relative_to(root) for root in _ROOTS):
+            if not any(base.is_relative_to(root) for root in ROOTS):
                 bound[str(base)] = None
     return Software(tuple(bound), tuple(path))
 
@@ -139,11 +139,11 @@ def write_accounts(directory: Path) -> None:
     (directory / "group").write_text(f"root:x:0:\ntool:x:{gid}:\nnogroup:x:65534:\n", encoding="ascii")
 
 
-def bubblewrap_base(accounts: Path, *, network: bool, offline: bool = False) -> list[str]:
-    """Arguments of bwrap that are the same for every tool of a job: namespaces, system directories, /proc, /dev.
+def namespaces(*, network: bool, offline: bool = False) -> list[str]:
+    """Arguments of bwrap that take rights away.
 
-    `accounts`: a directory where `write_accounts` was. `offline`: we have no network ourselves, so that a namespace
-    for each tool would keep nothing out (and costs most of the time that a sandbox takes to start).
+    `offline`: we have no network ourselves, so that a namespace for each tool would keep nothing out (and costs most
+    of the time that a sandbox takes to start).
     """
     args = ["--unshare-all", "--unshare-user", "--die-with-parent", "--cap-drop", "ALL", "--hostname", "sandbox"]
     if os.geteuid() == 0:
@@ -151,27 +151,50 @@ def bubblewrap_base(accounts: Path, *, network: bool, offline: bool = False) -> 
         args += ["--uid", str(USER), "--gid", str(USER)]
     if network or offline:
         args.append("--share-net")
-    for root in _ROOTS:
-        if Path(root).is_symlink():
-            args += ["--symlink", str(Path(root).readlink()), root]
-        elif Path(root).is_dir():
-            args += ["--ro-bind", root, root]
+    return args
+
+
+def system_mounts(*, network: bool) -> Iterator[tuple[str, Path]]:
+    """Where a tool sees which of the host's files and directories; a link of ROOTS is meant as the link."""
+    for root in ROOTS:
+        if Path(root).is_symlink() or Path(root).is_dir():
+            yield root, Path(root)
     for name in (*_ETC, *(_ETC_NETWORK if network else ())):
-        path = f"/etc/{name}"
-        if Path(path).exists():
-            args += ["--ro-bind", str(Path(path).resolve()) if name == "resolv.conf" else path, path]
+        path = Path("/etc", name)
+        if path.exists():
+            yield str(path), path.resolve() if name == "resolv.conf" else path
+
+
+def bubblewrap_base(accounts: Path, *, network: bool, offline: bool = False) -> list[str]:
+    """Arguments of bwrap that are the same for every tool of a job: namespaces, system directories, /proc, /dev.
+
+    `accounts`: a directory where `write_accounts` was. `rootfs` does the same once for all tools of a job.
+    """
+    args = namespaces(network=network, offline=offline)
+    for path, source in system_mounts(network=network):
+        if path in ROOTS and source.is_symlink():
+            args += ["--symlink", str(source.readlink()), path]
+        else:
+            args += ["--ro-bind", str(source), path]
     for name in ("passwd", "group"):
         args += ["--ro-bind", str(accounts / name), f"/etc/{name}"]
     args += ["--proc", "/proc", "--dev", "/dev"]
     return args
 
 
-def bubblewrap_end(software: Software) -> list[str]:
+def bubblewrap_rootfs(root: Path, *, network: bool, offline: bool = False) -> list[str]:
+    """As `bubblewrap_base`, with what `rootfs.make` made."""
+    # --dev-bind keeps the flags of what is mounted below; --bind would mount each again.
+    own = ["--dev-bind", str(root), "/", "--proc", "/proc", "--tmpfs", "/dev/shm"]  # noqa: S108  inside
+    return [*namespaces(network=network, offline=offline), *own]
+
+
+def bubblewrap_end(software: Iterable[str]) -> list[str]:
     """Arguments after those of the step's own directories: software may lie below /tmp; nothing else is written to."""
     args = []
-    for directory in software.directories:
+    for directory in software:
         args += ["--ro-bind", directory, directory]
-    return [*args, "--remount-ro", "/"]
+    return args
 
 
 def find(isolation: str, engine: str, engine_args: Sequence[str] = ()) -> Isolation:
@@ -217,7 +240,7 @@ def _working_bwrap(notes: list[str]) -> str | None:
         return None
     with tempfile.TemporaryDirectory() as directory:
         write_accounts(Path(directory))
-        argv = [bwrap, *bubblewrap_base(Path(directory), network=False), *bubblewrap_end(Software()), "--", "/bin/true"]
+        argv = [bwrap, *bubblewrap_base(Path(directory), network=False), "--remount-ro", "/", "--", "/bin/true"]
         outcome = _run(argv, {})
     if outcome is None:
         return bwrap

@@ -18,6 +18,14 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
+_CLONE_NEWNS = 0x00020000
+_MS_NOSUID, _MS_NOEXEC = 0x2, 0x8
+_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
+# mount_setattr(2) has one number on all architectures, and no function in older C libraries.
+_SYS_MOUNT_SETATTR = 442
+_AT_FDCWD = -100
+_AT_RECURSIVE = 0x8000
+_MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 0x1, 0x2, 0x4
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -55,6 +63,41 @@ def leave_network(*, as_user: bool = True) -> bool:
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
         Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
     return True
+
+
+def leave_mounts() -> None:
+    """Give this process a mount namespace of its own, from which nothing gets back. Raises OSError."""
+    _check(_libc.unshare(_CLONE_NEWNS), Path("/"))
+    _check(_libc.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None), Path("/"))
+
+
+def mount(kind: str, target: Path, options: str, *, programs: bool = True) -> None:
+    """A new file system of a kind; `programs`: whether what is on it may be executed. Raises OSError."""
+    flags = ctypes.c_ulong(_MS_NOSUID | (0 if programs else _MS_NOEXEC))
+    _check(_libc.mount(kind.encode(), os.fsencode(target), kind.encode(), flags, options.encode()), target)
+
+
+def bind(source: Path, target: Path) -> None:
+    """`source`, with what is mounted below it, also at `target`. Raises OSError."""
+    flags = ctypes.c_ulong(_MS_BIND | _MS_REC)
+    _check(_libc.mount(os.fsencode(source), os.fsencode(target), None, flags, None), target)
+
+
+def close_mount(target: Path, *, below: bool = False, devices: bool = False) -> None:
+    """Make a mount read-only, without set-user-id and (but for `devices`) without devices; `below`: and what is
+    mounted below it. Raises OSError, also where the kernel is older than 5.12."""
+    flags = _MOUNT_ATTR_RDONLY | _MOUNT_ATTR_NOSUID | (0 if devices else _MOUNT_ATTR_NODEV)
+    attributes = (ctypes.c_uint64 * 4)(flags, 0, 0, 0)  # to set, to clear, propagation, user namespace
+    how = ctypes.c_uint(_AT_RECURSIVE if below else 0)
+    size = ctypes.c_size_t(ctypes.sizeof(attributes))
+    arguments = (ctypes.c_int(_AT_FDCWD), os.fsencode(target), how, ctypes.byref(attributes), size)
+    _check(_libc.syscall(ctypes.c_long(_SYS_MOUNT_SETATTR), *arguments), target)
+
+
+def _check(result: int, path: Path) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(path))
 
 
 def limit(*, memory: int | None = None, cpu: int | None = None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from cwltool.errors import UnsupportedRequirement
 
-from broker.runner import isolation
+from broker.runner import isolation, rootfs
 from broker.runner.isolation import Isolation, Software
 from broker.runner.jobdir import JobDir
 from broker.runner.report import Report
@@ -38,7 +38,7 @@ class Run:
         self.offline = offline
         self.images = images
         self.log = log
-        self._sandbox: dict[bool, tuple[str, ...]] = {}
+        self._sandbox: dict[bool, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._containers = 0
         self._asked = -1.0
         self._own_rss = 0
@@ -60,13 +60,22 @@ class Run:
             return self.isolation.tools
         raise UnsupportedRequirement("This platform runs tools in containers only, and a step names no image.")
 
-    def sandbox(self, *, network: bool) -> tuple[str, ...]:
-        """The arguments of bwrap that all tools share."""
+    def sandbox(self, *, network: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The arguments of bwrap that all tools share: before those of the step's own directories, and after."""
         if network not in self._sandbox:
-            accounts = self.job.work / "accounts"
-            accounts.mkdir(exist_ok=True)
-            isolation.write_accounts(accounts)
-            self._sandbox[network] = tuple(isolation.bubblewrap_base(accounts, network=network, offline=self.offline))
+            root = self.job.work / f"root{int(network)}"
+            directories = self.software.directories
+            # A container engine must not be started where its mounts are seen by nobody else.
+            if not self.images and rootfs.make(root, directories, network=network):
+                first = isolation.bubblewrap_rootfs(root, network=network, offline=self.offline)
+                last = isolation.bubblewrap_end(one for one in directories if rootfs.of_steps(one))
+            else:
+                accounts = self.job.work / "accounts"
+                accounts.mkdir(exist_ok=True)
+                isolation.write_accounts(accounts)
+                first = isolation.bubblewrap_base(accounts, network=network, offline=self.offline)
+                last = [*isolation.bubblewrap_end(directories), "--remount-ro", "/"]
+            self._sandbox[network] = tuple(first), tuple(last)
         return self._sandbox[network]
 
     def own_rss(self) -> int:

@@ -56,7 +56,8 @@ class SandboxJob(StepJob, DockerCommandLineJob):
 
     def prepare(self, context: RuntimeContext) -> tuple[list[str], dict[str, str], tuple[int, ...]]:
         run = run_of(context)
-        args = list(run.sandbox(network=self.networkaccess and run.network))
+        first, last = run.sandbox(network=self.networkaccess and run.network)
+        args = list(first)
         self.append_volume(args, self.tmpdir, self.builder.tmpdir, writable=True)
         self.append_volume(args, self.outdir, self.builder.outdir, writable=True)
         if len(self.pathmapper.items()) > MANY:
@@ -66,10 +67,13 @@ class SandboxJob(StepJob, DockerCommandLineJob):
         volumes: list[str] = []
         self.add_volumes(self.pathmapper, volumes, tmpdir_prefix=context.tmpdir_prefix, any_path_okay=True)
         self._make_mount_points(volumes)
+        if volumes and self.links is None:
+            # A place of this step's own: mount points made in what all steps share would stay there.
+            volumes = ["--tmpfs", isolation.STAGEDIR, *volumes, "--remount-ro", isolation.STAGEDIR]
         args += volumes
         if self.generatemapper is not None:
             self.add_volumes(self.generatemapper, args, tmpdir_prefix=context.tmpdir_prefix)
-        args += [*isolation.bubblewrap_end(run.software), "--chdir", self.builder.outdir]
+        args += [*last, "--chdir", self.builder.outdir]
         for name, value in self.environment.items():
             args += ["--setenv", name, value]
         # Through a descriptor: the tool can read the command line of its first process, and would see our paths.
