@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker import settings as configuration
@@ -21,7 +22,7 @@ from broker.api.health import HEALTH
 from broker.api.jobfiles import FILES
 from broker.api.joblogs import RECORDS
 from broker.api.jobresults import RESULTS
-from broker.api.jobs import JOBS
+from broker.api.jobs import JOBS, status
 from broker.api.landing import CORE
 from broker.api.line import Line
 from broker.api.platforms import PLATFORMS
@@ -76,6 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.classes = CLASSES
     problems.register(app)
+    app.router.routes.append(Route("/jobs/{job_id}", status, methods=["GET"], include_in_schema=False))
     for part in CLASSES:
         app.include_router(part.router)
     if chosen.api.cors_origins:

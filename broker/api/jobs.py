@@ -11,8 +11,9 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from broker.access.principal import Principal
 from broker.api.answers import JSON, OGC, Json, page_links, representation
-from broker.api.authentication import Caller
+from broker.api.authentication import Caller, authenticated
 from broker.api.classes import PART1, ConformanceClass, guarded
 from broker.api.paging import Cursor, Limit, Representation, size
 from broker.api.site import site_of
@@ -130,6 +131,15 @@ def _bounds(text: str) -> tuple[float | None, float | None]:
 @router.get("/jobs/{job_id}", name="job")
 async def one(request: Request, job_id: str, caller: Caller, f: Representation = None) -> Response:
     """The status of a job."""
+    return await _status(request, job_id, caller)
+
+
+async def status(request: Request) -> Response:
+    """The same, without FastAPI's resolving of parameters: this is what clients ask for again and again."""
+    return await _status(request, request.path_params["job_id"], await authenticated(request))
+
+
+async def _status(request: Request, job_id: str, caller: Principal) -> Response:
     representation(request, {"json": JSON})
     site = site_of(request)
     job = await site.rows.read(jobs.get_light, job_id, caller.sees)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import (
@@ -28,12 +28,15 @@ from broker.jobs.model import TERMINAL, Failure, Job, Needs, Phase, Progress, St
 from broker.store import deliveries
 from broker.store.tables import idempotency, job_events, jobs, now
 
+_EMPTY: Mapping[str, Any] = {}
+_NO_NEEDS = Needs()
 c = jobs.c
 # what a status document or a list needs; the inputs of a job can be megabytes
 LIGHT = [
     column
     for column in c
-    if column.name not in ("job_order", "stage", "handle", "lease_owner", "lease_until", "outputs", "step_key")
+    if column.name
+    not in ("request", "job_order", "stage", "needs", "handle", "lease_owner", "lease_until", "outputs", "step_key")
 ]
 # Statements of hot paths are built once: SQLAlchemy takes longer to build one than SQLite to run it
 _WHOLE = select(jobs).where(c.id == bindparam("wanted"))
@@ -133,7 +136,7 @@ def get(tx: Connection, job_id: str, owner: str | None = None) -> Job:
 
 
 def get_light(tx: Connection, job_id: str, owner: str | None = None) -> Job:
-    """The row without inputs, handle and outputs (they are empty in the value). Raises NoSuchJob."""
+    """The row without request, inputs, needs, handle and outputs (they are empty in the value). Raises NoSuchJob."""
     return _one(tx, _LIGHT, job_id, owner)
 
 
@@ -251,9 +254,10 @@ def request_dismiss(tx: Connection, job: Job) -> bool:
 
 
 def as_job(row: RowMapping) -> Job:
+    """A whole row, or one of LIGHT columns."""
     done = row["progress_done"]
     failure = row["failure"]
-    return Job(
+    light = Job(
         id=row["id"],
         owner=row["owner"],
         project=row["project"],
@@ -265,22 +269,31 @@ def as_job(row: RowMapping) -> Job:
         fence=row["fence"],
         title=row["title"],
         tags=tuple(row["tags"]),
-        request=row["request"],
-        job_order=row.get("job_order") or {},
-        stage=tuple(StageItem.from_json(item) for item in row.get("stage") or ()),
-        needs=Needs.from_json(row["needs"]),
+        request=_EMPTY,
+        job_order=_EMPTY,
+        stage=(),
+        needs=_NO_NEEDS,
         created=row["created"],
         updated=row["updated"],
         started=row["started"],
         finished=row["finished"],
-        handle=row.get("handle"),
         progress=None if done is None else Progress(done, row["progress_total"]),
         message=row["message"],
         dismiss_requested=row["dismiss_requested"],
         failure=Failure.from_json(failure) if failure else None,
-        outputs=row.get("outputs"),
         log_cursor=row["log_cursor"],
         retries=row["retries"],
         losses=row["losses"],
         priority=row["priority"],
+    )
+    if "request" not in row:
+        return light
+    return replace(
+        light,
+        request=row["request"],
+        job_order=row["job_order"],
+        stage=tuple(StageItem.from_json(item) for item in row["stage"]),
+        needs=Needs.from_json(row["needs"]),
+        handle=row["handle"],
+        outputs=row["outputs"],
     )
