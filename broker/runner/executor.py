@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from broker.jobs.model import Step
 from broker.runner import failures
 from broker.runner.run import Run
 from broker.runner.slots import Slots
-from broker.runner.steps import StepJob
+from broker.runner.steps import StepJob, ToolProcess
 from broker.runner.workflow import leaves
 
 REQUIREMENTS = "https://w3id.org/cwl/cwl#requirements"
@@ -34,7 +33,7 @@ _WAITING = 16  # jobs made but not started: small ones may pass a large one that
 @dataclass(slots=True)
 class _Running:
     job: StepJob
-    process: subprocess.Popen[bytes]
+    process: ToolProcess
     slots: tuple[int, ...]
     deadline: float | None
     timed_out: bool = False
@@ -49,7 +48,7 @@ class Executor:
         self.outputs: CWLObjectType | None = None
         self.status = "permanentFail"
         self._running: dict[int, _Running] = {}
-        self._waiting: list[StepJob] = []
+        self._waiting: list[tuple[StepJob, int]] = []  # and how many slots each takes
         self._poll = select.poll()
 
     def execute(self, process: Process, order: CWLObjectType, context: RuntimeContext) -> None:
@@ -72,7 +71,8 @@ class Executor:
                         break  # a scatter that failed: nothing more will come of it
                     self._end_one(context)
                 elif isinstance(job, StepJob):
-                    self._waiting.append(job)
+                    width = self.slots.width(job.builder.resources["cores"], job.builder.resources["ram"])
+                    self._waiting.append((job, width))
                     self._start_waiting(context)
                     while len(self._waiting) >= _WAITING:
                         self._end_one(context)
@@ -119,15 +119,17 @@ class Executor:
 
     def _start_waiting(self, context: RuntimeContext) -> None:
         full: int | None = None
-        for job in list(self._waiting):
-            width = self.slots.width(job.builder.resources["cores"], job.builder.resources["ram"])
+        for waiting in list(self._waiting):
+            job, width = waiting
             if full is not None and width >= full:
+                if full == 1:
+                    break
                 continue
             slots = self.slots.take(width)
             if slots is None and self._running:
                 full = width
                 continue
-            self._waiting.remove(job)
+            self._waiting.remove(waiting)
             self._start(job, slots or (), context)
 
     def _start(self, job: StepJob, slots: tuple[int, ...], context: RuntimeContext) -> None:
@@ -173,7 +175,7 @@ class Executor:
         os.close(descriptor)
         # wait4, not Popen.wait: it gives the usage of this one child.
         _, status, usage = os.wait4(running.process.pid, 0)
-        running.process.returncode = code = os.waitstatus_to_exitcode(status)
+        code = os.waitstatus_to_exitcode(status)
         self.slots.give_back(running.slots)
         running.job.finish(code, usage, timed_out=running.timed_out)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
-import subprocess
+import stat
 import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from cwl_utils.types import CWLObjectType
 from cwltool.context import RuntimeContext
@@ -47,6 +48,39 @@ def encoded(words: Iterable[str]) -> list[bytes]:
     return found
 
 
+class ToolProcess:
+    """A tool's process, started with nothing but three descriptors (and those that were made inheritable)."""
+
+    def __init__(
+        self, command: list[str], environment: dict[str, str], streams: tuple[int, int, int], directory: str | None
+    ) -> None:
+        """Raises OSError. `directory`: where to start it, else where we are."""
+        here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if directory else None
+        try:
+            if directory:
+                # One thread: nobody else looks at the working directory meanwhile.
+                os.chdir(directory)
+            program = command[0]
+            if "/" not in program:
+                program = shutil.which(program, path=environment.get("PATH", os.defpath)) or program
+            # Not subprocess, which costs twice as much; all our own descriptors close on exec.
+            self.pid = os.posix_spawn(
+                program,
+                command,
+                environment,
+                file_actions=[(os.POSIX_SPAWN_DUP2, stream, number) for number, stream in enumerate(streams)],
+                setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),  # which Python ignores
+            )
+        finally:
+            if here is not None:
+                os.fchdir(here)
+                os.close(here)
+
+    def kill(self) -> None:
+        """To be called until it is reaped."""
+        os.kill(self.pid, signal.SIGKILL)
+
+
 class StepJob(JobBase):
     """A tool's job that is started and ended by the engine's loop, so that many run in one thread.
 
@@ -62,11 +96,10 @@ class StepJob(JobBase):
     def run(self, runtimeContext: RuntimeContext, tmpdir_lock: Any = None) -> None:
         raise NotImplementedError("the engine's loop starts and ends tools")
 
-    def start(self, context: RuntimeContext) -> subprocess.Popen[bytes]:
+    def start(self, context: RuntimeContext) -> ToolProcess:
         """Raises WorkflowException where the tool cannot be started."""
         run = run_of(context)
         self.context = context
-        Path(self.tmpdir).mkdir(parents=True, exist_ok=True)
         self._setup(context)
         words, environment, descriptors = self.prepare(context)
         if not self.command_line:
@@ -86,7 +119,7 @@ class StepJob(JobBase):
         )
         run.report.step(self.record)
         try:
-            return self._popen(command, environment, descriptors)
+            return self._spawn(command, environment, descriptors)
         except OSError as error:
             raise WorkflowException(f"'{command[0]}' cannot be started: {error.strerror}.") from error
         finally:
@@ -96,41 +129,31 @@ class StepJob(JobBase):
     def image(self) -> str | None:
         return None
 
-    def _popen(
-        self, command: list[str], environment: dict[str, str], descriptors: tuple[int, ...]
-    ) -> subprocess.Popen[bytes]:
-        opened: list[IO[bytes]] = []
+    def _spawn(self, command: list[str], environment: dict[str, str], descriptors: tuple[int, ...]) -> ToolProcess:
+        opened: list[int] = []
 
-        def open_(path: str | Path, flags: int) -> IO[bytes]:
-            descriptor = os.open(path, flags | os.O_CLOEXEC, 0o644)
-            stream = os.fdopen(descriptor, "rb" if flags == os.O_RDONLY else "wb", 0)
-            opened.append(stream)
-            return stream
+        def open_(path: str | Path, flags: int) -> int:
+            opened.append(os.open(path, flags | os.O_CLOEXEC, 0o644))
+            return opened[-1]
 
-        def captured(name: str | None) -> IO[bytes]:
+        def captured(name: str | None) -> int:
             if name is None:
                 return log
-            path = Path(self.outdir) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return open_(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW)
+            if "/" in name:
+                Path(self.outdir, name).parent.mkdir(parents=True, exist_ok=True)
+            return open_(f"{self.outdir}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW)
 
         try:
             log = open_(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            stdin = open_(self._stdin(), os.O_RDONLY) if self.stdin else subprocess.DEVNULL
+            stdin = open_(self._stdin() if self.stdin else os.devnull, os.O_RDONLY)
             stdout = captured(self.stdout)
             stderr = stdout if self.stderr and self.stderr == self.stdout else captured(self.stderr)
-            return subprocess.Popen(
-                command,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                env=environment,
-                cwd=None if self.inside else self.outdir,
-                pass_fds=descriptors,
-            )
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, True)
+            return ToolProcess(command, environment, (stdin, stdout, stderr), None if self.inside else self.outdir)
         finally:
-            for stream in opened:
-                stream.close()
+            for descriptor in opened:
+                os.close(descriptor)
 
     def _stdin(self) -> str:
         found = self.pathmapper.reversemap(str(self.stdin))
@@ -162,7 +185,10 @@ class StepJob(JobBase):
         run.report.count(done=1)
         if self.output_callback:
             self.output_callback(outputs, status)
-        remove_tree(self.tmpdir)
+        if self.inside and untouched(self.tmpdir):
+            self.context.spare.append(self.tmpdir)  # type: ignore[attr-defined]
+        else:
+            remove_tree(self.tmpdir)
         if self.stagedir:
             remove_tree(self.stagedir)
 
@@ -209,14 +235,23 @@ class StepJob(JobBase):
         gathered: Any = self.collect_outputs(self.outdir, code)
         return cast(CWLObjectType, bytes2str_in_dicts(gathered))
 
-    def kill(self, process: subprocess.Popen[bytes]) -> None:
+    def kill(self, process: ToolProcess) -> None:
         """End the tool and what it started."""
-        process.send_signal(signal.SIGKILL)
+        process.kill()
+
+
+def untouched(path: str) -> bool:
+    """Whether a directory of a step that has ended is as it was made, so that another step may have it."""
+    status = os.lstat(path)
+    mine = stat.S_ISDIR(status.st_mode) and status.st_mode & 0o7777 == 0o755 and status.st_uid == os.geteuid()
+    return mine and not os.listdir(path) and not os.listxattr(path, follow_symlinks=False)  # noqa: PTH208
 
 
 def remove_tree(path: str) -> None:
     """Remove a directory of a step; what cannot be removed goes with the job's directory."""
     try:
-        Path(path).rmdir()
+        os.rmdir(path)  # noqa: PTH106  a Path costs more than the call
+    except FileNotFoundError:
+        return
     except OSError:
         jobdir.remove_tree(Path(path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Generator
 from pathlib import Path
@@ -20,10 +19,9 @@ from cwltool.utils import OutputCallbackType
 
 from broker.runner import isolation
 from broker.runner.outputs import put
-from broker.runner.steps import StepJob, encoded, run_of
+from broker.runner.steps import StepJob, ToolProcess, encoded, run_of
 
 MANY = 64  # input files from which on they are linked into one directory instead of mounted one by one
-_SETPRIV = shutil.which("setpriv", path=isolation.SYSTEM_PATH)
 
 
 class ProcessJob(StepJob, CommandLineJob):
@@ -36,8 +34,7 @@ class ProcessJob(StepJob, CommandLineJob):
             relink_initialworkdir(
                 self.generatemapper, self.outdir, self.builder.outdir, inplace_update=self.inplace_update
             )
-        words = [_SETPRIV, "--pdeathsig", "KILL", "--"] if _SETPRIV else []
-        return words, dict(self.environment), ()
+        return [], dict(self.environment), ()
 
     def _required_env(self) -> dict[str, str]:
         return {
@@ -143,7 +140,7 @@ class ContainerJob(StepJob, DockerCommandLineJob):
         requirement, _ = self.get_requirement("DockerRequirement")
         return image_of(requirement) if requirement else None
 
-    def kill(self, process: subprocess.Popen[bytes]) -> None:
+    def kill(self, process: ToolProcess) -> None:
         subprocess.run(
             [*run_of(self.context).isolation.engine_argv, "kill", self.container],
             env=isolation.engine_environment(),
