@@ -57,6 +57,7 @@ async def execute(
         upload_id=site.upload_id,
         revision=revision,
         key=key,
+        together=site.rows.together,
     )
     base = site.base(request)
     if prefer.respond_async:

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 
 from broker.store.database import Database
+from broker.store.together import Together
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -19,14 +20,15 @@ T = TypeVar("T")
 class Rows:
     """The one place that decides on which thread rows are read and written.
 
-    A read of SQLite takes less time than handing it to a thread; PostgreSQL may be far away. SQLite has one writer
-    at a time: a few threads are enough to prepare the next write while one waits for the disk.
+    A read of SQLite takes less time than handing it to a thread; PostgreSQL may be far away. Threads that write
+    `together` share a commit: the more wait for the disk, the more go with the next one.
     """
 
     def __init__(self, database: Database, *, threads: int = 8, slow_threads: int = 4) -> None:
         self.database = database
+        self.together = Together(database)
         self.inline = database.sqlite
-        self._quick = ThreadPoolExecutor(4 if database.sqlite else threads, thread_name_prefix="rows")
+        self._quick = ThreadPoolExecutor(threads, thread_name_prefix="rows")
         self._slow = ThreadPoolExecutor(slow_threads, thread_name_prefix="slow")
 
     async def read(self, look: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

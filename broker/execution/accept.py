@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import Connection
+
 from broker.access.principal import Principal, Scope
 from broker.errors import InputError, InputProblem, NoRoom, PlatformRefused, PlatformUnavailable
 from broker.jobs.model import Job, Needs
@@ -16,7 +18,10 @@ from broker.packages.inputs import Order, UploadRef, job_order
 from broker.store import jobs, platforms, processes, uploads
 from broker.store.database import Database, new_id
 from broker.store.processes import Process
+from broker.store.together import Together
 
+MOST_INSPECTIONS = 64
+_inspections: dict[str, Inspection] = {}
 _TAG = re.compile(r"[\w.:/@+ -]{1,64}\Z")
 UPLOAD_SCHEME = "upload:"  # how a stage item names one of our own uploads until it is dispatched
 USED_SECONDS = 7 * 24 * 3600.0  # that an upload lives on once a job counts on it, for the job may have to wait
@@ -60,22 +65,24 @@ def accept(
     upload_id: Callable[[str], str | None],
     revision: int | None = None,
     key: Key | None = None,
+    together: Together | None = None,
 ) -> tuple[Job, bool]:
     """The job, and whether this call made it (False: the Idempotency-Key had made it before).
 
-    `upload_id` says which of our uploads an href names. Raises NoSuchProcess, NoSuchUpload, InputError, NoRoom,
-    PlatformRefused, PlatformUnavailable, IdempotencyConflict: no job exists then.
+    `upload_id` says which of our uploads an href names; `together` lets many requests share a commit.
+    Raises NoSuchProcess, NoSuchUpload, InputError, NoRoom, PlatformRefused, PlatformUnavailable,
+    IdempotencyConflict: no job exists then.
     """
     principal.need(Scope.RUN)
     with database.read() as tx:
         if key is not None and (made := jobs.by_key(tx, principal.owner, key.key, key.body_sha256)):
             return made, False
         process = processes.get(tx, process_id, revision)
-        _, inspection = processes.package(tx, process.digest)
-        order = _checked(tx, principal, process, Inspection.from_json(inspection), request, upload_id)
+        order = _checked(tx, principal, process, _inspection(tx, process.digest), request, upload_id)
         placement = _placed(process.needs, place(process.needs, platforms.candidates(tx), request.platform), request)
     new = _new_job(principal, process, request, order, placement)
-    with database.write() as tx:
+
+    def save(tx: Connection) -> tuple[Job, bool]:
         if key is not None and not jobs.remember_key(tx, principal.owner, key.key, key.body_sha256, new.id):
             made = jobs.by_key(tx, principal.owner, key.key, key.body_sha256)
             assert made is not None  # noqa: S101 - the key is bound, so that its job is there
@@ -83,6 +90,8 @@ def accept(
         if used := {item.url for item in order.stage if item.url and item.url.startswith(UPLOAD_SCHEME)}:
             uploads.prolong(tx, {url.removeprefix(UPLOAD_SCHEME) for url in used}, USED_SECONDS)
         return jobs.insert_job(tx, new), True
+
+    return (together or Together(database))(save)
 
 
 def check(
@@ -96,10 +105,20 @@ def check(
     """What `accept` would check, without making a job: the job order, and the platform. Raises as `accept`."""
     with database.read() as tx:
         process = processes.get(tx, process_id)
-        _, inspection = processes.package(tx, process.digest)
-        order = _checked(tx, principal, process, Inspection.from_json(inspection), request, upload_id)
+        order = _checked(tx, principal, process, _inspection(tx, process.digest), request, upload_id)
         found = place(process.needs, platforms.candidates(tx), request.platform)
         return order, _placed(process.needs, found, request)
+
+
+def _inspection(tx: Connection, digest: str) -> Inspection:
+    """What was found out about a package when it was deployed; the same for ever, so that it is read once."""
+    known = _inspections.get(digest)
+    if known is None:
+        known = Inspection.from_json(processes.inspection(tx, digest))
+        if len(_inspections) >= MOST_INSPECTIONS:
+            _inspections.clear()
+        _inspections[digest] = known
+    return known
 
 
 def _checked(

@@ -174,9 +174,11 @@ def _values(change: Change, phase: Phase) -> dict[str, Any]:
     }
     if change.event == "lost":
         values["losses"] = c.losses + 1
-    for name in ("message", "handle", "started", "outputs"):
+    for name in ("handle", "started", "outputs"):
         if getattr(change, name) is not None:
             values[name] = getattr(change, name)
+    if change.message is not None:
+        values["message"] = change.message.replace("\0", "\ufffd")  # PostgreSQL keeps no NUL
     if change.progress is not None:
         values |= {"progress_done": change.progress.done, "progress_total": change.progress.total}
     if change.failure is not None:

@@ -73,6 +73,12 @@ def package(tx: Connection, digest: str) -> tuple[Mapping[str, Any], Mapping[str
     return row.bundle, row.inspection
 
 
+def inspection(tx: Connection, digest: str) -> Mapping[str, Any]:
+    """The inspection of a digest, without its bundle."""
+    found: Mapping[str, Any] = tx.execute(select(packages.c.inspection).where(packages.c.digest == digest)).scalar_one()
+    return found
+
+
 def add(tx: Connection, new: NewProcess) -> Process:
     """Deploy under a new id. Raises DuplicatedProcess, or ImmutableProcess when the one there cannot change."""
     refuse_there(tx, new.id)

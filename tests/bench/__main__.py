@@ -31,7 +31,8 @@ def stack(measure: Callable[[BrokerPeer, Path], list[Figure]], **platform: objec
 
 
 def beside_pygeoapi(peer: BrokerPeer, folder: Path) -> list[Figure]:
-    with postgres_peer() as postgres, pygeoapi_peer(PYGEOAPI, postgres, folder, workers=1) as port:
+    # both sides wait for the disk before they say that a job is accepted
+    with postgres_peer(durable=True) as postgres, pygeoapi_peer(PYGEOAPI, postgres, folder, workers=1) as port:
         answer = requests.post(
             f"http://127.0.0.1:{port}/processes/hello-world/execution",
             json={"inputs": {"name": "x"}},

