@@ -1,7 +1,7 @@
 """The reconciler: nudges whatever is due, so that a lost message, worker or event costs seconds, not a job.
 
-Any number may run: the sweep belongs to whoever holds its lease in the database. Checks and events of a
-platform are the business of the host that it is configured on.
+Any number may run: the sweep belongs to whoever holds its lease in the database. Checks of a platform are the
+business of the host that it is configured on.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from broker.bootstrap import Broker
-from broker.errors import BrokerError, PlatformError
+from broker.errors import BrokerError
 from broker.jobs.model import Capabilities
-from broker.platform import Eventful, Health, Platform
+from broker.platform import Health, Platform
 from broker.queue.app import make_app, publish, queue_name
 from broker.queue.relay import flush
 from broker.queue.wakeups import Wake
@@ -33,7 +33,7 @@ CROWD = 50  # so many waiting messages mean that more of them help nobody
 
 
 class Reconciler:
-    """One process's loop and its event threads."""
+    """One process's loop, and its thread of checks."""
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
@@ -44,9 +44,6 @@ class Reconciler:
 
     def run(self) -> None:
         """Turn until `stop`."""
-        for platform in self.broker.platforms.values():
-            if isinstance(platform, Eventful):
-                threading.Thread(target=self._events, args=(platform,), daemon=True).start()
         threading.Thread(target=self._checks, daemon=True).start()
         while not self.stopped.is_set():
             try:
@@ -105,21 +102,6 @@ class Reconciler:
             except Exception:  # the boundary of a thread that must not end
                 log.exception("the platforms were not checked, or the storage not swept")
             self.stopped.wait(CHECK_SECONDS)
-
-    def _events(self, platform: Platform) -> None:
-        """Nudge an observation for each job that a platform says has changed; listen again when it hangs up."""
-        assert isinstance(platform, Eventful)  # noqa: S101 - by the caller
-        while not self.stopped.is_set():
-            try:
-                for job_id in platform.events():
-                    publish(self.app, platform.name, "observe", job_id)
-            except PlatformError as error:
-                log.warning("no events from %s: %s", platform.name, error)
-            except OperationalError as error:
-                log.warning("an event was not passed on (the sweep will find its job): %s", error)
-            except Exception:  # the boundary of a thread that must not end
-                log.exception("no events from %s", platform.name)
-            self.stopped.wait(0.5)
 
     def _expire(self) -> None:
         """Remove uploads past their time, bytes first."""

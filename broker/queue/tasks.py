@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
+from functools import partial
 
 from celery import Celery, shared_task
 from kombu.exceptions import OperationalError
@@ -14,7 +16,9 @@ from broker.execution import dismiss as dismissing
 from broker.execution import dispatch as dispatching
 from broker.execution import observe as observing
 from broker.jobs.model import Job, Phase
+from broker.platform import Eventful
 from broker.queue.app import make_app, publish
+from broker.queue.listener import Listener
 from broker.queue.wakeups import Wake
 from broker.settings import Settings
 from broker.store import platforms
@@ -27,8 +31,13 @@ _here: list[tuple[Broker, Celery, Wake]] = []
 
 
 def begin(settings: Settings) -> None:
-    """Open this worker's connections, once, after the fork: its threads share them while it lives."""
-    _here[:] = [(open_broker(settings), make_app(settings), Wake(settings.redis))]
+    """Open this worker's connections, once, after the fork: its threads share them while it lives. From then on
+    it hears what its platforms say of themselves."""
+    broker = open_broker(settings)
+    _here[:] = [(broker, make_app(settings), Wake(settings.redis))]
+    for name, platform in broker.platforms.items():
+        if isinstance(platform, Eventful):
+            Listener(platform, partial(look, name)).start()
 
 
 def here() -> tuple[Broker, Celery, Wake]:
@@ -70,14 +79,19 @@ def dispatch(platform: str, job_id: str | None = None) -> None:
 
 @shared_task(name="broker.observe")
 def observe(platform: str, job_id: str | None = None) -> None:
+    look(platform, [job_id] if job_id else [])
+
+
+def look(platform: str, ids: Sequence[str]) -> set[str]:
+    """Observe these jobs (or a page of those that are due) and go on with what has ended; the ids that were free."""
     broker, _, _ = here()
-    ids = [job_id] if job_id else []
     end = time.monotonic() + BUSY_SECONDS
     seen = observing.observe(broker.database, broker.platforms[platform], broker.holder, ids)
     changed(*(job for job in seen if job.phase is not Phase.COLLECTING))
     for job in seen:
         if job.phase is Phase.COLLECTING and time.monotonic() < end:
             changed(collecting.go_on(broker.database, broker.platforms[platform], broker.storage, job))
+    return {job.id for job in seen}
 
 
 @shared_task(name="broker.collect")
