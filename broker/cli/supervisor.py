@@ -80,16 +80,17 @@ class Supervisor:
             binary = queue_server.find()
             command = queue_server.command(binary, settings.run)
             self._add("queue server", lambda: _spawn(command))
-            self._until("the queue server", lambda: _answers(settings.run / "valkey.sock"))
         root = settings.state / "local"
         zygote = [sys.executable, "-I", "-m", "broker.runner.zygote", "--root", str(root)]
         self._add("zygote", lambda: _spawn([*zygote, "--socket", str(settings.zygote_socket)]))
+        parts.preload()  # while those two get ready
+        if settings.redis_url is None:
+            self._until("the queue server", lambda: _answers(settings.run / "valkey.sock"))
         self._until("the zygote", lambda: _answers(settings.zygote_socket))
         self._once("setup", lambda: parts.prepare(settings))
-        parts.preload()
         gc.collect()
         gc.freeze()  # the children then leave the shared pages alone
-        url = settings.public_url
+        url = settings.public_url if settings.api.port else _reachable(sock)
         self._add("api", lambda: _fork("api", lambda: parts.api(settings, sock)))
         self._add("worker", lambda: _fork("worker", lambda: parts.worker(settings)))
         self._add("reconciler", lambda: _fork("reconciler", lambda: parts.reconciler(settings)))
