@@ -106,6 +106,7 @@ class LocalPlatform:
                 "network": self.settings.network and spec.needs.network,
                 "nice": self.settings.nice,
                 "slots": str(self.settings.root / ".slots"),
+                "images": str(self.settings.root / ".images"),
                 "cores": self.settings.cores,
                 "ramMiB": self.settings.ram_mib,
             },

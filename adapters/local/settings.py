@@ -32,7 +32,7 @@ class LocalSettings(BaseModel):
     cores: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
     ram_mib: int = Field(default_factory=_memory_mib, ge=1)
     isolation: Literal["auto", "container", "bubblewrap", "process"] = "auto"
-    engine: Literal["auto", "podman", "docker", "none"] = "auto"
+    engine: Literal["auto", "podman", "docker", "apptainer", "none"] = "auto"
     engine_args: tuple[str, ...] = ()
     software: tuple[Path, ...] = ()
     network: bool = True

@@ -90,7 +90,7 @@ adapter = "local"
 # ram_mib = 8192
 # auto: images in containers, all else in bubblewrap. process: no protection at all, for development only.
 # isolation = "auto"
-# Container engine: auto, podman, docker or none.
+# Container engine: auto, podman, docker, apptainer (needs an ordinary user) or none.
 # engine = "auto"
 # Software for tools without an image (virtual environments, for instance), read-only, first on their PATH:
 # software = ["/opt/eo"]

@@ -102,6 +102,7 @@ def run(job: JobDir, spec: Mapping[str, Any], images: Mapping[str, str], *, offl
         network=settings["network"],
         offline=offline,
         images=images,
+        image_files=Path(settings.get("images", job.path)),
         log=log,
     )
     os.environ["PATH"] = one.software.search_path

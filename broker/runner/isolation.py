@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import resource
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from broker.errors import SetupError
+from broker.runner import engines
+from broker.runner.probe import SYSTEM_PATH, trial
 
 # Where a tool in bubblewrap finds its directories: the same in every job, so that no path of the host gets out.
 OUTDIR = "/cwl/out"
@@ -23,10 +23,6 @@ STAGEDIR = "/cwl/in"
 
 USER = 1000  # who a tool is inside, where the runner is root
 
-SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
-PROBE_SECONDS = 60
-PROBE_IMAGE = "localhost/earthcode-broker-probe:1"
-_PROBE_MOUNT = ("--mount=type=bind,source=/usr,target=/usr,readonly",)
 
 ROOTS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
@@ -203,8 +199,8 @@ def find(isolation: str, engine: str, engine_args: Sequence[str] = ()) -> Isolat
     bwrap = None if isolation in ("process", "container") else _working_bwrap(notes)
     found = None
     if engine != "none" and isolation not in ("bubblewrap", "process"):
-        for name in ("podman", "docker") if engine == "auto" else (engine,):
-            found = _working_engine(name, engine_args, notes, wanted=engine == name)
+        for name in engines.ENGINES if engine == "auto" else (engine,):
+            found = engines.working(name, engine_args, notes, wanted=engine == name)
             if found:
                 break
     if isolation == "process":
@@ -241,88 +237,8 @@ def _working_bwrap(notes: list[str]) -> str | None:
     with tempfile.TemporaryDirectory() as directory:
         write_accounts(Path(directory))
         argv = [bwrap, *bubblewrap_base(Path(directory), network=False), "--remount-ro", "/", "--", "/bin/true"]
-        outcome = _run(argv, {})
+        outcome = trial(argv, {})
     if outcome is None:
         return bwrap
     notes.append(f"bubblewrap does not work here ({outcome}); unprivileged user namespaces may be switched off.")
     return None
-
-
-def engine_environment() -> dict[str, str]:
-    """What a container engine needs of an environment: the engine process of a job has none of its own."""
-    # In a run PATH is that of the tools; a network of podman's needs iptables.
-    environment = {"PATH": f"{os.environ.get('PATH', SYSTEM_PATH)}:/usr/sbin:/sbin"}
-    environment["HOME"] = os.environ.get("HOME") or str(Path("~").expanduser())
-    runtime = Path(f"/run/user/{os.getuid()}")
-    if runtime.is_dir():
-        environment["XDG_RUNTIME_DIR"] = str(runtime)
-    for name in ("DOCKER_HOST", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF"):
-        if name in os.environ:
-            environment[name] = os.environ[name]
-    return environment
-
-
-def _working_engine(
-    name: str, engine_args: Sequence[str], notes: list[str], *, wanted: bool
-) -> tuple[str, tuple[str, ...], tuple[str, ...]] | None:
-    """The first way of calling the engine that really starts a container (of an empty image, with our /usr)."""
-    program = shutil.which(name, path=os.environ.get("PATH", SYSTEM_PATH))
-    if program is None:
-        if wanted:
-            notes.append(f"{name} is not installed: apt-get install {name}")
-        return None
-    calls = [(program, *engine_args)]
-    if name == "podman" and not engine_args and shutil.which("runc"):
-        calls.append((program, "--runtime", "runc"))
-    outcome = _make_probe_image(calls[0])
-    for run_args in ((), _ulimits()):
-        for call in calls:
-            if outcome is None or outcome.startswith("run:"):
-                said = _run(
-                    [*call, "run", "--rm", "--network=none", *run_args, *_PROBE_MOUNT, PROBE_IMAGE, "/usr/bin/true"],
-                    engine_environment(),
-                )
-                if said is None:
-                    return name, call, run_args
-                outcome = f"run: {said}"
-    notes.append(f"{name} is installed but starts no container ({outcome}).")
-    return None
-
-
-def _ulimits() -> tuple[str, ...]:
-    """The limits this process has: an engine that may not raise limits fails unless told to leave them."""
-    limits = []
-    for name, which in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
-        soft = resource.getrlimit(which)[0]
-        bound = 4096 if soft == resource.RLIM_INFINITY else min(soft, 4096)
-        limits.append(f"--ulimit={name}={bound}:{bound}")
-    return tuple(limits)
-
-
-def _make_probe_image(call: Sequence[str]) -> str | None:
-    """Import an image that holds one static program; what went wrong, or None."""
-    environment = engine_environment()
-    if _run([*call, "image", "inspect", PROBE_IMAGE], environment) is None:
-        return None
-    with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory) / "root"
-        for name in ("usr", "proc", "sys", "dev", "etc", "tmp"):
-            (root / name).mkdir(parents=True)
-        for name in ("bin", "lib", "lib64"):
-            (root / name).symlink_to(f"usr/{name}")
-        archive = shutil.make_archive(str(Path(directory) / "image"), "tar", root)
-        return _run([*call, "import", archive, PROBE_IMAGE], environment)
-
-
-def _run(argv: Sequence[str], environment: Mapping[str, str]) -> str | None:
-    """None when the command succeeds, else the last thing it said."""
-    try:
-        done = subprocess.run(
-            argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    if done.returncode == 0:
-        return None
-    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return said[-1][:300] if said else f"exit code {done.returncode}"

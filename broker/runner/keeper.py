@@ -23,10 +23,11 @@ from typing import Any
 from broker.egress import Egress, EgressPolicy
 from broker.errors import BrokerError
 from broker.jobs.model import Failure, Fault, Limits, Reason, StageItem
-from broker.runner import engine, kernel, verdict
+from broker.runner import apptainer, engine, kernel, verdict
 from broker.runner.fetch import Rules
-from broker.runner.isolation import IMAGE, Isolation, engine_environment
+from broker.runner.isolation import IMAGE, Isolation
 from broker.runner.jobdir import JobDir, read_json, remove_tree, write_json
+from broker.runner.probe import engine_environment
 from broker.runner.remains import end_containers
 from broker.runner.report import tail
 from broker.runner.stage import stage
@@ -154,7 +155,10 @@ class _Keeper:
         if not wanted or not self.isolation.engine:
             return {}
         outcome = self.job.path / "images.json"
-        self._supervise(lambda: _pull(self.isolation, wanted, outcome), log="stage")
+        self._supervise(
+            lambda: _pull(self.isolation, wanted, Path(spec["settings"].get("images", self.job.path)), outcome),
+            log="stage",
+        )
         return dict(read_json(outcome) or {})
 
     def _engine(self, spec: Mapping[str, Any], images: Mapping[str, str]) -> int:
@@ -250,9 +254,19 @@ def _stage(job: JobDir, outcome: Path) -> int:
     return 0
 
 
-def _pull(isolation: Isolation, images: list[str], outcome: Path) -> int:
-    """Have the engine fetch what is not here; what could not be fetched is left out of the answer."""
+def _pull(isolation: Isolation, images: list[str], files: Path, outcome: Path) -> int:
+    """Have the engine fetch what is not here; what could not be fetched is left out of the answer.
+
+    `files`: where apptainer's images are, which keeps none itself.
+    """
     found: dict[str, str] = {}
+    if isolation.engine == apptainer.NAME:
+        for image in images:
+            digest = apptainer.pull(isolation.engine_argv, files, image, engine_environment())
+            if digest is not None:
+                found[image] = digest
+        write_json(outcome, found)
+        return 0
     for image in images:
         for words in ([], ["pull", "--quiet", image]):
             if (

@@ -149,7 +149,8 @@ def kill_group(pid: int) -> None:
 
 
 def end_processes_of(directory: Path) -> None:
-    """Kill what works in a directory or has it in its environment: for plain processes whose keeper was killed."""
+    """Kill what works in a directory, or has it in its environment or among its mounts: for plain processes, and
+    containers that are nothing else, whose keeper was killed."""
     mine = os.fsencode(directory)
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -159,7 +160,9 @@ def end_processes_of(directory: Path) -> None:
             try:
                 # First the descriptor, then the look: what is killed is what was looked at.
                 works = os.fsencode((entry / "cwd").readlink())
-                if works == mine or works.startswith(mine + b"/") or mine + b"/" in (entry / "environ").read_bytes():
+                here = works == mine or works.startswith(mine + b"/") or mine + b"/" in (entry / "environ").read_bytes()
+                # Mounts are named from the root of their file system, which need not be ours.
+                if here or b"/" + mine.rpartition(b"/")[2] + b"/" in (entry / "mountinfo").read_bytes():
                     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             finally:
                 os.close(descriptor)

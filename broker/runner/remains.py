@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 
-from broker.runner import kernel
-from broker.runner.isolation import Isolation, engine_environment
+from broker.runner import apptainer, kernel
+from broker.runner.isolation import Isolation
 from broker.runner.jobdir import JobDir, read_json
+from broker.runner.probe import engine_environment
 
 
 def end_containers(job: JobDir, isolation: Isolation) -> None:
@@ -33,6 +34,6 @@ def sweep(job: JobDir) -> None:
     if spec is None or job.alive():
         return
     isolation = Isolation.from_json(spec["settings"]["isolation"])
-    if isolation.tools == "process":
+    if isolation.tools == "process" or isolation.engine == apptainer.NAME:
         kernel.end_processes_of(job.path)
     end_containers(job, isolation)

@@ -6,6 +6,7 @@ import logging
 import resource
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from cwltool.errors import UnsupportedRequirement
 
@@ -16,7 +17,10 @@ from broker.runner.report import Report
 
 
 class Run:
-    """One run. `images` maps each image that is here to its digest (what `keeper` found or fetched)."""
+    """One run. `images` maps each image that is here to its digest (what `keeper` found or fetched).
+
+    `image_files`: where the images of an engine are that keeps none itself.
+    """
 
     def __init__(
         self,
@@ -28,6 +32,7 @@ class Run:
         network: bool,
         offline: bool,
         images: Mapping[str, str],
+        image_files: Path,
         log: logging.Logger,
     ) -> None:
         self.job = job
@@ -37,6 +42,7 @@ class Run:
         self.network = network
         self.offline = offline
         self.images = images
+        self.image_files = image_files
         self.log = log
         self._sandbox: dict[bool, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._containers = 0

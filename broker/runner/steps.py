@@ -52,9 +52,16 @@ class ToolProcess:
     """A tool's process, started with nothing but three descriptors (and those that were made inheritable)."""
 
     def __init__(
-        self, command: list[str], environment: dict[str, str], streams: tuple[int, int, int], directory: str | None
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        streams: tuple[int, int, int],
+        *,
+        directory: str | None = None,
+        group: bool = False,
     ) -> None:
-        """Raises OSError. `directory`: where to start it, else where we are."""
+        """Raises OSError. `directory`: where to start it, else where we are. `group`: in a process group of its own."""
+        self.group = group
         here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if directory else None
         try:
             if directory:
@@ -69,6 +76,7 @@ class ToolProcess:
                 command,
                 environment,
                 file_actions=[(os.POSIX_SPAWN_DUP2, stream, number) for number, stream in enumerate(streams)],
+                setpgroup=0 if group else os.getpgrp(),
                 setsigdef=(signal.SIGPIPE, signal.SIGXFSZ),  # which Python ignores
             )
         finally:
@@ -78,7 +86,7 @@ class ToolProcess:
 
     def kill(self) -> None:
         """To be called until it is reaped."""
-        os.kill(self.pid, signal.SIGKILL)
+        (os.killpg if self.group else os.kill)(self.pid, signal.SIGKILL)
 
 
 class StepJob(JobBase):
@@ -87,6 +95,7 @@ class StepJob(JobBase):
     `start` gives the process; when that has ended, `finish` gathers the outputs and calls back.
     """
 
+    group = False  # whether the tool is ended with all of its process group
     inside = False  # whether the tool's own paths differ from the host's
 
     def prepare(self, context: RuntimeContext) -> tuple[list[str], dict[str, str], tuple[int, ...]]:
@@ -150,7 +159,9 @@ class StepJob(JobBase):
             stderr = stdout if self.stderr and self.stderr == self.stdout else captured(self.stderr)
             for descriptor in descriptors:
                 os.set_inheritable(descriptor, True)
-            return ToolProcess(command, environment, (stdin, stdout, stderr), None if self.inside else self.outdir)
+            directory = None if self.inside else self.outdir
+            streams = (stdin, stdout, stderr)
+            return ToolProcess(command, environment, streams, directory=directory, group=self.group)
         finally:
             for descriptor in opened:
                 os.close(descriptor)

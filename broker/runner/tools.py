@@ -17,8 +17,9 @@ from cwltool.pathmapper import MapperEnt
 from cwltool.process import shortname, stage_files
 from cwltool.utils import OutputCallbackType
 
-from broker.runner import isolation
+from broker.runner import apptainer, isolation
 from broker.runner.outputs import put
+from broker.runner.probe import engine_environment
 from broker.runner.steps import StepJob, ToolProcess, encoded, run_of
 
 MANY = 64  # input files from which on they are linked into one directory instead of mounted one by one
@@ -134,7 +135,7 @@ class ContainerJob(StepJob, DockerCommandLineJob):
         name = run.container_name()
         words[:2] = [*run.isolation.engine_argv, "run", *run.isolation.run_args, f"--name={name}", "--pull=never"]
         self.container = name
-        return [*words, str(self.image())], isolation.engine_environment(), ()
+        return [*words, str(self.image())], engine_environment(), ()
 
     def image(self) -> str | None:
         requirement, _ = self.get_requirement("DockerRequirement")
@@ -143,18 +144,49 @@ class ContainerJob(StepJob, DockerCommandLineJob):
     def kill(self, process: ToolProcess) -> None:
         subprocess.run(
             [*run_of(self.context).isolation.engine_argv, "kill", self.container],
-            env=isolation.engine_environment(),
+            env=engine_environment(),
             capture_output=True,
             check=False,
         )
         super().kill(process)
 
 
+class ApptainerJob(ContainerJob):
+    """A container of apptainer, which is a process of ours: measured and ended as such."""
+
+    measured = True
+    group = True  # apptainer, its monitor, and whatever of its helpers outlives it
+
+    def prepare(self, context: RuntimeContext) -> tuple[list[str], dict[str, str], tuple[int, ...]]:
+        run = run_of(context)
+        how, inside = run.isolation, self.builder.outdir
+        network = bool(self.networkaccess and run.network)
+        words = apptainer.words(how.engine_argv, how.run_args, os.path.realpath(self.outdir), inside, network=network)
+        any_path = bool(self.builder.get_requirement("DockerRequirement")[1])
+        self.append_volume(words, self.tmpdir, self.CONTAINER_TMPDIR, writable=True)
+        self.add_volumes(self.pathmapper, words, tmpdir_prefix=context.tmpdir_prefix, any_path_okay=True)
+        if self.generatemapper is not None:
+            self.add_volumes(
+                self.generatemapper,
+                words,
+                tmpdir_prefix=context.tmpdir_prefix,
+                any_path_okay=any_path,
+            )
+        words.append(str(apptainer.file_of(run.image_files, str(self.image()))))
+        return words, {**engine_environment(), **apptainer.variables(self.environment)}, ()
+
+    def kill(self, process: ToolProcess) -> None:
+        process.kill()
+
+
 class Tool(CommandLineTool):
     """A CommandLineTool whose jobs are StepJobs, isolated as the run decides."""
 
     def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:
-        return {"container": ContainerJob, "bubblewrap": SandboxJob, "process": ProcessJob}[self.kind(runtimeContext)]
+        kind = self.kind(runtimeContext)
+        if kind == "container" and run_of(runtimeContext).isolation.engine == apptainer.NAME:
+            return ApptainerJob
+        return {"container": ContainerJob, "bubblewrap": SandboxJob, "process": ProcessJob}[kind]
 
     def kind(self, context: RuntimeContext) -> str:
         """container, bubblewrap or process; raises UnsupportedRequirement where none may be used."""

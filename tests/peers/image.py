@@ -23,17 +23,22 @@ def make_image(engine: Isolation) -> str:
         return IMAGE
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory) / "root"
-        for name in ("tmp", "etc", "proc", "sys", "dev"):
-            (root / name).mkdir(parents=True)
-        (root / "etc" / "made-for-tests").touch()
-        for program in PROGRAMS:
-            path = shutil.which(program, path="/usr/bin:/bin")
-            assert path is not None
-            libraries = [word for word in subprocess.check_output(["ldd", path], text=True).split() if word[0] == "/"]
-            for source, target in [(path, f"bin/{program}"), *((library, library[1:]) for library in libraries)]:
-                (root / target).parent.mkdir(parents=True, exist_ok=True)
-                if not (root / target).exists():
-                    shutil.copy(source, root / target)
+        make_root(root)
         archive = shutil.make_archive(str(Path(directory) / "image"), "tar", root)
         subprocess.run([*engine.engine_argv, "import", archive, IMAGE], check=True, capture_output=True)
     return IMAGE
+
+
+def make_root(root: Path) -> None:
+    """The image's root file system, as a directory."""
+    for name in ("tmp", "etc", "proc", "sys", "dev"):
+        (root / name).mkdir(parents=True)
+    (root / "etc" / "made-for-tests").touch()
+    for program in PROGRAMS:
+        path = shutil.which(program, path="/usr/bin:/bin")
+        assert path is not None
+        libraries = [word for word in subprocess.check_output(["ldd", path], text=True).split() if word[0] == "/"]
+        for source, target in [(path, f"bin/{program}"), *((library, library[1:]) for library in libraries)]:
+            (root / target).parent.mkdir(parents=True, exist_ok=True)
+            if not (root / target).exists():
+                shutil.copy(source, root / target)

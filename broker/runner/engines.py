@@ -1,0 +1,75 @@
+"""Container engines: which of them really starts a container here, and how it wants to be called."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from broker.runner import apptainer
+from broker.runner.probe import SYSTEM_PATH, engine_environment, trial
+
+ENGINES = ("podman", "docker", apptainer.NAME)  # in this order, where any will do
+PROBE_IMAGE = "localhost/earthcode-broker-probe:1"
+_PROBE_MOUNT = ("--mount=type=bind,source=/usr,target=/usr,readonly",)
+
+
+def working(
+    name: str, engine_args: Sequence[str], notes: list[str], *, wanted: bool
+) -> tuple[str, tuple[str, ...], tuple[str, ...]] | None:
+    """The first way of calling the engine that really starts a container (of an empty image, with our /usr)."""
+    program = shutil.which(name, path=os.environ.get("PATH", SYSTEM_PATH))
+    if program is None:
+        if wanted:
+            notes.append(f"{name} is not installed: apt-get install {name}")
+        return None
+    if name == apptainer.NAME:
+        found = apptainer.find(program, engine_args, engine_environment())
+        if isinstance(found, str):
+            notes.append(f"{name} is installed but starts no container ({found}).")
+            return None
+        return name, *found
+    calls = [(program, *engine_args)]
+    if name == "podman" and not engine_args and shutil.which("runc"):
+        calls.append((program, "--runtime", "runc"))
+    outcome = _make_probe_image(calls[0])
+    for run_args in ((), _ulimits()):
+        for call in calls:
+            if outcome is None or outcome.startswith("run:"):
+                said = trial(
+                    [*call, "run", "--rm", "--network=none", *run_args, *_PROBE_MOUNT, PROBE_IMAGE, "/usr/bin/true"],
+                    engine_environment(),
+                )
+                if said is None:
+                    return name, call, run_args
+                outcome = f"run: {said}"
+    notes.append(f"{name} is installed but starts no container ({outcome}).")
+    return None
+
+
+def _ulimits() -> tuple[str, ...]:
+    """The limits this process has: an engine that may not raise limits fails unless told to leave them."""
+    limits = []
+    for name, which in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
+        soft = resource.getrlimit(which)[0]
+        bound = 4096 if soft == resource.RLIM_INFINITY else min(soft, 4096)
+        limits.append(f"--ulimit={name}={bound}:{bound}")
+    return tuple(limits)
+
+
+def _make_probe_image(call: Sequence[str]) -> str | None:
+    """Import an image that holds one static program; what went wrong, or None."""
+    environment = engine_environment()
+    if trial([*call, "image", "inspect", PROBE_IMAGE], environment) is None:
+        return None
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory) / "root"
+        for name in ("usr", "proc", "sys", "dev", "etc", "tmp"):
+            (root / name).mkdir(parents=True)
+        for name in ("bin", "lib", "lib64"):
+            (root / name).symlink_to(f"usr/{name}")
+        archive = shutil.make_archive(str(Path(directory) / "image"), "tar", root)
+        return trial([*call, "import", archive, PROBE_IMAGE], environment)
