@@ -179,8 +179,8 @@ class JobDir:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` so that a reader sees all of it or the file that was there before."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with partial.open("w", encoding="utf-8") as stream:
-        json.dump(value, stream, separators=(",", ":"))
+    # Not json.dump, which goes through each value in Python.
+    partial.write_bytes(json.dumps(value, separators=(",", ":")).encode())
     partial.replace(path)
 
 

@@ -24,6 +24,7 @@ _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 # mount_setattr(2) has one number on all architectures, and no function in older C libraries.
 _SYS_MOUNT_SETATTR = 442
 _AT_FDCWD = -100
+_MNT_DETACH = 0x2
 _AT_RECURSIVE = 0x8000
 _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 0x1, 0x2, 0x4
 
@@ -81,6 +82,11 @@ def bind(source: Path, target: Path) -> None:
     """`source`, with what is mounted below it, also at `target`. Raises OSError."""
     flags = ctypes.c_ulong(_MS_BIND | _MS_REC)
     _check(_libc.mount(os.fsencode(source), os.fsencode(target), None, flags, None), target)
+
+
+def unmount(target: Path) -> None:
+    """Take away a mount with all that is mounted below it; none there is no error."""
+    _libc.umount2(os.fsencode(target), _MNT_DETACH)
 
 
 def close_mount(target: Path, *, below: bool = False, devices: bool = False) -> None:

@@ -1,7 +1,8 @@
 """The root of the sandboxes of one job, mounted once: a sandbox then costs a few mounts instead of thirty.
 
 The engine makes it in a mount namespace of its own, so that it is gone when the engine is, however that ends. Each tool
-gets it by one recursive bind, with all flags as they are set here; what a tool may write to is mounted over it.
+gets it by one recursive bind, with all flags as they are set here; what a tool may write to is mounted over it. Nothing
+in that namespace may remove the job's work directory: there the host's own files lie below it, if read-only.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ def make(root: Path, directories: Iterable[str], *, network: bool) -> bool:
                 _add(root, directory, Path(directory))
         kernel.close_mount(root, devices=True)
     except OSError:
+        # Whoever cleans up below the job's directory must not find the host's files there.
+        kernel.unmount(root)
         return False
     return True
 
