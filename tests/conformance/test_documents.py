@@ -78,7 +78,10 @@ def problem(answer: requests.Response) -> str:
 @pytest.fixture(scope="session")
 def documents(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Documents]:
     """A broker that works on all documents of this session at once."""
-    wanted = [item.callspec.params["name"] for item in request.session.items if item.name.startswith("test_document[")]  # type: ignore[attr-defined]
+    items = [item for item in request.session.items if item.path == request.path]
+    wanted = [
+        item.callspec.params["name"] for item in items if hasattr(item, "callspec") and "name" in item.callspec.params
+    ]
     lacking = without_containers() if any(TABLE[name].get("image") for name in wanted) else None
     names = [name for name in wanted if not (lacking and TABLE[name].get("image"))]
     with broker_peer(tmp_path_factory.mktemp("documents") / "state") as peer, ThreadPoolExecutor(AT_ONCE) as pool:
