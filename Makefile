@@ -29,8 +29,8 @@ bench: .venv/dev .software/bench  ## every figure of the README, side by side wi
 conformance-cwl: .venv/dev  ## the CWL v1.2 conformance suite through the HTTP API: CWL_SUITE=<checkout of cwl-v1.2>
 	$(PYTHON) -m tests.conformance $(CWL_SUITE)
 
-up: .venv/run  ## start the broker in the foreground
-	.venv/bin/broker up
+up: .venv/run .software/eo  ## start the broker in the foreground, with the software of the example packages
+	BROKER_PLATFORMS__LOCAL__SOFTWARE="$(CURDIR)/.software/eo" .venv/bin/broker up
 
 format: .venv/dev  ## format the code
 	.venv/bin/ruff format .

@@ -5,7 +5,6 @@ Uses a state directory below build/demo and a free port, so that it disturbs not
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -49,11 +48,10 @@ def main() -> int:
     DEMO.mkdir(parents=True)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    local = {"local": {"adapter": "local", "software": [str(HERE / ".software" / "eo")]}}
     environment = os.environ | {
         "BROKER_STATE": str(DEMO / "state"),
         "BROKER_API__PORT": str(port),
-        "BROKER_PLATFORMS": json.dumps(local),
+        "BROKER_PLATFORMS__LOCAL__SOFTWARE": str(HERE / ".software" / "eo"),
         "BROKER_SERVER": url,
     }
     print(f"1. Starting a broker on {url}", flush=True)
@@ -74,7 +72,9 @@ def main() -> int:
     shown = results.relative_to(HERE)
     picture = next((path.relative_to(HERE) for path in results.rglob("*.png")), shown)
     print(f"\nResults are in {shown}; look at {picture}. It took {time.monotonic() - started:.0f} s.")
-    print("To keep a broker up:  .venv/bin/broker up   (then open http://127.0.0.1:8080, or: .venv/bin/broker --help)")
+    print(
+        "To keep a broker up:  make up   (that is `broker up` with the software of the examples; then: .venv/bin/broker --help)"
+    )
     return code
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _memory_mib() -> int:
     """80 % of this machine's memory."""
     return max(256, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 8 // 10 // 2**20)
+
+
+def _directories(value: Any) -> Any:
+    """An environment variable names them as PATH does."""
+    return tuple(value.split(os.pathsep)) if isinstance(value, str) else value
 
 
 class LocalSettings(BaseModel):
@@ -34,7 +39,7 @@ class LocalSettings(BaseModel):
     isolation: Literal["auto", "container", "bubblewrap", "process"] = "auto"
     engine: Literal["auto", "podman", "docker", "apptainer", "none"] = "auto"
     engine_args: tuple[str, ...] = ()
-    software: tuple[Path, ...] = ()
+    software: Annotated[tuple[Path, ...], BeforeValidator(_directories)] = ()
     network: bool = True
     nice: int = Field(default=10, ge=0, le=19)
     slots: int | None = Field(default=None, ge=1)

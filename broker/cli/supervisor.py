@@ -33,7 +33,8 @@ from broker.runner.kernel import end_with_parent
 from broker.settings import Settings
 
 log = logging.getLogger("broker.up")
-SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP}
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # told to, Ctrl-C, the terminal was closed
+SIGNALS = {signal.SIGCHLD, *ENDING}
 STOP_SECONDS = 15.0
 START_SECONDS = 60.0
 CALM_SECONDS = 10.0  # a part that ran for so long is started again at once
@@ -122,7 +123,7 @@ class Supervisor:
         end = time.monotonic() + START_SECONDS
         while not ready():
             taken = signal.sigtimedwait(SIGNALS, 0.05)
-            if taken is not None and taken.si_signo in (signal.SIGTERM, signal.SIGINT):
+            if taken is not None and taken.si_signo in ENDING:
                 raise KeyboardInterrupt
             if (dead := self._reap()) is not None:
                 raise SetupError(f"The broker's {dead.name} ended while it started; what it said is above.")
@@ -134,7 +135,7 @@ class Supervisor:
         while True:
             soon = min((part.due - time.monotonic() for part in self.parts if not part.pid), default=60.0)
             taken = signal.sigtimedwait(SIGNALS, max(0.0, soon))
-            if taken is not None and taken.si_signo in (signal.SIGTERM, signal.SIGINT):
+            if taken is not None and taken.si_signo in ENDING:
                 return
             while (dead := self._reap()) is not None:
                 lived = time.monotonic() - dead.started
