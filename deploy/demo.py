@@ -72,9 +72,7 @@ def main() -> int:
     shown = results.relative_to(HERE)
     picture = next((path.relative_to(HERE) for path in results.rglob("*.png")), shown)
     print(f"\nResults are in {shown}; look at {picture}. It took {time.monotonic() - started:.0f} s.")
-    print(
-        "To keep a broker up:  make up   (that is `broker up` with the software of the examples; then: .venv/bin/broker --help)"
-    )
+    print("To keep a broker up: make up (`broker up` with the software of the examples); then: .venv/bin/broker --help")
     return code
 
 
