@@ -173,11 +173,8 @@ class Executor:
         running = self._running.pop(descriptor)
         self._poll.unregister(descriptor)
         os.close(descriptor)
-        # wait4, not Popen.wait: it gives the usage of this one child.
-        _, status, usage = os.wait4(running.process.pid, 0)
-        code = os.waitstatus_to_exitcode(status)
         self.slots.give_back(running.slots)
-        running.job.finish(code, usage, timed_out=running.timed_out)
+        running.job.finish(running.process, timed_out=running.timed_out)
 
 
 def _refuse_abstract(tool: Any) -> None:

@@ -172,6 +172,8 @@ class _Keeper:
         # A rootless container engine cannot make its user namespace from within ours.
         offline = not settings["network"] and kernel.leave_network(as_user=not rootless)
         kernel.limit()
+        if self.isolation.tools == "bubblewrap":
+            kernel.adopt_orphans()  # to measure what is inside
         engine.run(self.job, spec, images, offline=offline)
         return 0
 

@@ -46,7 +46,7 @@ def end_with_parent(parent: int) -> None:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent ends, so that `end_children` finds them."""
+    """Become the parent of descendants whose own parent ends, so that they are found and measured."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 

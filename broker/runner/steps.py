@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -59,9 +60,14 @@ class ToolProcess:
         *,
         directory: str | None = None,
         group: bool = False,
+        nested: bool = False,
     ) -> None:
-        """Raises OSError. `directory`: where to start it, else where we are. `group`: in a process group of its own."""
+        """Raises OSError. `directory`: where to start it, else where we are. `group`: in a process group of its own.
+
+        `nested`: it is a bubblewrap, whose end leaves us the process that had the tool.
+        """
         self.group = group
+        self.nested = nested
         here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if directory else None
         try:
             if directory:
@@ -84,6 +90,20 @@ class ToolProcess:
                 os.fchdir(here)
                 os.close(here)
 
+    def reap(self) -> tuple[int, resource.struct_rusage, resource.struct_rusage | None]:
+        """Exit code (negative: a signal) and usage of the process, which has ended, and of the one it left to us.
+
+        What bubblewrap starts inside its namespace has reaped the tool; it outlives the first process by a moment,
+        is ours then (`kernel.adopt_orphans`), and is known by its process group.
+        """
+        # wait4, not Popen.wait: it gives the usage of this one child.
+        _, status, usage = os.wait4(self.pid, 0)
+        inner = None
+        if self.nested:
+            with contextlib.suppress(ChildProcessError):
+                _, _, inner = os.wait4(-self.pid, 0)
+        return os.waitstatus_to_exitcode(status), usage, inner
+
     def kill(self) -> None:
         """To be called until it is reaped."""
         (os.killpg if self.group else os.kill)(self.pid, signal.SIGKILL)
@@ -96,6 +116,7 @@ class StepJob(JobBase):
     """
 
     group = False  # whether the tool is ended with all of its process group
+    nested = False  # whether the tool is a grandchild, in a group of its own
     inside = False  # whether the tool's own paths differ from the host's
 
     def prepare(self, context: RuntimeContext) -> tuple[list[str], dict[str, str], tuple[int, ...]]:
@@ -161,7 +182,7 @@ class StepJob(JobBase):
                 os.set_inheritable(descriptor, True)
             directory = None if self.inside else self.outdir
             streams = (stdin, stdout, stderr)
-            return ToolProcess(command, environment, streams, directory=directory, group=self.group)
+            return ToolProcess(command, environment, streams, directory=directory, group=self.group, nested=self.nested)
         finally:
             for descriptor in opened:
                 os.close(descriptor)
@@ -172,11 +193,13 @@ class StepJob(JobBase):
             raise WorkflowException(f"stdin: {self.stdin} is not an input file of the tool.")
         return found[1]
 
-    def finish(self, code: int, usage: resource.struct_rusage | None, *, timed_out: bool) -> None:
+    def finish(self, process: ToolProcess, *, timed_out: bool) -> None:
         """The process has ended: gather outputs, record the step, call back, remove the temporary directory."""
         run = run_of(self.context)
+        code, usage, inner = process.reap()
+        usage = inner or usage
         # What a process had before it became the tool counts as its own: less than ours is not known.
-        rss = usage.ru_maxrss / 1024 if usage and usage.ru_maxrss > run.own_rss() else None
+        rss = usage.ru_maxrss / 1024 if inner or usage.ru_maxrss > run.own_rss() else None
         status = self._status(code)
         outputs: CWLObjectType = {}
         failure: Failure | None = None
@@ -203,19 +226,18 @@ class StepJob(JobBase):
         if self.stagedir:
             remove_tree(self.stagedir)
 
-    def _close(self, code: int, usage: resource.struct_rusage | None, rss: float | None, *, failed: bool) -> None:
+    def _close(self, code: int, usage: resource.struct_rusage, rss: float | None, *, failed: bool) -> None:
         run = run_of(self.context)
         if self.log.stat().st_size == 0:
             self.log.unlink()
             self.record = replace(self.record, log=None)
-        measured = usage is not None and self.measured
         self.record = replace(
             self.record,
             status="failed" if failed else "successful",
             finished=time.time(),
             exit_code=code,
-            cpu_seconds=round(usage.ru_utime + usage.ru_stime, 4) if usage and measured else None,
-            max_rss_mib=round(rss, 1) if rss and measured else None,
+            cpu_seconds=round(usage.ru_utime + usage.ru_stime, 4) if self.measured else None,
+            max_rss_mib=round(rss, 1) if rss and self.measured else None,
         )
         run.report.step(self.record)
 

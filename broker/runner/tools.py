@@ -50,6 +50,8 @@ class SandboxJob(StepJob, DockerCommandLineJob):
     """A process in bubblewrap, which sees the system's programs, its inputs, and its own output directory."""
 
     inside = True
+    group = True
+    nested = True
     links: Path | None = None  # a directory of hard links that stands for many mounts
 
     def prepare(self, context: RuntimeContext) -> tuple[list[str], dict[str, str], tuple[int, ...]]:

@@ -212,3 +212,14 @@ def test_many_steps_at_a_time_but_not_more_than_cores(runner: RunnerPeer) -> Non
         running += change
         highest = max(highest, running)
     assert 2 <= highest <= 4
+
+
+def test_steps_are_measured(runner: RunnerPeer) -> None:
+    platform = runner.platform()
+    busy = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; head -c 60000000 /dev/zero | tail -c 50000000 >/dev/null"
+    attempt, _ = runner.run(shell(busy), on=platform)
+    [step] = platform.steps(attempt)
+    assert step.cpu_seconds is not None
+    assert 0.05 < step.cpu_seconds < 10
+    assert step.max_rss_mib is not None
+    assert 45 < step.max_rss_mib < 80
