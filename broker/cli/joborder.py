@@ -41,11 +41,12 @@ class JobOrder:
 
 def read(reference: str | None, settings: Sequence[str], *, stdin: Callable[[], str]) -> JobOrder:
     """The job order in the file `reference` (YAML or JSON; `-` is the standard input), with `name=value` settings
-    over it: values are YAML, `name=@path` is a file. Raises InputError, PackageError."""
+    over it: values are YAML, `name=@path` is a file, a name given several times an array. Raises InputError,
+    PackageError."""
     order = JobOrder({}, Path.cwd()) if reference is None else _read(reference, stdin)
     if not settings:
         return order
-    extra = dict(_setting(one) for one in settings)
+    extra = _settings(settings)
     return JobOrder({**order.inputs, **extra}, order.directory, order.namespaces, order.requirements, order.request)
 
 
@@ -75,6 +76,15 @@ def _read(reference: str, stdin: Callable[[], str]) -> JobOrder:
     requirements = next((document[key] for key in REQUIREMENTS if key in document), None)
     plain = {key: value for key, value in document.items() if key not in _LEFT_OUT}
     return JobOrder(plain, directory, document.get("$namespaces") or {}, requirements)
+
+
+def _settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Name -> value; of a name that is given several times, the array of its values in their order."""
+    found: dict[str, list[Any]] = {}
+    for text in texts:
+        name, value = _setting(text)
+        found.setdefault(name, []).append(value)
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
 
 
 def _setting(text: str) -> tuple[str, Any]:

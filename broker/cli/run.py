@@ -46,7 +46,7 @@ Settings = Annotated[
         "--input",
         "-i",
         metavar="NAME=VALUE",
-        help="One input; wins over the file. @PATH is a file or directory.",
+        help="One input; wins over the file. @PATH is a file or directory. Repeat a name for an array.",
         show_default=False,
     ),
 ]

@@ -285,3 +285,9 @@ def test_values_without_files_are_never_changed(value: Any) -> None:
         assert found == {"x": {"value": value}}
     else:
         assert found == ({} if value is None else {"x": value})
+
+
+def test_a_name_given_several_times_is_an_array_in_that_order(tmp_path: Path) -> None:
+    order = read(tmp_path, {"tables": "other"}, "tables=@a.csv", "n=1", "tables=@b.csv", "tables=3")
+    assert order.inputs["n"] == 1
+    assert [one if one == 3 else Path(one["path"]).name for one in order.inputs["tables"]] == ["a.csv", "b.csv", 3]
