@@ -17,12 +17,11 @@ import typer
 from rich.markup import escape
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from broker.cli import problems, queue_server
+from broker.cli import exposure, problems, queue_server
 from broker.cli.console import AsJson, ConfigFile, amount, command, console, put_json
 from broker.errors import BrokerError
 from broker.runner import isolation
 from broker.settings import Settings, load
-from broker.store import tokens
 from broker.store.database import Database
 
 app = typer.Typer()
@@ -161,28 +160,16 @@ def port(settings: Settings) -> Finding:
 
 def access(settings: Settings) -> Finding:
     """Whether somebody who should not could use the broker; without tokens it serves loopback only."""
-    loopback = settings.api.host in ("localhost", "::1") or settings.api.host.startswith("127.")
     try:
-        exist = _tokens(settings)
+        exist = exposure.tokens_exist(settings)
     except (BrokerError, SQLAlchemyError):
         exist = False
     if exist:
         return Finding("access", "ok", "tokens are asked for")
-    if loopback:
+    if exposure.is_loopback(settings.api.host):
         return Finding("access", "ok", "open to everybody on this machine, closed to all others")
     mend = "broker token create NAME"
     return Finding("access", "error", f"{settings.api.host} is served to other machines only with tokens", mend)
-
-
-def _tokens(settings: Settings) -> bool:
-    if settings.database_url is None and not (settings.state / "broker.db").exists():
-        return False
-    found = Database(settings.database, pool_size=1)
-    try:
-        with found.read() as tx:
-            return tokens.any_valid(tx)
-    finally:
-        found.close()
 
 
 def local(name: str, options: dict[str, Any]) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from broker.cli import exposure
 from broker.cli.console import ConfigFile, command, note
 from broker.cli.supervisor import supervise
 from broker.settings import load
@@ -42,6 +43,7 @@ def up(
     # by the environment: every process of the broker that reads the settings then reads the same
     os.environ.update(variables(host=host, port=port, state=state, config=config))
     settings = load(config)
+    exposure.check(settings)
     say = (lambda text: print(json.dumps({"message": text}), flush=True)) if as_json else note
     raise typer.Exit(supervise(settings, say, keep_jobs=keep_jobs))
 
