@@ -30,9 +30,11 @@ class Principal:
     def need(self, scope: Scope) -> None:
         """Raise Forbidden without the scope."""
         if scope not in self.scopes:
+            # without --scope, all but ADMIN; a token of one scope alone could not even read what it made
+            scopes = "".join(f" --scope {one.value}" for one in Scope) if scope is Scope.ADMIN else ""
             raise Forbidden(
                 f"This token lacks the scope {scope.value!r}.",
-                hint=f"Make one: broker token create --scope {scope.value}",
+                hint=f"Make one that has it: broker token create NAME{scopes}",
             )
 
     @property

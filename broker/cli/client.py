@@ -36,9 +36,10 @@ class _Bearer(AuthBase):
 
 
 def origin(url: str) -> tuple[str, str]:
-    """Scheme, and host with port, of a URL."""
+    """Scheme, and host with port, of a URL; `localhost` is 127.0.0.1, as the broker calls itself."""
     parts = urlsplit(url)
-    return parts.scheme, parts.netloc
+    name, colon, port = parts.netloc.partition(":")
+    return parts.scheme, f"127.0.0.1{colon}{port}" if name.lower() == "localhost" else parts.netloc
 
 
 class Client:

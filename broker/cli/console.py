@@ -21,9 +21,13 @@ from rich.table import Table
 from broker.cli import problems
 from broker.cli.client import Client
 from broker.cli.credentials import server_address, token_for
-from broker.errors import BrokerError, InputError, PackageError
+from broker.errors import BrokerError, InputError, PackageError, Unauthenticated
 
 P = ParamSpec("P")
+HOW_TO_BE_KNOWN = (
+    "Set BROKER_TOKEN=… to a token of this broker; or, where it runs: broker token create NAME --save   "
+    "Keep one that you were given: broker token save"
+)
 GAP, NARROWEST = 2, 12  # characters between columns, and of a column that gives way
 # Control characters, and the escape sequences that they begin (ECMA-48: CSI, OSC and the two-character ones).
 _CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -78,6 +82,8 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
         try:
             function(*args, **kwargs)
         except BrokerError as error:
+            if isinstance(error, Unauthenticated):
+                error.hint = HOW_TO_BE_KNOWN  # the server's own is for those who write HTTP
             tell(error, as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(problems.exit_code(error)) from None
         except KeyboardInterrupt:

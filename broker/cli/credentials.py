@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from platformdirs import user_config_path
 
 from broker.cli.client import origin
 from broker.errors import SetupError
+
+if TYPE_CHECKING:
+    from broker.settings import Settings
 
 APP = "earthcode-broker"
 
@@ -50,7 +54,7 @@ def _kept() -> dict[str, str]:
         if os.name == "posix" and file.stat().st_mode & 0o077:
             raise SetupError(f"Others may read the tokens in {file}.", hint=f"Run: chmod 600 {file}")
         found = json.loads(file.read_text("utf-8"))
-        return {str(server): str(token) for server, token in found.items()}
+        return {_key(str(server)): str(token) for server, token in found.items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError) as error:
@@ -62,8 +66,8 @@ def _key(server: str) -> str:
     return f"{scheme}://{place}"
 
 
-def server_address(given: str | None) -> str:
-    """The given address, else that of the broker that runs here, else the one of the settings.
+def server_address(given: str | None, settings: Settings | None = None) -> str:
+    """The given address, else that of the broker that runs here, else the one of the settings (default: loaded).
 
     Raises SetupError when the settings are not valid or the address is none.
     """
@@ -73,9 +77,9 @@ def server_address(given: str | None) -> str:
         return given
     from broker.settings import load
 
-    settings = load()
+    settings = settings or load()
     try:
-        return str(json.loads((settings.run / "broker.json").read_text("utf-8"))["url"])
+        url = str(json.loads((settings.run / "broker.json").read_text("utf-8"))["url"])
     except (OSError, ValueError, KeyError):
         url = settings.public_url
-        return url.replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//[::1]")
+    return url.replace("//0.0.0.0", "//127.0.0.1").replace("//[::]", "//[::1]")

@@ -96,9 +96,10 @@ def _make(
 
 
 def write(error: BrokerError) -> dict[str, Any]:
-    """The problem document of an exception: the server's own one where it came from a server."""
+    """The problem document of an exception: the server's own one where it came from a server, with our hint."""
     if isinstance(error.__cause__, Answer):
-        return {"status": error.__cause__.status, **error.__cause__.document}
+        own = {"hint": error.hint} if error.hint else {}
+        return {"status": error.__cause__.status, **error.__cause__.document, **own}
     document: dict[str, Any] = {
         "type": f"urn:earthcode-broker:problem:{error.reason}",
         "title": error.reason.replace("-", " "),

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +23,9 @@ from broker.store import tokens
 from broker.store.database import Database, new_id
 from broker.store.schema import migrate
 
+State = Annotated[
+    Path | None, typer.Option(help="The broker's state directory, as for `broker up`.", show_default=False)
+]
 app = typer.Typer(name="token", no_args_is_help=True)
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
 
@@ -50,6 +54,7 @@ def create(
     ] = None,
     save: Annotated[bool, typer.Option("--save", help="Use it for your own commands from now on.")] = False,
     config: ConfigFile = None,
+    state: State = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a token, and print its secret once.
@@ -60,7 +65,7 @@ def create(
 
         broker token create portal --scope read --scope run --expires 90d
     """
-    settings = load(config)
+    settings = _settings(config, state)
     scopes = sorted({one.value for one in scope or [Scope.READ, Scope.RUN, Scope.DEPLOY]})
     secret, digest = secrets_of.generate()
     with _database(settings) as database, database.write() as tx:
@@ -74,20 +79,21 @@ def create(
     if first and not as_json:
         note("This was the first token: within seconds the broker asks everybody for one, also on this machine.")
     if save:
-        file = credentials.keep(credentials.server_address(None), secret)
-        note(f"Kept in {file}.")
+        address = credentials.server_address(None, settings)
+        file = credentials.keep(address, secret)
+        note(f"Kept in {file} for {address}: your commands to this server use it from now on.")
 
 
 @app.command("list")
 @command
-def list_(config: ConfigFile = None, as_json: AsJson = False) -> None:
+def list_(config: ConfigFile = None, state: State = None, as_json: AsJson = False) -> None:
     """List the tokens, without their secrets.
 
     Example:
 
         broker token list
     """
-    with _database(load(config)) as database, database.read() as tx:
+    with _database(_settings(config, state)) as database, database.read() as tx:
         found = tokens.every(tx)
         is_open = not tokens.any_valid(tx)
     if as_json:
@@ -102,17 +108,19 @@ def list_(config: ConfigFile = None, as_json: AsJson = False) -> None:
 @app.command()
 @command
 def revoke(
-    token_id: Annotated[str, typer.Argument(metavar="TOKEN", help="Its id, from `broker token list`.")],
+    token_id: Annotated[str, typer.Argument(metavar="TOKEN", help="Its id or its name, from `broker token list`.")],
     config: ConfigFile = None,
+    state: State = None,
     as_json: AsJson = False,
 ) -> None:
     """Revoke a token: within seconds it is worth nothing.
 
     Example:
 
-        broker token revoke 0199c8a4-…
+        broker token revoke portal
     """
-    with _database(load(config)) as database, database.write() as tx:
+    with _database(_settings(config, state)) as database, database.write() as tx:
+        token_id = _meant(tokens.every(tx), token_id)
         if not tokens.revoke(tx, token_id):
             raise Missing(f"There is no valid token {token_id}.", hint="See: broker token list")
         is_open = not tokens.any_valid(tx)
@@ -152,6 +160,21 @@ def _asked() -> str:
     if not secret.isprintable() or not secret or " " in secret:
         raise UsageError("That is not a token.", hint="Give it on the standard input.")
     return secret
+
+
+def _settings(config: Path | None, state: Path | None) -> Settings:
+    settings = load(config)
+    return settings if state is None else settings.model_copy(update={"state": state.absolute()})
+
+
+def _meant(known: list[tokens.Token], wanted: str) -> str:
+    """The id of the token that is called so, by id or by name. Raises UsageError where several have the name."""
+    named = [one.id for one in known if one.name == wanted and one.revoked is None]
+    if any(one.id == wanted for one in known) or not named:
+        return wanted
+    if len(named) > 1:
+        raise UsageError(f"{len(named)} tokens are called {wanted}.", hint=f"Give the id of one: {', '.join(named)}")
+    return named[0]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 
 from broker.cli.commands import COMMANDS, load
 from broker.cli.console import plain
+from broker.cli.problems import read
 from tests.cli.conftest import Broker
 from tests.peers.ports import free_port
 
@@ -103,3 +104,37 @@ def test_settings_that_are_not_valid_are_named(command: Broker, alone: Path) -> 
 )
 def test_texts_of_others_cannot_steer_the_terminal(text: str, shown: str) -> None:
     assert plain(text) == shown
+
+
+def test_other_machines_are_not_served_without_tokens_and_no_process_starts(
+    command: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROKER_API__HOST", "0.0.0.0")  # so that it is taken back after `up` has set it
+    started: list[object] = []
+
+    def supervise(*words: object, **_: object) -> int:
+        started.append(words)
+        return 0
+
+    monkeypatch.setattr("broker.cli.up.supervise", supervise)
+    said = command("up", "--host", "0.0.0.0")
+    assert said.code == 1
+    assert [line.split()[0] for line in said.err.splitlines()] == ["Error:", "Hint:"]
+    assert started == []
+    assert command("token", "create", "x").code == 0
+    assert command("up", "--host", "0.0.0.0").code == 0
+    assert started
+
+
+def test_who_has_no_token_is_told_what_to_do_here(command: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        document = {"detail": "This needs a token.", "hint": "Send Authorization: Bearer", "reason": "unauthenticated"}
+        raise read(401, document)
+
+    monkeypatch.setattr("broker.cli.client.Client.jobs", refuse)
+    for words in (("jobs",), ("jobs", "--json")):
+        said = command(*words)
+        assert said.code == 1
+        assert "BROKER_TOKEN=" in said.err
+        assert "broker token create NAME --save" in said.err
+        assert "Authorization" not in said.err

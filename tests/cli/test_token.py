@@ -79,3 +79,37 @@ def test_the_environment_wins(alone: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("text", ["", "two words"])
 def test_what_is_no_token_is_not_saved(command: Broker, text: str) -> None:
     assert command("token", "save", "--server", SERVER, input=f"{text}\n").code == 2
+
+
+def test_a_token_of_this_machine_is_used_by_each_of_its_names(alone: Path) -> None:
+    credentials.keep("http://127.0.0.1:8080", "eb_kept")
+    assert credentials.token_for("http://localhost:8080/") == "eb_kept"
+    assert credentials.token_for("http://localhost:8081") is None
+    credentials.keep("http://localhost:8080", None)
+    assert credentials.token_for("http://127.0.0.1:8080") is None
+
+
+def test_a_token_is_revoked_by_its_name_where_one_has_it(command: Broker) -> None:
+    for name in ("a", "b", "b"):
+        assert command("token", "create", name).code == 0
+    assert command("token", "revoke", "a").code == 0
+    assert command("token", "revoke", "a").code == 1
+    said = command("token", "revoke", "b")
+    assert said.code == 2
+    ids = [one["id"] for one in command("token", "list", "--json").json if one["name"] == "b"]
+    assert all(one in said.err for one in ids)
+    assert command("token", "revoke", ids[0]).code == 0
+    assert command("token", "revoke", "b").code == 0
+
+
+def test_the_state_directory_is_named_as_for_up_and_save_names_the_server(
+    command: Broker, alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROKER_API__PORT", "8123")
+    said = command("token", "create", "x", "--save", "--state", "elsewhere")
+    assert "for http://127.0.0.1:8123" in said.err
+    assert credentials.token_for("http://localhost:8123") == said.out.strip()
+    assert (alone / "elsewhere" / "broker.db").is_file()
+    assert command("token", "list", "--json").json == []
+    assert len(command("token", "list", "--json", "--state", "elsewhere").json) == 1
+    assert command("token", "revoke", "x", "--state", "elsewhere").code == 0
