@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from broker.runner.jobdir import read_json, write_json
-from broker.runner.probe import trial
+from broker.runner.probe import run_told, trial
 
 NAME = "apptainer"
 NO_NETWORK = ("--net", "--network=none")  # the one network that every user may ask for
@@ -72,8 +71,8 @@ def file_of(images: Path, image: str) -> Path:
     return images / f"{hashlib.sha256(image.encode()).hexdigest()}.sif"
 
 
-def pull(argv: Sequence[str], images: Path, image: str, environment: Mapping[str, str]) -> str | None:
-    """Have an image's SIF file below `images`; its digest, or None where it cannot be fetched.
+def pull(argv: Sequence[str], images: Path, image: str, environment: Mapping[str, str]) -> tuple[str | None, str]:
+    """Have an image's SIF file below `images`; its digest, or None and what apptainer said where it cannot be fetched.
 
     The digest is the registry's where the image is named by it, else `sha256:…` of the SIF file: apptainer tells no
     other, and those are the bytes that run.
@@ -86,14 +85,15 @@ def pull(argv: Sequence[str], images: Path, image: str, environment: Mapping[str
             partial = Path(directory) / place.name
             own = {**environment, "APPTAINER_TMPDIR": directory, "APPTAINER_CACHEDIR": directory}
             command = [*argv, "pull", "--disable-cache", str(partial), f"docker://{image}"]
-            if subprocess.run(command, env=own, stdin=subprocess.DEVNULL, check=False).returncode:
-                return None
+            code, said = run_told(command, own)
+            if code:
+                return None, said
             digest = image.rpartition("@")[2] if "@sha256:" in image else f"sha256:{_sha256(partial)}"
             # Two jobs that fetch one image at a time both have a whole one.
             partial.replace(place)
             write_json(note, {"image": image, "digest": digest})
     known = read_json(note)
-    return str(known["digest"]) if known else None
+    return (str(known["digest"]) if known else None), ""
 
 
 def _sha256(path: Path) -> str:

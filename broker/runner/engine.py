@@ -85,10 +85,18 @@ def make_tool(document: Any, context: LoadingContext) -> Process:
     return default_make_tool(document, context)
 
 
-def run(job: JobDir, spec: Mapping[str, Any], images: Mapping[str, str], *, offline: bool = False) -> None:
+def run(
+    job: JobDir,
+    spec: Mapping[str, Any],
+    images: Mapping[str, str],
+    missing: Mapping[str, str],
+    *,
+    offline: bool = False,
+) -> None:
     """Load and run the package of `spec`; leaves `report.json` and `outputs/`. Raises nothing of the package's.
 
     `spec`: what the adapter wrote (bundle, jobOrder, settings). `images`: those that are here, with their digests.
+    `missing`: those that could not be fetched, with what the container engine said.
     `offline`: this process is in a network namespace with nothing in it.
     """
     report = Report(job)
@@ -102,6 +110,7 @@ def run(job: JobDir, spec: Mapping[str, Any], images: Mapping[str, str], *, offl
         network=settings["network"],
         offline=offline,
         images=images,
+        missing=missing,
         image_files=Path(settings.get("images", job.path)),
         log=log,
     )

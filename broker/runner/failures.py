@@ -12,6 +12,7 @@ from cwltool.errors import UnsupportedRequirement
 
 from broker.errors import BrokerError, PackageError, UnsupportedPackage
 from broker.jobs.model import Failure, Fault, Reason
+from broker.runner import advice
 from broker.runner.confinement import NOT_FETCHED, OutsideInput, OutsideJob
 from broker.runner.report import Report, tail
 
@@ -25,6 +26,7 @@ _SECONDARY = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _RESOURCES = re.compile(r"Requested at least (\S+) (cores|ram) but only (\S+) available")
+NO_IMAGE = "A step requires the container image"
 OTHER_FORMAT = "Files of the format {} are wanted: {}."
 
 # Errors that cwltool swallows, by the template it logs them with: position of the step's name and of the text.
@@ -100,6 +102,8 @@ def of_unforeseen(error: Exception) -> Failure:
 def of_text(text: str, root: Path, *, step: str | None = None) -> Failure:
     """A failure for the message of a WorkflowException or ValidationException."""
     plain = clean(text, root)
+    if plain.startswith(NO_IMAGE):
+        return Failure(Fault.PLATFORM, Reason.PLATFORM_REFUSED, plain, step)
     output = _PARAMETER.search(plain)
     where = f"Output '{output.group(1)}'" if output else "An output"
     if match := _GLOB.search(plain):
@@ -131,8 +135,17 @@ def of_text(text: str, root: Path, *, step: str | None = None) -> Failure:
     return Failure(Fault.PACKAGE, Reason.INVALID_PACKAGE, plain or "The package could not be run.", step)
 
 
-def of_exit(step: str, code: int, command: str, log: Path, *, timed_out: float | None, rss: float | None) -> Failure:
-    """A failure for a tool that ended with `code` (negative: by that signal)."""
+def of_exit(
+    step: str,
+    code: int,
+    command: str,
+    log: Path,
+    *,
+    timed_out: float | None,
+    rss: float | None,
+    image: str | None,
+) -> Failure:
+    """A failure for a tool that ended with `code` (negative: by that signal); `image`: what it ran in."""
     lines = tail(log)
     if timed_out is not None:
         message = f"Step '{step}' ran longer than the {timed_out:g} s that the package gives it (ToolTimeLimit)."
@@ -142,14 +155,17 @@ def of_exit(step: str, code: int, command: str, log: Path, *, timed_out: float |
         message = f"Step '{step}' was killed, most likely because memory ran out.{used} Ask for more with ramMin."
         return Failure(Fault.LIMIT, Reason.OUT_OF_MEMORY, message, step, code, lines)
     if "bwrap: execvp" in lines or (code == 127 and "not found" in lines):
-        message = (
-            f"Step '{step}': the program '{command}' is not there. "
-            "Name a container image that has it (DockerRequirement), or have it added to the platform's software."
-        )
+        if "bwrap: execvp" not in lines:
+            command = advice.missing_command(lines) or command
+        message = f"Step '{step}': the program '{command}' is not there."
+        if image is None:
+            message = f"{message} {advice.ADD_SOFTWARE}"
         return Failure(Fault.PACKAGE, Reason.TOOL_FAILED, message, step, code, lines)
     if code < 0 or 128 < code < 160:
         name = signal.Signals(-code if code < 0 else code - 128).name
         return Failure(Fault.PACKAGE, Reason.TOOL_FAILED, f"Step '{step}' was ended by {name}.", step, code, lines)
     last = next((line.strip() for line in reversed(lines.splitlines()) if line.strip()), "")
     message = f"Step '{step}' failed with exit code {code}" + (f": {last[:300]}" if last else ".")
+    if remedy := advice.missing_software(lines, image):
+        message = f"{message.rstrip('.')}. {remedy}"
     return Failure(Fault.PACKAGE, Reason.TOOL_FAILED, message, step, code, lines)

@@ -24,10 +24,11 @@ from broker.egress import Egress, EgressPolicy
 from broker.errors import BrokerError
 from broker.jobs.model import Failure, Fault, Limits, Reason, StageItem
 from broker.runner import apptainer, engine, kernel, verdict
+from broker.runner.advice import said_last
 from broker.runner.fetch import Rules
 from broker.runner.isolation import IMAGE, Isolation
 from broker.runner.jobdir import JobDir, read_json, remove_tree, write_json
-from broker.runner.probe import engine_environment
+from broker.runner.probe import engine_environment, run_told
 from broker.runner.remains import end_containers
 from broker.runner.report import tail
 from broker.runner.stage import stage
@@ -125,8 +126,8 @@ class _Keeper:
             failed = self._stage()
             if failed:
                 return failed, {}
-        images = self._images(spec)
-        ended = self._supervise(lambda: self._engine(spec, images))
+        images, missing = self._images(spec)
+        ended = self._supervise(lambda: self._engine(spec, images, missing))
         if self.job.report.exists() and self.job.report.stat().st_size > MAX_REPORT:
             message = f"The output values take more than {MAX_REPORT // 2**20} MiB: give them as files."
             return Failure(Fault.LIMIT, Reason.OUTPUT_TOO_LARGE, message), {}
@@ -149,19 +150,23 @@ class _Keeper:
             return Failure(Fault.BROKER, Reason.BROKER_ERROR, message, log_tail=tail(self.job.logs / "stage.log"))
         return Failure.from_json(said["failure"]) if said.get("failure") else None
 
-    def _images(self, spec: Mapping[str, Any]) -> dict[str, str]:
-        """The images that the package names and that are here now, with their digests; missing ones are pulled."""
+    def _images(self, spec: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+        """The images that the package names and that are here now, with their digests; missing ones are pulled.
+
+        And those that could not be, with what the container engine said.
+        """
         wanted = [image for image in spec["images"] if IMAGE.fullmatch(image)]
         if not wanted or not self.isolation.engine:
-            return {}
+            return {}, {}
         outcome = self.job.path / "images.json"
         self._supervise(
             lambda: _pull(self.isolation, wanted, Path(spec["settings"].get("images", self.job.path)), outcome),
             log="stage",
         )
-        return dict(read_json(outcome) or {})
+        told = read_json(outcome) or {"found": {}, "missing": {}}
+        return dict(told["found"]), dict(told["missing"])
 
-    def _engine(self, spec: Mapping[str, Any], images: Mapping[str, str]) -> int:
+    def _engine(self, spec: Mapping[str, Any], images: Mapping[str, str], missing: Mapping[str, str]) -> int:
         settings = spec["settings"]
         # Where memory runs out, it is the job that goes, not the broker.
         with contextlib.suppress(OSError):
@@ -174,7 +179,7 @@ class _Keeper:
         kernel.limit()
         if self.isolation.tools == "bubblewrap":
             kernel.adopt_orphans()  # to measure what is inside
-        engine.run(self.job, spec, images, offline=offline)
+        engine.run(self.job, spec, images, missing, offline=offline)
         return 0
 
     def _no_report(self, ended: _Ended) -> Failure:
@@ -257,32 +262,25 @@ def _stage(job: JobDir, outcome: Path) -> int:
 
 
 def _pull(isolation: Isolation, images: list[str], files: Path, outcome: Path) -> int:
-    """Have the engine fetch what is not here; what could not be fetched is left out of the answer.
+    """Have the engine fetch what is not here; the answer says what is, and why the rest is not.
 
     `files`: where apptainer's images are, which keeps none itself.
     """
     found: dict[str, str] = {}
-    if isolation.engine == apptainer.NAME:
-        for image in images:
-            digest = apptainer.pull(isolation.engine_argv, files, image, engine_environment())
-            if digest is not None:
-                found[image] = digest
-        write_json(outcome, found)
-        return 0
+    missing: dict[str, str] = {}
     for image in images:
-        for words in ([], ["pull", "--quiet", image]):
-            if (
-                words
-                and subprocess.run(
-                    [*isolation.engine_argv, *words], env=engine_environment(), stdin=subprocess.DEVNULL, check=False
-                ).returncode
-            ):
-                break
-            digest = _digest(isolation, image)
-            if digest is not None:
-                found[image] = digest
-                break
-    write_json(outcome, found)
+        if isolation.engine == apptainer.NAME:
+            digest, said = apptainer.pull(isolation.engine_argv, files, image, engine_environment())
+        else:
+            digest, said = _digest(isolation, image), ""
+            if digest is None:
+                _, said = run_told([*isolation.engine_argv, "pull", "--quiet", image], engine_environment())
+                digest = _digest(isolation, image)
+        if digest is not None:
+            found[image] = digest
+        else:
+            missing[image] = said_last(said)
+    write_json(outcome, {"found": found, "missing": missing})
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -37,3 +38,12 @@ def trial(argv: Sequence[str], environment: Mapping[str, str]) -> str | None:
         return None
     said = done.stderr.decode("utf-8", "replace").strip().splitlines()
     return said[-1][:300] if said else f"exit code {done.returncode}"
+
+
+def run_told(argv: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
+    """Run a command to its end, however long that takes: its exit code and what it said, which we say too."""
+    done = subprocess.run(
+        argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
+    )
+    sys.stderr.write(done.stdout + done.stderr)
+    return done.returncode, done.stderr

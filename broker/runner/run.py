@@ -8,16 +8,18 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from cwltool.errors import UnsupportedRequirement
+from cwltool.errors import UnsupportedRequirement, WorkflowException
 
-from broker.runner import isolation, rootfs
+from broker.runner import advice, isolation, rootfs
+from broker.runner.failures import NO_IMAGE
 from broker.runner.isolation import Isolation, Software
 from broker.runner.jobdir import JobDir
 from broker.runner.report import Report
 
 
 class Run:
-    """One run. `images` maps each image that is here to its digest (what `keeper` found or fetched).
+    """One run. `images` maps each image that is here to its digest (what `keeper` found or fetched), `missing` each
+    other one to what the container engine said of it.
 
     `image_files`: where the images of an engine are that keeps none itself.
     """
@@ -32,6 +34,7 @@ class Run:
         network: bool,
         offline: bool,
         images: Mapping[str, str],
+        missing: Mapping[str, str],
         image_files: Path,
         log: logging.Logger,
     ) -> None:
@@ -42,26 +45,30 @@ class Run:
         self.network = network
         self.offline = offline
         self.images = images
+        self.missing = missing
         self.image_files = image_files
         self.log = log
         self._sandbox: dict[bool, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._containers = 0
         self._asked = -1.0
         self._own_rss = 0
-        self._warned: set[str] = set()
+        self.without: dict[str, str] = {}  # image -> warning that tools run without it
 
     def kind(self, image: str | None, *, required: bool) -> str:
-        """container, bubblewrap or process for a tool with that image; raises UnsupportedRequirement for none."""
+        """container, bubblewrap or process for a tool with that image; raises WorkflowException for none."""
         if image is not None:
             if self.isolation.engine and image in self.images:
                 return "container"
-            why = f"{image} is not on this machine and could not be fetched"
+            said = self.missing.get(image)
+            why = "could not be fetched" + (f" ({said})" if said else "")
+            remedy = advice.fetching(said or "")
             if not self.isolation.engine:
-                why = "no container engine is there"
+                why, remedy = "could not be used (no container engine is there)", f"{isolation.INSTALL_ENGINE}."
             if required:
-                hint = "" if self.isolation.engine else f" {isolation.INSTALL_ENGINE}"
-                raise UnsupportedRequirement(f"A step requires the container image {image}, but {why}.{hint}")
-            self._warn(f"The image {image} is only a hint and {why}: its steps run without it.")
+                raise WorkflowException(f"{NO_IMAGE} {image}, which {why}. {remedy}")
+            if image not in self.without:
+                self.without[image] = f"The image {image} is only a hint and {why}: the step ran without it. {remedy}"
+                self.log.warning(self.without[image])
         if self.isolation.tools in ("bubblewrap", "process"):
             return self.isolation.tools
         raise UnsupportedRequirement("This platform runs tools in containers only, and a step names no image.")
@@ -99,8 +106,3 @@ class Run:
         self.job.containers.mkdir(exist_ok=True)
         (self.job.containers / name).touch()
         return name
-
-    def _warn(self, text: str) -> None:
-        if text not in self._warned:
-            self._warned.add(text)
-            self.log.warning(text)

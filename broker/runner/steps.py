@@ -21,8 +21,8 @@ from cwltool.job import JobBase, relink_initialworkdir
 from cwltool.utils import bytes2str_in_dicts
 from schema_salad.exceptions import ValidationException
 
-from broker.jobs.model import Failure, Step
-from broker.runner import failures, jobdir
+from broker.jobs.model import Failure, Reason, Step
+from broker.runner import advice, failures, jobdir
 from broker.runner.links import settle_links
 from broker.runner.report import stream_name, tail
 from broker.runner.run import Run
@@ -211,8 +211,12 @@ class StepJob(JobBase):
         except (WorkflowException, ValidationException, OSError, ValueError, KeyError) as error:
             status = "permanentFail"
             found = failures.of_exception(error, run.job.package, step=self.name)
+            if found.reason is Reason.OUTPUT_MISSING:
+                found = replace(found, message=f"{found.message} {advice.listing(self.outdir)}".rstrip())
             failure = failure or replace(found, exit_code=code, log_tail=tail(self.log))
         if failure is not None:
+            if without := self._without_image():
+                failure = replace(failure, message=f"{failure.message.rstrip('.')}. {without}")
             run.report.fail(failure)
             run.log.warning("[job %s] %s", self.name, failure.message)
         self._close(code, usage, rss, failed=failure is not None)
@@ -243,13 +247,26 @@ class StepJob(JobBase):
 
     measured = True  # whether the process's own usage is the tool's
 
+    def _without_image(self) -> str | None:
+        """The warning that the tool ran without the image that the package hints at."""
+        requirement, _ = self.get_requirement("DockerRequirement")
+        if not requirement or self.image() is not None:
+            return None
+        image = requirement.get("dockerImageId") or requirement.get("dockerPull")
+        return run_of(self.context).without.get(str(image))
+
     def _exit_failure(self, code: int, rss: float | None, *, timed_out: bool) -> Failure:
         log = self.log
         if self.log.stat().st_size == 0 and self.stderr:
             log = Path(self.outdir) / self.stderr
         limit = float(self.timelimit) if timed_out and self.timelimit else None
         program = str(self.command_line[0])
-        return failures.of_exit(self.name, code, program, log, timed_out=limit, rss=rss)
+        failure = failures.of_exit(self.name, code, program, log, timed_out=limit, rss=rss, image=self.image())
+        asked = bool(self.networkaccess)
+        given = asked and run_of(self.context).network
+        if offline := advice.no_network(failure.log_tail, asked=asked, given=given):
+            failure = replace(failure, message=f"{failure.message.rstrip('.')}. {offline}")
+        return failure
 
     def _status(self, code: int) -> str:
         if code in self.successCodes:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from adapters.local.platform import LocalPlatform
-from broker.jobs.model import Reason, StageItem
+from broker.jobs.model import Fault, Reason, StageItem
 from broker.jobs.observation import State
 from broker.runner import apptainer, isolation
 from broker.runner.jobdir import JobDir
@@ -109,7 +109,7 @@ def test_an_image_is_fetched_once(runner: RunnerPeer, platform: LocalPlatform, p
 def test_an_image_that_cannot_be_fetched(runner: RunnerPeer, platform: LocalPlatform) -> None:
     _, seen = runner.run(packaged("true").replace(IMAGE, "localhost:9/no/such:1"), on=platform)
     assert seen.failure is not None
-    assert seen.failure.reason == Reason.UNSUPPORTED
+    assert (seen.failure.fault, seen.failure.reason) == (Fault.PLATFORM, Reason.PLATFORM_REFUSED)
 
 
 def test_cancel_ends_the_container(runner: RunnerPeer, platform: LocalPlatform) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from adapters.local.platform import LocalPlatform
-from broker.jobs.model import Reason
+from broker.jobs.model import Fault, Reason
 from broker.jobs.observation import State
 from broker.runner import isolation
 from broker.runner.isolation import Isolation
@@ -117,8 +117,10 @@ def test_an_image_that_cannot_be_fetched(runner: RunnerPeer, platform: LocalPlat
         list(platform.submit(spec))
     failure = ended(platform, attempt_of(required)).failure
     assert failure is not None
-    assert failure.reason == Reason.UNSUPPORTED
+    assert (failure.fault, failure.reason) == (Fault.PLATFORM, Reason.PLATFORM_REFUSED)
     assert gone in failure.message
+    assert "refused" in failure.message
+    assert "ask the operator" in failure.message
     assert ended(platform, attempt_of(hinted)).state == State.SUCCEEDED
 
 

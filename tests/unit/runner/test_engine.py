@@ -124,7 +124,7 @@ def test_a_program_that_is_not_there(runner: RunnerPeer) -> None:
     )
     assert found.reason == Reason.TOOL_FAILED
     assert "'gdal_warpe' is not there" in found.message
-    assert "DockerRequirement" in found.message
+    assert "Name an image in the package" in found.message
 
 
 def test_killed_for_memory(runner: RunnerPeer) -> None:
@@ -223,3 +223,22 @@ def test_steps_are_measured(runner: RunnerPeer) -> None:
     assert 0.05 < step.cpu_seconds < 10
     assert step.max_rss_mib is not None
     assert 45 < step.max_rss_mib < 80
+
+
+def test_a_command_that_the_shell_does_not_find(runner: RunnerPeer) -> None:
+    found = failure(runner, shell("gdal_warpe a b"))
+    assert "'gdal_warpe' is not there" in found.message
+    assert "Name an image in the package" in found.message
+
+
+def test_no_network_is_explained(runner: RunnerPeer) -> None:
+    script = "python3 -c 'import socket; socket.create_connection((\"192.0.2.1\", 80))'"
+    assert "(NetworkAccess)" in failure(runner, shell(script)).message
+
+
+def test_a_missing_output_says_what_was_there(runner: RunnerPeer) -> None:
+    outputs = "{out: {type: File, outputBinding: {glob: result.tif}}}"
+    found = failure(runner, shell("touch result.tiff; mkdir tiles", outputs))
+    assert found.reason == Reason.OUTPUT_MISSING
+    assert found.message.endswith("The output directory holds: result.tiff, tiles/.")
+    assert failure(runner, shell("true", outputs)).message.endswith("The output directory is empty.")

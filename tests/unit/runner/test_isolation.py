@@ -164,6 +164,15 @@ def test_hinted_image_without_engine_runs_in_bubblewrap(runner: RunnerPeer) -> N
     assert "example.org/tool:1 is only a hint" in log
 
 
+def test_a_failure_without_the_hinted_image_says_so(runner: RunnerPeer) -> None:
+    more = "hints: {DockerRequirement: {dockerPull: example.org/tool:1}}\n"
+    _, seen = runner.run(shell("python3 -c 'import nowhere_at_all'", more=more))
+    assert seen.failure is not None
+    assert "The image example.org/tool:1 is only a hint and could not be used" in seen.failure.message
+    assert "the step ran without it" in seen.failure.message
+    assert "[platforms.local] software" in seen.failure.message
+
+
 def test_plain_process_only_by_name(runner: RunnerPeer) -> None:
     platform = runner.platform(isolation="process")
     attempt, seen = runner.run(shell("pwd; echo $HOME", "{out: stdout}", "stdout: out.txt\n"), on=platform)
