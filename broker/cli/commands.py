@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Annotated
 
 import typer
 from typer._click import Command, Context
@@ -85,5 +86,17 @@ Exit codes: 0 all is well, 1 the job or the package failed, 2 wrong use, 3 no br
 """
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("earthcode-broker"))
+        raise typer.Exit
+
+
 @app.callback(help=HELP, epilog="Start with: broker up   Then, in another window: broker run PACKAGE INPUTS")
-def root() -> None: ...
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...

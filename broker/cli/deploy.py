@@ -16,9 +16,10 @@ from broker.cli import joborder, outcome, problems
 from broker.cli.client import Client, bundle_unit, link_unit
 from broker.cli.console import AsJson, Root, Server, command, connect, console, note, put_json
 from broker.cli.joborder import JobOrder
+from broker.cli.misfits import explained
 from broker.cli.package import LocalPackage
 from broker.cli.package import load as load_package
-from broker.cli.submit import Deployed, converter, described_converter, ensure, request
+from broker.cli.submit import Deployed, converter, described, described_converter, ensure, request
 from broker.errors import DuplicatedProcess
 
 app = typer.Typer()
@@ -120,7 +121,8 @@ def check(
         if local is not None:
             report["package"] = client.check_package(bundle_unit(local.bundle.to_json()), local.process_id)
         if given or local is None:
-            report["execution"] = _execution(client, package, local, order, platform)
+            with explained(order):
+                report["execution"] = _execution(client, package, local, order, platform)
     fine = _runnable(report)
     if as_json:
         put_json({"ok": fine, **report})
@@ -138,7 +140,7 @@ def _execution(
         raise AssertionError("a check sends no files")
 
     if local is None:
-        sent = altered(described_converter(order, upload, client.process(process_id)), pretend=True).inputs()
+        sent = altered(described_converter(order, upload, described(client, process_id)), pretend=True).inputs()
         return client.check(process_id, request(order, sent, platform=platform))
     sent = altered(converter(order, upload, local), pretend=True).inputs()
     passing = f"check-{uuid.uuid4()}"

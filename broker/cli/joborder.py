@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from broker.cli.package import NOTHING, Beside
+from broker.cli.problems import UsageError
 from broker.errors import InputError, InputProblem
 from broker.packages.cwl import parse
 
@@ -42,7 +43,7 @@ class JobOrder:
 def read(reference: str | None, settings: Sequence[str], *, stdin: Callable[[], str]) -> JobOrder:
     """The job order in the file `reference` (YAML or JSON; `-` is the standard input), with `name=value` settings
     over it: values are YAML, `name=@path` is a file, a name given several times an array. Raises InputError,
-    PackageError."""
+    PackageError, UsageError where there is no such file."""
     order = JobOrder({}, Path.cwd()) if reference is None else _read(reference, stdin)
     if not settings:
         return order
@@ -59,7 +60,10 @@ def _read(reference: str, stdin: Callable[[], str]) -> JobOrder:
         try:
             text = file.read_text("utf-8")
         except OSError as error:
-            raise InputError(InputProblem("", f"{reference} cannot be read: {error.strerror}")) from None
+            raise UsageError(
+                f"The job order {reference} cannot be read: {error.strerror}.",
+                hint="Name a file of inputs (YAML or JSON), or give them with -i NAME=VALUE.",
+            ) from None
         except UnicodeDecodeError:
             raise InputError(InputProblem("", f"{reference} is not UTF-8 text")) from None
         directory = file.resolve().parent

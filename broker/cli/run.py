@@ -14,12 +14,13 @@ from broker.cli import joborder, outcome, problems
 from broker.cli.client import Client, link_unit
 from broker.cli.console import AsJson, Root, Server, command, connect, note, put_json
 from broker.cli.joborder import JobOrder
+from broker.cli.misfits import explained
 from broker.cli.package import LocalPackage
 from broker.cli.package import load as load_package
 from broker.cli.results import bring
-from broker.cli.submit import converter, described_converter, ensure, request
+from broker.cli.submit import converter, described, described_converter, ensure, request
 from broker.cli.uploads import Uploader
-from broker.errors import DuplicatedProcess, NoSuchProcess
+from broker.errors import DuplicatedProcess
 
 app = typer.Typer()
 PATIENCE = 120.0  # seconds that a broker may be away while we wait for a job
@@ -94,9 +95,10 @@ def run(
             if local is not None:
                 sent = converter(order, upload, local).inputs()
             else:
-                sent = described_converter(order, upload, _described(client, name)).inputs()
+                sent = described_converter(order, upload, described(client, name)).inputs()
         body = request(order, sent, title=title, tags=tag or (), platform=platform)
-        info = client.execute(name, body, key=str(uuid.uuid4()))
+        with explained(order):
+            info = client.execute(name, body, key=str(uuid.uuid4()))
         job_id = info["jobID"]
         if not wait:
             _submitted(info, as_json)
@@ -130,15 +132,6 @@ def _deployed(client: Client, package: str, local: LocalPackage | None, process_
     if package.startswith(("http://", "https://")):
         return _linked(client, package, process_id)
     return package
-
-
-def _described(client: Client, name: str) -> dict[str, Any]:
-    """The description of a process. Raises NoSuchProcess."""
-    try:
-        return client.process(name)
-    except NoSuchProcess as error:
-        error.hint = f"There is no file {name} either. See: broker processes"
-        raise
 
 
 def _linked(client: Client, url: str, process_id: str | None) -> str:

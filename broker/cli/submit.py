@@ -53,6 +53,15 @@ def converter(order: JobOrder, upload: Upload, package: LocalPackage) -> Convert
     return Converter(order, upload, package.namespaces, secondary_files(package.process))
 
 
+def described(client: Client, name: str) -> dict[str, Any]:
+    """The description of a process. Raises NoSuchProcess."""
+    try:
+        return client.process(name)
+    except NoSuchProcess as error:
+        error.hint = f"There is no file {name} either. See: broker processes"
+        raise
+
+
 def described_converter(order: JobOrder, upload: Upload, description: Mapping[str, Any]) -> Converter:
     """What makes inputs of a job order for a process, of which we know the description only."""
     beside = {}

@@ -138,3 +138,9 @@ def test_who_has_no_token_is_told_what_to_do_here(command: Broker, monkeypatch: 
         assert "BROKER_TOKEN=" in said.err
         assert "broker token create NAME --save" in said.err
         assert "Authorization" not in said.err
+
+
+def test_the_version_is_an_option_too(command: Broker) -> None:
+    said = command("--version")
+    assert said.code == 0
+    assert said.out == command("version").out

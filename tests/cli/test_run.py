@@ -246,3 +246,45 @@ def test_an_unknown_job_is_said(broker: Broker) -> None:
         said = broker(*words, "none")
         assert said.code == 1
         assert "none" in said.err
+
+
+WANTS = """cwlVersion: v1.2
+class: CommandLineTool
+id: wants-files
+baseCommand: [cat]
+inputs:
+  tables: {type: "File[]", inputBinding: {}}
+  scene: Directory?
+  one: File?
+outputs: []
+"""
+
+
+def test_a_text_that_names_a_file_is_told_how_a_file_is_written(broker: Broker, alone: Path) -> None:
+    (alone / "wants.cwl").write_text(WANTS)
+    (alone / "jobs" / "data").mkdir(parents=True)
+    (alone / "jobs" / "data" / "st1.csv").write_text("1")
+    (alone / "st2.csv").write_text("2")
+    (alone / "jobs" / "job.yml").write_text("tables: [data/st1.csv]\nscene: data\n")
+    for words in (("check", "wants.cwl"), ("run", "wants.cwl")):
+        said = broker(*words, "jobs/job.yml", "-i", "one=st2.csv")
+        assert said.code == 1
+        assert "write {class: File, path: data/st1.csv}" in said.err
+        assert "-i tables=@data/st1.csv" in said.err
+        assert "{class: Directory, path: data}" in said.err
+        assert "-i one=@st2.csv" in said.err
+    assert "-i tables=@st2.csv" in broker("check", "wants.cwl", "-i", "tables=st2.csv").err
+    absent = broker("check", "wants.cwl", "-i", "tables=[nosuch.csv]")
+    assert "nosuch.csv" in absent.err
+    assert "class: File" not in absent.err
+
+
+def test_files_and_job_orders_that_are_not_there(broker: Broker, package: Path) -> None:
+    said = broker("check", "nosuch.cwl")
+    assert said.code == 1
+    assert "no file nosuch.cwl" in said.err
+    for name in ("check", "run"):
+        said = broker(name, package, "nosuch.yml")
+        assert said.code == 2
+        assert "nosuch.yml" in said.err
+        assert "-i NAME=VALUE" in said.err
