@@ -92,7 +92,9 @@ class LocalPlatform:
         try:
             software = machine.software(self.settings)
         except SetupError as error:
-            raise PlatformUnavailable(error.detail, hint=error.hint) from error
+            raise PlatformUnavailable(
+                f"The platform {self.name} runs no job: {error.detail}", hint=error.hint
+            ) from error
         return {
             "jobId": spec.job_id,
             "attempt": spec.attempt,

@@ -111,7 +111,8 @@ def _report(site: Site, caller: Principal, process_id: str, wanted: ExecuteReque
     with database.read() as tx:
         process = processes.get(tx, process_id)
         fits = fitting(tx, process.needs)
-        engine = platforms.one(tx, platform).capabilities.container_engine
+        candidate = platforms.one(tx, platform)
+    engine = candidate.capabilities.container_engine
     images = [
         {"image": image, "required": required, "engine": engine, "usable": engine is not None or not required}
         for image, required in process.needs.images.items()
@@ -128,6 +129,7 @@ def _report(site: Site, caller: Principal, process_id: str, wanted: ExecuteReque
         "platforms": fits,
         "images": images,
         "links": links,
+        "warnings": reachability.warnings(candidate, process.needs.images),
     }
 
 

@@ -106,7 +106,9 @@ def find_software(directories: Iterable[Path]) -> Software:
     path: list[str] = []
     for directory in directories:
         if not directory.is_dir():
-            raise SetupError(f"The software directory {directory} is not there.", hint="Correct `software`.")
+            raise SetupError(
+                f"The software directory {directory} is not there.", hint="Correct `software` in broker.toml."
+            )
         bound[str(directory.absolute())] = None
         if (directory / "bin").is_dir():
             path.append(str(directory.absolute() / "bin"))

@@ -231,5 +231,6 @@ def test_check_makes_no_job(still: Server) -> None:
         assert report["jobOrder"]["scene"]["class"] == "File"
         assert report["links"][0]["reachable"] is False
         assert report["ok"] is False
+        assert report["warnings"] == []
     assert still.get("/jobs").json()["jobs"] == []
     valid_problem(still.post("/processes/say/check", json={"inputs": {}}), 400)

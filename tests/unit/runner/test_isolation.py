@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.errors import BrokerError, PlatformRefused
+from broker.errors import BrokerError, PlatformRefused, PlatformUnavailable
 from broker.jobs.model import StageItem
 from broker.jobs.observation import State
 from broker.runner import isolation
@@ -146,6 +146,8 @@ def test_software_that_is_not_there_is_said(runner: RunnerPeer, tmp_path: Path) 
     health = runner.platform(software=(tmp_path / "gone",)).check()
     assert not health.available
     assert "gone" in health.message
+    with pytest.raises(PlatformUnavailable, match=r"local runs no job: The software directory .*gone is not there"):
+        list(runner.platform(software=(tmp_path / "gone",)).submit(runner.spec(shell("true"))))
 
 
 def test_required_image_without_engine_is_refused_with_the_remedy(runner: RunnerPeer) -> None:
