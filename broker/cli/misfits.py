@@ -12,12 +12,6 @@ from broker.errors import InputError, InputProblem
 
 # What the server says of a plain text where it wants a File or Directory.
 _WANTS_FILE = ("is not a link", "is a file of one computer")
-    "is not a link",
-    "is a file of one computer",
-    "is not an array",
-    "an array is wanted",
-    "must be an array",
-)
 
 
 @contextmanager
