@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from broker.cli.joborder import JobOrder
 from broker.errors import InputError, InputProblem
 
 # What the server says of a plain text where it wants a File or Directory.
-_WANTS_FILE = ("is not a link", "is a file of one computer")
+_WANTS_FILE = re.compile(r"is not a link|is a file of one computer|must be .*\b(File|Directory)\b")
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def explained(order: JobOrder) -> Iterator[None]:
 
 def _explained(problem: InputProblem, order: JobOrder) -> InputProblem:
     value = _at(order.inputs, problem.pointer)
-    if not isinstance(value, str) or not value or not any(text in problem.detail for text in _WANTS_FILE):
+    if not isinstance(value, str) or not value or not _WANTS_FILE.search(problem.detail):
         return problem
     found = next((path for path in (order.directory / value, Path(value)) if path.exists()), None)
     if found is None:
