@@ -11,6 +11,8 @@ import typer
 from broker.cli import outcome, problems
 from broker.cli.client import DONE, Client
 from broker.cli.console import AsJson, Server, command, connect, moment, note, put_json, put_table
+from broker.cli.jobids import meant
+from broker.cli.logtext import LogText
 from broker.cli.results import bring
 from broker.cli.watch import Watch, log_news
 from broker.errors import JobFailed
@@ -18,7 +20,10 @@ from broker.errors import JobFailed
 app = typer.Typer()
 PATIENCE = 120.0  # seconds that a broker may be away while we follow a job
 
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
+JobId = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="The job's id, 6 or more characters of it, or: last.", show_default=False),
+]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")]
 
 
@@ -69,9 +74,10 @@ def status(job: JobId, follow: Follow = False, server: Server = None, as_json: A
 
     Example:
 
-        broker status -f 0199c8a4-…
+        broker status -f last
     """
     with connect(server) as client:
+        job = meant(client, job)
         if not follow:
             info = client.job(job)
         else:
@@ -91,34 +97,38 @@ def status(job: JobId, follow: Follow = False, server: Server = None, as_json: A
 def logs(
     job: JobId,
     follow: Follow = False,
-    step: Annotated[str | None, typer.Option(help="Only what this step wrote.", show_default=False)] = None,
+    step: Annotated[
+        str | None, typer.Option(help="Only what this step wrote, all its scattered runs.", show_default=False)
+    ] = None,
     server: Server = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what the steps of a job wrote.
 
+    Where another step begins to write, a line names it; runs of a scattered step are called step, step_2, step_3 …
+
     With --json each piece of the log is one line.
 
     Example:
 
-        broker logs -f 0199c8a4-… --step crop
+        broker logs -f last --step crop
     """
     with connect(server) as client:
-        if not follow:
-            for page in log_news(client, job, step):
-                outcome.log_page(page, as_json=as_json)
-            return
-        client.job(job)
-        client.patience = PATIENCE
-        for page in _growing(client, job, step):
-            outcome.log_page(page, as_json=as_json)
+        job = meant(client, job)
+        text = LogText(client, job, step, as_json)
+        if follow:
+            client.job(job)
+            client.patience = PATIENCE
+        for page in _growing(client, job) if follow else log_news(client, job):
+            text.page(page)
+        text.end()
 
 
-def _growing(client: Client, job: str, step: str | None) -> Iterator[dict[str, Any]]:
+def _growing(client: Client, job: str) -> Iterator[dict[str, Any]]:
     """The log's pages as they come, until the job has ended."""
     after = 0
     for info in Watch(client, job).beats():
-        for page in log_news(client, job, step, after):
+        for page in log_news(client, job, after):
             after = page["cursor"]
             yield page
         if info["status"] in DONE:
@@ -141,9 +151,10 @@ def results(
 
     Example:
 
-        broker results 0199c8a4-… --download results
+        broker results last --download results
     """
     with connect(server) as client:
+        job = meant(client, job)
         try:
             found = client.output_object(job)
         except JobFailed as error:
@@ -170,7 +181,7 @@ def dismiss(job: JobId, server: Server = None, as_json: AsJson = False) -> None:
         broker dismiss 0199c8a4-…
     """
     with connect(server) as client:
-        info = client.dismiss(job)
+        info = client.dismiss(meant(client, job))
     if as_json:
         put_json(info)
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,6 +96,7 @@ def status(info: Mapping[str, Any]) -> None:
         ("tags", ", ".join(info.get("tags") or ())),
         ("platform", info.get("platform")),
         ("message", info.get("message")),
+        ("attempt", info.get("attempt") if (info.get("attempt") or 1) > 1 else None),
         ("steps", f"{steps.get('done', 0)} of {steps.get('total') or '?'}" if steps else None),
         ("created", moment(info.get("created"))),
         ("started", moment(info.get("started"))),
@@ -129,17 +129,6 @@ def failed(info: Mapping[str, Any], *, stderr: bool = True) -> None:
         for text in tail.splitlines()[-20:]:
             screen.print(f"  {_safe(text)}")
     screen.print(f"[bold]More:[/] broker logs {_safe(info.get('jobID'))}")
-
-
-def log_page(page: Mapping[str, Any], *, as_json: bool) -> None:
-    """Pieces of a log on stdout: texts as they are, or one JSON object a line."""
-    for entry in page.get("logs") or ():
-        if as_json:
-            print(json.dumps(entry))
-        else:
-            text = str(entry.get("text", ""))
-            sys.stdout.write(plain(text) if sys.stdout.isatty() else text)
-    sys.stdout.flush()
 
 
 def warnings(found: Iterable[str]) -> None:

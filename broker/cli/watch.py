@@ -47,10 +47,10 @@ class Watch:
         return last
 
 
-def log_news(client: Client, job_id: str, step: str | None = None, after: int = 0) -> Iterator[dict[str, Any]]:
+def log_news(client: Client, job_id: str, after: int = 0) -> Iterator[dict[str, Any]]:
     """The log's pages from a cursor on, as far as it goes now; each has its `logs` and the next `cursor`."""
     while True:
-        page = client.logs(job_id, after=after, step=step)
+        page = client.logs(job_id, after=after)
         if not page["logs"]:
             return
         yield page
