@@ -17,11 +17,12 @@ import typer
 from rich.markup import escape
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from adapters import make_platform
 from broker.cli import exposure, problems, queue_server
 from broker.cli.console import AsJson, ConfigFile, amount, command, console, put_json
 from broker.errors import BrokerError
 from broker.runner import isolation
-from broker.settings import Settings, load
+from broker.settings import Settings, default_file, load
 from broker.store.database import Database
 
 app = typer.Typer()
@@ -73,11 +74,14 @@ def findings(config: Path | None) -> Iterator[Finding]:
     except BrokerError as error:
         yield Finding("settings", "error", error.detail, error.hint or "broker init --force")
         return
-    yield Finding("settings", "ok", f"state in {settings.state}")
+    file = config or default_file()
+    source = str(file.absolute()) if file.is_file() else f"no configuration file (looked for {file}), defaults"
+    yield Finding("settings", "ok", f"{source}; state in {settings.state}")
     checks: tuple[Callable[[Settings], Finding], ...] = (state, space, database, queue, port, access)
     for check in checks:
         yield check(settings)
     for name, options in settings.platforms.items():
+        yield from platform(name, options, settings, source)
         if options.get("adapter", name) == "local":
             yield from local(name, options)
 
@@ -146,6 +150,8 @@ def queue(settings: Settings) -> Finding:
 
 def port(settings: Settings) -> Finding:
     host, number = settings.api.host, settings.api.port
+    if number == 0:
+        return Finding("port", "ok", f"{host}, any port that is free")
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -170,6 +176,25 @@ def access(settings: Settings) -> Finding:
         return Finding("access", "ok", "open to everybody on this machine, closed to all others")
     mend = "broker token create NAME"
     return Finding("access", "error", f"{settings.api.host} is served to other machines only with tokens", mend)
+
+
+def platform(name: str, options: dict[str, Any], settings: Settings, source: str) -> Iterator[Finding]:
+    """Whether a platform's table is one that its adapter takes; nothing is said of one that is right."""
+    what, options = f"platform {name}", dict(options)
+    kind = str(options.pop("adapter", name))
+    if kind == "local":  # what the broker itself adds
+        options = {"root": settings.state / "local", "socket": settings.zygote_socket} | options
+    mend = f"correct [platforms.{name}] in {source}"
+    try:
+        make_platform(kind, name, options)
+    except BrokerError as error:
+        yield Finding(what, "error", error.detail, mend)
+        return
+    software = options.get("software", ()) if kind == "local" else ()
+    directories = software.split(os.pathsep) if isinstance(software, str) else software
+    for directory in directories:
+        if not Path(directory).is_dir():
+            yield Finding(f"{what}: software", "error", f"there is no directory {directory}", mend)
 
 
 def local(name: str, options: dict[str, Any]) -> Iterator[Finding]:

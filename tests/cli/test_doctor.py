@@ -20,7 +20,8 @@ def isolation(monkeypatch: pytest.MonkeyPatch) -> list[Isolation]:
     """What the probe of containers finds; starting real ones takes seconds, and is tested with the runner."""
     found = [Isolation("bubblewrap", "/usr/bin/bwrap", "podman", ("podman",))]
     monkeypatch.setattr("broker.runner.isolation.find", lambda *settings: found[-1])
-    monkeypatch.setenv("BROKER_API__PORT", str(free_port()))
+    # any port: one that was free a moment ago may be that of a connection of another test by now
+    monkeypatch.setenv("BROKER_API__PORT", "0")
     return found
 
 
@@ -48,6 +49,18 @@ def test_no_engine_is_a_warning_and_no_sandbox_an_error(command: Broker, isolati
     assert "mend it with: apt-get install" in said.out
     isolation.append(Isolation("none", notes=("No isolation works.",)))
     assert command("doctor").code == 1
+
+
+def test_a_port_that_is_free(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Free(socket.socket):
+        """Whatever the other tests have taken."""
+
+        def bind(self, address: object) -> None:
+            assert address == ("127.0.0.1", 8123)
+
+    monkeypatch.setenv("BROKER_API__PORT", "8123")
+    monkeypatch.setattr("socket.socket", Free)
+    assert doctor.port(load()).state == "ok"
 
 
 def test_a_port_that_is_taken(command: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,3 +117,34 @@ def test_settings_that_cannot_be_read_end_the_list(command: Broker, alone: Path)
     said = command("doctor", "--json")
     assert said.code == 1
     assert states(said.json)["settings"] == "error"
+
+
+def test_the_configuration_file_in_use_is_named(command: Broker, alone: Path) -> None:
+    details = {one["what"]: one["detail"] for one in command("doctor", "--json").json["findings"]}
+    assert "no configuration file" in details["settings"]
+    assert "defaults" in details["settings"]
+    (alone / "broker.toml").write_text('[platforms.local]\nisolation = "auto"\n')
+    details = {one["what"]: one["detail"] for one in command("doctor", "--json").json["findings"]}
+    assert str(alone / "broker.toml") in details["settings"]
+
+
+def test_what_is_wrong_with_a_platforms_table_is_said_with_the_file(command: Broker, alone: Path) -> None:
+    (alone / "broker.toml").write_text('[platforms.local]\nsofware = ["/opt"]\n')
+    said = command("doctor")
+    assert said.code == 1
+    assert "did you mean 'software'?" in said.out
+    assert str(alone / "broker.toml") in said.out
+    assert "Traceback" not in said.out + said.err
+    (alone / "broker.toml").write_text(f'[platforms.local]\nsoftware = ["{alone}", "/no/such/software"]\n')
+    said = command("doctor", "--json")
+    assert said.code == 1
+    assert states(said.json)["platform local: software"] == "error"
+    wrong = [one for one in said.json["findings"] if "software" in one["what"]]
+    assert ["/no/such/software" in one["detail"] for one in wrong] == [True]
+
+
+def test_a_kind_of_platform_that_is_not_known(command: Broker, alone: Path) -> None:
+    (alone / "broker.toml").write_text('[platforms.far]\nadapter = "locl"\n')
+    said = command("doctor", "--json")
+    assert said.code == 1
+    assert states(said.json)["platform far"] == "error"
