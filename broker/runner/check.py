@@ -53,9 +53,9 @@ def _request(connection: socket.socket) -> Any:
         raise PackageError("The bundle is not JSON.") from error
 
 
-def warm() -> None:
+def warm(*, newest: bool = False) -> None:
     """Load a trivial package of each version, so that whatever cwltool keeps is kept before the first fork."""
-    for version in loading.VERSIONS:
+    for version in loading.VERSIONS[-1:] if newest else loading.VERSIONS:
         bundle = Bundle.make("package.cwl", {"package.cwl": _WARM.format(version)}, {})
         with tempfile.TemporaryDirectory() as directory:
             loading.inspect(bundle, Path(directory))

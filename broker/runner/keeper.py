@@ -32,6 +32,7 @@ from broker.runner.probe import engine_environment, run_told
 from broker.runner.remains import end_containers
 from broker.runner.report import tail
 from broker.runner.stage import stage
+from broker.runner.waiting import EngineInWaiting
 from broker.storage.signing import S3Account
 
 MAX_REPORT = 64 * 2**20
@@ -52,7 +53,17 @@ class _Ended:
     code: int
 
 
-def keep(job: JobDir, answer: Callable[[dict[str, Any]], None], notify: Callable[[], None]) -> int:
+def in_waiting() -> EngineInWaiting:
+    """The engine of the job that this keeper will get."""
+    return EngineInWaiting(_become)
+
+
+def keep(
+    job: JobDir,
+    answer: Callable[[dict[str, Any]], None],
+    notify: Callable[[], None],
+    waiting: EngineInWaiting | None = None,
+) -> int:
     """Run the job of a directory to its end; the exit status of the keeper process.
 
     `answer` is called once, as soon as it is certain who keeps the job. `notify` after the verdict is written.
@@ -72,7 +83,7 @@ def keep(job: JobDir, answer: Callable[[dict[str, Any]], None], notify: Callable
     write_json(job.started, {"pid": os.getpid(), "started": started})
     answer({"ok": True, "adopted": False})
     kernel.adopt_orphans()
-    _Keeper(job, control, held, started).run()
+    _Keeper(job, control, held, started, waiting).run()
     notify()
     for directory in (job.work, job.package):
         remove_tree(directory)
@@ -80,7 +91,8 @@ def keep(job: JobDir, answer: Callable[[dict[str, Any]], None], notify: Callable
 
 
 class _Keeper:
-    def __init__(self, job: JobDir, control: int, lock: int, started: float) -> None:
+    def __init__(self, job: JobDir, control: int, lock: int, started: float, waiting: EngineInWaiting | None) -> None:
+        self.waiting = waiting
         self.job = job
         self.control = control
         self.lock = lock
@@ -127,7 +139,7 @@ class _Keeper:
             if failed:
                 return failed, {}
         images, missing = self._images(spec)
-        ended = self._supervise(lambda: self._engine(spec, images, missing))
+        ended = self._wait_for(self._engine(images, missing, network=spec["settings"]["network"]))
         if self.job.report.exists() and self.job.report.stat().st_size > MAX_REPORT:
             message = f"The output values take more than {MAX_REPORT // 2**20} MiB: give them as files."
             return Failure(Fault.LIMIT, Reason.OUTPUT_TOO_LARGE, message), {}
@@ -166,21 +178,12 @@ class _Keeper:
         told = read_json(outcome) or {"found": {}, "missing": {}}
         return dict(told["found"]), dict(told["missing"])
 
-    def _engine(self, spec: Mapping[str, Any], images: Mapping[str, str], missing: Mapping[str, str]) -> int:
-        settings = spec["settings"]
-        # Where memory runs out, it is the job that goes, not the broker.
-        with contextlib.suppress(OSError):
-            Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
-        os.umask(0o022)  # what tools expect; the job directory itself is closed to others
-        os.nice(settings["nice"])
-        rootless = self.isolation.engine is not None and os.geteuid() != 0
-        # A rootless container engine cannot make its user namespace from within ours.
-        offline = not settings["network"] and kernel.leave_network(as_user=not rootless)
-        kernel.limit()
-        if self.isolation.tools == "bubblewrap":
-            kernel.adopt_orphans()  # to measure what is inside
-        engine.run(self.job, spec, images, missing, offline=offline)
-        return 0
+    def _engine(self, images: Mapping[str, str], missing: Mapping[str, str], *, network: bool) -> int:
+        """Start the engine; its pid. The one in waiting takes the job where there is one."""
+        told = {"job": str(self.job.path), "images": dict(images), "missing": dict(missing)}
+        if self.waiting is not None and not network and self.waiting.tell(told):
+            return self.waiting.pid
+        return self._begin(lambda: _run(told), "engine")
 
     def _no_report(self, ended: _Ended) -> Failure:
         lines = tail(self.job.logs / "engine.log")
@@ -189,8 +192,12 @@ class _Keeper:
             return Failure(Fault.LIMIT, Reason.OUT_OF_MEMORY, message, log_tail=lines)
         return Failure(Fault.BROKER, Reason.BROKER_ERROR, f"The engine ended with {ended.code}.", log_tail=lines)
 
-    def _supervise(self, child: Callable[[], int], log: str = "engine") -> _Ended:
-        """Run `child` in a process group of its own until it ends; raises _Cancelled and _TimedOut."""
+    def _supervise(self, child: Callable[[], int], log: str) -> _Ended:
+        """Run `child` until it ends; raises _Cancelled and _TimedOut."""
+        return self._wait_for(self._begin(child, log))
+
+    def _begin(self, child: Callable[[], int], log: str) -> int:
+        """Start `child` in a process group of its own; its pid."""
         keeper = os.getpid()
 
         def begin() -> int:
@@ -199,14 +206,12 @@ class _Keeper:
             os.close(self.lock)
             os.close(self.control)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-            descriptor = os.open(self.job.logs / f"{log}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            os.dup2(descriptor, 1)
-            os.dup2(descriptor, 2)
-            os.close(descriptor)
-            sys.stderr = open(2, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
+            _log_to(self.job, log)
             return child()
 
-        pid = kernel.fork(begin)
+        return kernel.fork(begin)
+
+    def _wait_for(self, pid: int) -> _Ended:
         pidfd = os.pidfd_open(pid)
         try:
             self._wait(pidfd)
@@ -241,6 +246,48 @@ def _reason(error: BrokerError) -> Reason:
     with contextlib.suppress(ValueError):
         return Reason(error.reason)
     return Reason.INPUT_UNREACHABLE if error.fault == "staging" else Reason.BROKER_ERROR
+
+
+def _become(told: Mapping[str, Any]) -> int:
+    """What an engine in waiting does once it has a job."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    job = JobDir(Path(told["job"]))
+    os.chdir(job.path)
+    _log_to(job, "engine")
+    return _run(told)
+
+
+def _log_to(job: JobDir, name: str) -> None:
+    descriptor = os.open(job.logs / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    sys.stderr = open(2, "w", encoding="utf-8", errors="replace", buffering=1, closefd=False)  # noqa: SIM115
+
+
+def _run(told: Mapping[str, Any]) -> int:
+    """The engine's process: everything from here on may be the package's doing."""
+    job = JobDir(Path(told["job"]))
+    spec = read_json(job.spec)
+    if spec is None:
+        return 1
+    settings = spec["settings"]
+    isolation = Isolation.from_json(settings["isolation"])
+    # Where memory runs out, it is the job that goes, not the broker.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
+    os.umask(0o022)  # what tools expect; the job directory itself is closed to others
+    os.nice(settings["nice"])
+    rootless = isolation.engine is not None and os.geteuid() != 0
+    # A rootless container engine cannot make its user namespace from within ours.
+    offline = bool(told.get("offline"))
+    if not offline and not settings["network"]:
+        offline = kernel.leave_network(as_user=not rootless)
+    kernel.limit()
+    if isolation.tools == "bubblewrap":
+        kernel.adopt_orphans()  # to measure what is inside
+    engine.run(job, spec, told["images"], told["missing"], offline=offline)
+    return 0
 
 
 def _stage(job: JobDir, outcome: Path) -> int:

@@ -38,7 +38,9 @@ from broker.packages.inputs import default_problems
 from broker.packages.keys import is_url, unpacked
 from broker.packages.messages import Complaint, explain, placed
 from broker.packages.needs import Part, needs
+from broker.runner import copies
 
+copies.install()
 VERSIONS = ("v1.0", "v1.1", "v1.2")
 RECURSION = 10_000
 

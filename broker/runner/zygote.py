@@ -31,6 +31,7 @@ from typing import Any
 from broker.errors import SetupError
 from broker.runner import check, keeper, kernel, loading, remains
 from broker.runner.jobdir import JobDir
+from broker.runner.waiting import EngineInWaiting
 
 MAX_LINE = 4096
 _NAME = re.compile(r"[\w.-]{1,200}", re.ASCII)
@@ -49,6 +50,8 @@ class Zygote:
         self.partial: dict[socket.socket, bytes] = {}
         self.children: dict[int, str | None] = {}
         self.ending = False
+        self.cores = len(os.sched_getaffinity(0))
+        self.waiting: tuple[int, socket.socket] | None = None  # the keeper without a job: its pid, the line to it
 
     def serve(self) -> None:
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -103,7 +106,7 @@ class Zygote:
         if operation == "start":
             if not _NAME.fullmatch(name) or not (self.root / name).is_dir():
                 raise ValueError("no such job directory")
-            self._fork(name, connection, lambda: self._keep(name, connection))
+            self._start(name, connection)
         elif operation == "check":
             self._fork(None, connection, lambda: check.serve(connection))
         elif operation == "ended":
@@ -115,14 +118,47 @@ class Zygote:
             raise ValueError(operation)
         connection.close()
 
-    def _keep(self, name: str, connection: socket.socket) -> int:
+    def _start(self, name: str, connection: socket.socket) -> None:
+        """Give the job to the keeper in waiting, or to a new one; then have the next one wait while a core is idle."""
+        if self.waiting is None or not self._hand_over(name, connection):
+            self._fork(name, connection, lambda: self._keep(name, connection, None))
+        if sum(1 for child in self.children.values() if child is not None) <= self.cores:
+            self._have_one_wait()
+
+    def _hand_over(self, name: str, connection: socket.socket) -> bool:
+        assert self.waiting is not None  # noqa: S101 - by the caller
+        (pid, line), self.waiting = self.waiting, None
+        with line:
+            try:
+                socket.send_fds(line, [name.encode()], [connection.fileno()])
+            except OSError:
+                return False
+        self.children[pid] = name
+        return True
+
+    def _have_one_wait(self) -> None:
+        ours, theirs = socket.socketpair()
+
+        def wait() -> int:
+            ours.close()
+            engine = keeper.in_waiting()
+            name, descriptors, _, _ = socket.recv_fds(theirs, MAX_LINE, 1)
+            theirs.close()
+            if not descriptors:
+                return 0  # the zygote has ended
+            return self._keep(name.decode(), socket.socket(fileno=descriptors[0]), engine)
+
+        self.waiting = (self._fork(None, theirs, wait), ours)
+        theirs.close()
+
+    def _keep(self, name: str, connection: socket.socket, engine: EngineInWaiting | None) -> int:
         def answer(value: dict[str, Any]) -> None:
             _answer(connection, value)
             connection.close()
 
-        return keeper.keep(JobDir(self.root / name), answer, lambda: _tell_zygote(self.path, name))
+        return keeper.keep(JobDir(self.root / name), answer, lambda: _tell_zygote(self.path, name), engine)
 
-    def _fork(self, name: str | None, connection: socket.socket, child: Callable[[], int]) -> None:
+    def _fork(self, name: str | None, connection: socket.socket, child: Callable[[], int]) -> int:
         def begin() -> int:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
@@ -130,12 +166,16 @@ class Zygote:
             self.selector.close()
             for other in (self.listener, *self.subscribers, *self.partial):
                 other.close()
+            if self.waiting is not None:
+                self.waiting[1].close()  # who waits must see it when the zygote ends
             os.close(self.wakeup)
             os.close(self._wake)
             connection.setblocking(True)
             return child()
 
-        self.children[kernel.fork(begin)] = name
+        pid = kernel.fork(begin)
+        self.children[pid] = name
+        return pid
 
     def _reap(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -148,6 +188,9 @@ class Zygote:
             if pid == 0:
                 return
             name = self.children.pop(pid, None)
+            if self.waiting is not None and self.waiting[0] == pid:
+                self.waiting[1].close()
+                self.waiting = None
             if name is None:
                 continue
             job = JobDir(self.root / name)

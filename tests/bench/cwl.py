@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.bench import load
 from tests.bench.cpu import tree_cpu
 from tests.bench.table import Figure
 from tests.peers.broker import BrokerPeer
@@ -39,13 +40,12 @@ STEPS = 1000
 
 def echo(peer: BrokerPeer, folder: Path, runs: int = 30) -> Figure:
     """From POST to `successful`, seen by a client that waits with Prefer: wait."""
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        answer = peer.post("/processes/echo/execution", json={"inputs": {"message": "hello"}, "response": "document"})
-        times.append(time.perf_counter() - start)
-        assert answer.status_code == 200, answer.text
-    ours = statistics.median(times)
+    body = json.dumps({"inputs": {"message": "hello"}, "response": "document"}).encode()
+    whole = load.request("POST", "/processes/echo/execution", body, [("Content-Type", "application/json")])
+    load.run(peer.port, lambda _: whole, count=3, clients=1)
+    run = load.run(peer.port, lambda _: whole, count=runs, clients=1)
+    assert not run.errors
+    ours = run.p50 / 1000
     order = ECHO.with_name("inputs.yml")
     peers = []
     for _ in range(5):

@@ -3,8 +3,8 @@ class: CommandLineTool
 id: echo
 label: Echo
 doc: >-
-  Gives back what it is given, after a pause. For tests and demonstrations: it has one input of each kind that OGC API -
-  Processes knows.
+  Gives back the message that it is given, after a pause. For tests and demonstrations: it takes, and checks, one input
+  of each kind that OGC API - Processes knows.
 $namespaces:
   s: https://schema.org/
 s:softwareVersion: 1.0.0
@@ -71,47 +71,3 @@ outputs:
     label: Message
     doc: The text that was given.
     outputBinding: {outputEval: $(inputs.message)}
-  echoed_object:
-    type:
-      - "null"
-      - string
-      - name: QuantityEchoed
-        type: record
-        fields:
-          name: string?
-          amount: double?
-          unit: string?
-    label: Object
-    doc: The object that was given.
-    outputBinding: {outputEval: $(inputs.object)}
-  echoed_image:
-    type: File?
-    label: Image
-    doc: The image that was given. It has no format here, because cwltool 3.3 fails on a format where there is no file.
-    outputBinding: {outputEval: $(inputs.image)}
-  echoed_array:
-    type: int[]?
-    label: Array
-    doc: The numbers that were given.
-    outputBinding: {outputEval: $(inputs.array)}
-  echoed_double:
-    type: double?
-    label: Number
-    doc: The number that was given.
-    outputBinding: {outputEval: $(inputs.double)}
-  echoed_boolean:
-    type: boolean?
-    label: Boolean
-    doc: The truth value that was given.
-    outputBinding: {outputEval: $(inputs.boolean)}
-  echoed_bbox:
-    type:
-      - "null"
-      - name: BBoxEchoed
-        type: record
-        fields:
-          bbox: double[]
-          crs: string?
-    label: Bounding box
-    doc: The bounding box that was given.
-    outputBinding: {outputEval: $(inputs.bbox)}

@@ -76,12 +76,10 @@ def test_it_starts_neither_shell_nor_script_engine(document: dict[str, Any]) -> 
 
 def test_the_string_alone_comes_back(echo: Path, process: Any, tmp_path: Path) -> None:
     job_order = yaml.safe_load((echo / "inputs.yml").read_text(encoding="utf-8"))
-    outputs = run(process, job_order, tmp_path)
-    assert outputs.pop("message") == job_order["message"]
-    assert set(outputs.values()) == {None}
+    assert run(process, job_order, tmp_path) == {"message": job_order["message"]}
 
 
-def test_each_kind_of_value_comes_back_as_expected(echo: Path, process: Any, tmp_path: Path) -> None:
+def test_each_kind_of_value_is_taken(echo: Path, process: Any, tmp_path: Path) -> None:
     inputs = json.loads((echo / "inputs.json").read_text(encoding="utf-8"))["inputs"]
     expected = json.loads((echo / "expected.json").read_text(encoding="utf-8"))["results"]
     assert inputs.keys() == process_inputs(process)
@@ -95,15 +93,12 @@ def test_each_kind_of_value_comes_back_as_expected(echo: Path, process: Any, tmp
     }
     outputs = run(process, job_order, tmp_path / "out")
 
-    echoed = Path(outputs.pop("echoed_image")["location"].removeprefix("file://")).read_bytes()
-    assert echoed == base64.b64decode(expected.pop("echoed_image")["value"])
     assert outputs == expected
 
 
 @pytest.mark.parametrize("value", ["teststring", None])
 def test_the_object_may_be_a_text_or_nothing(process: Any, tmp_path: Path, value: str | None) -> None:
-    outputs = run(process, {"message": "hi", "object": value}, tmp_path)
-    assert outputs["echoed_object"] == value
+    assert run(process, {"message": "hi", "object": value}, tmp_path) == {"message": "hi"}
 
 
 def process_inputs(process: Any) -> set[str]:

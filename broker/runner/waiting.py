@@ -1,0 +1,48 @@
+"""An engine in waiting: forked and warm before there is a job, so that no job waits for that.
+
+Most of what a short job costs is the fork, and the copying of the zygote's pages as they are first written to. An
+engine in waiting has loaded a trivial package and so has its own pages; then it reads one line from its keeper, and
+becomes the engine of that job. It has no network (root can leave it), so that a job that is given one gets another
+engine. It knows nothing of any package before. It ends when its keeper does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from broker.runner import check, kernel
+
+
+class EngineInWaiting:
+    """Made in a keeper that waits for a job itself; `become` is what its process does once it is told."""
+
+    def __init__(self, become: Callable[[Mapping[str, Any]], int]) -> None:
+        keeper = os.getpid()
+        self._ours, theirs = socket.socketpair()
+
+        def wait() -> int:
+            self._ours.close()
+            kernel.die_with_parent(keeper)
+            os.setpgid(0, 0)
+            offline = os.geteuid() == 0 and kernel.leave_network(as_user=False)
+            check.warm(newest=True)
+            with theirs, theirs.makefile("rb") as reader:
+                line = reader.readline()
+            return become(json.loads(line) | {"offline": offline}) if line else 0
+
+        self.pid = kernel.fork(wait)
+        theirs.close()
+
+    def tell(self, what: Mapping[str, Any]) -> bool:
+        """Begin; False where it is there no more."""
+        try:
+            self._ours.sendall(json.dumps(what).encode() + b"\n")
+        except OSError:
+            return False
+        finally:
+            self._ours.close()
+        return True
