@@ -78,7 +78,7 @@ def problem(answer: requests.Response) -> str:
 @pytest.fixture(scope="session")
 def documents(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Documents]:
     """A broker that works on all documents of this session at once."""
-    items = [item for item in request.session.items if item.path == request.path]
+    items = [item for item in request.session.items if item.path == Path(__file__)]
     wanted = [
         item.callspec.params["name"] for item in items if hasattr(item, "callspec") and "name" in item.callspec.params
     ]
