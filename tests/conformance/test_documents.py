@@ -79,7 +79,7 @@ def problem(answer: requests.Response) -> str:
 def documents(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Documents]:
     """A broker that works on all documents of this session at once."""
     here = [item for item in request.session.items if item.path == Path(__file__) and isinstance(item, pytest.Function)]
-    wanted = [item.callspec.params["name"] for item in here if item.originalname == "test_document"]
+    wanted = [str(item.callspec.params["name"]) for item in here if item.originalname == "test_document"]
     lacking = without_containers() if any(TABLE[name].get("image") for name in wanted) else None
     names = [name for name in wanted if not (lacking and TABLE[name].get("image"))]
     with broker_peer(tmp_path_factory.mktemp("documents") / "state") as peer, ThreadPoolExecutor(AT_ONCE) as pool:
