@@ -36,6 +36,7 @@ log = logging.getLogger("broker.up")
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # told to, Ctrl-C, the terminal was closed
 SIGNALS = {signal.SIGCHLD, *ENDING}
 STOP_SECONDS = 15.0
+RUNNER_NICE = "5"
 START_SECONDS = 60.0
 CALM_SECONDS = 10.0  # a part that ran for so long is started again at once
 
@@ -83,6 +84,7 @@ class Supervisor:
             self._add("queue server", lambda: _spawn(command))
         root = settings.state / "local"
         zygote = [sys.executable, "-I", "-m", "broker.runner.zygote", "--root", str(root)]
+        zygote += ["--nice", RUNNER_NICE]  # a machine full of jobs still answers its users
         self._add("zygote", lambda: _spawn([*zygote, "--socket", str(settings.zygote_socket)]))
         parts.preload()  # while those two get ready
         if settings.redis_url is None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, TextClause, and_, func, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Connection, TextClause, and_, func, or_, select, tuple_, update
 
 from broker.jobs import lifecycle, placement, schedule
 from broker.jobs.lifecycle import Change
 from broker.jobs.model import ACTIVE, TERMINAL, Capabilities, Job, Needs, Phase
 from broker.store.jobs import as_job, record
-from broker.store.tables import jobs, now, platforms
+from broker.store.tables import LIVE_ROW, jobs, now, platforms
 
 LEASE_SECONDS = 10.0  # of tasks that take milliseconds; how long a killed worker holds up its jobs
 c = jobs.c
@@ -82,7 +82,9 @@ def claim_next(tx: Connection, platform: str, offer: Capabilities, holder: str) 
     if not waiting:
         return None
     active = select(c.owner, func.count(), func.sum(c.cores), func.sum(c.ram_mib)).where(
-        c.platform == platform, c.phase.in_([p.value for p in (*ACTIVE, Phase.WAITING) if p is not Phase.COLLECTING])
+        LIVE_ROW,
+        c.platform == platform,
+        c.phase.in_([p.value for p in (*ACTIVE, Phase.WAITING) if p is not Phase.COLLECTING]),
     )
     rows = tx.execute(active.group_by(c.owner)).all()
     load = schedule.Load(sum(r[1] for r in rows), float(sum(r[2] for r in rows)), int(sum(r[3] for r in rows)))
@@ -111,7 +113,7 @@ def _heads(tx: Connection, platform: str) -> list[schedule.Waiting]:
     """The oldest waiting job of each owner and priority."""
     head = (
         select(func.min(c.id))
-        .where(c.platform == platform, c.phase == Phase.ACCEPTED.value, _free(), ~c.dismiss_requested)
+        .where(LIVE_ROW, c.platform == platform, c.phase == Phase.ACCEPTED.value, _free(), ~c.dismiss_requested)
         .group_by(c.priority, c.owner)
     )
     query = select(c.id, c.owner, c.priority, c.created, c.needs).where(c.id.in_(head))
@@ -160,7 +162,7 @@ def save(tx: Connection, job: Job, change: Change, *, hold: bool = False, **colu
 
 def _make_due(tx: Connection, platform: str) -> None:
     """Jobs that wait for room on a platform are due now (their heads were put off when there was none)."""
-    waiting = update(jobs).where(c.platform == platform, c.phase == Phase.ACCEPTED.value, c.due_at > now())
+    waiting = update(jobs).where(LIVE_ROW, c.platform == platform, c.phase == Phase.ACCEPTED.value, c.due_at > now())
     tx.execute(waiting.values(due_at=now()))
 
 
@@ -203,8 +205,6 @@ def confirm(tx: Connection, job: Job) -> None:
         raise LostClaim(job.id)
 
 
-# spelled as in the partial index, so that both engines use it
-LIVE_ROW = text("phase not in ('successful', 'failed', 'dismissed')")
 VERBS = {
     Phase.ACCEPTED: "dispatch",
     Phase.SUBMITTING: "dispatch",

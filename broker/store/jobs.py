@@ -26,7 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from broker.errors import IdempotencyConflict, NoSuchJob
 from broker.jobs.model import TERMINAL, Failure, Job, Needs, Phase, Progress, StageItem
 from broker.store import deliveries
-from broker.store.tables import idempotency, job_events, jobs, now
+from broker.store.tables import LIVE_ROW, idempotency, job_events, jobs, now
 
 _EMPTY: Mapping[str, Any] = {}
 _NO_NEEDS = Needs()
@@ -192,13 +192,13 @@ def _status(status: str) -> ColumnElement[bool]:
 
 def live_ids(tx: Connection, platform: str, phases: Sequence[Phase]) -> list[str]:
     """The jobs of a platform that are in one of the phases."""
-    query = select(c.id).where(c.platform == platform, c.phase.in_([phase.value for phase in phases]))
+    query = select(c.id).where(LIVE_ROW, c.platform == platform, c.phase.in_([phase.value for phase in phases]))
     return list(tx.execute(query).scalars())
 
 
 def line(tx: Connection, platform: str, at_most: int) -> list[str]:
     """The first accepted jobs of a platform, by priority and age."""
-    query = select(c.id).where(c.platform == platform, c.phase == Phase.ACCEPTED.value)
+    query = select(c.id).where(LIVE_ROW, c.platform == platform, c.phase == Phase.ACCEPTED.value)
     return list(tx.execute(query.order_by(c.priority.desc(), c.id).limit(at_most)).scalars())
 
 

@@ -160,6 +160,7 @@ jobs = Table(
 _LIVE = "phase not in ('successful', 'failed', 'dismissed')"
 Index("ix_jobs_owner", jobs.c.owner, jobs.c.id)
 Index("ix_jobs_process", jobs.c.owner, jobs.c.process_id, jobs.c.id)
+LIVE_ROW = text(_LIVE)  # spelled as in the partial indexes: without it SQLite scans all jobs that ever were
 _DUE = "due_at is not null"
 Index("ix_jobs_due", jobs.c.platform, jobs.c.phase, jobs.c.due_at, sqlite_where=text(_DUE), postgresql_where=text(_DUE))
 _DISMISS = f"dismiss_requested and {_LIVE}"
