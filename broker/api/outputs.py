@@ -96,17 +96,10 @@ class Outputs:
 
     def document(self, value: Any) -> Any:
         """One value as results.yaml has it: literals as they are, objects wrapped, Files and Directories as links."""
-        if isinstance(value, list):
-            return [self._item(one) for one in value]
-        if not isinstance(value, Mapping):
-            return value
-        if is_a(value, "File"):
-            return self.file_link(value)
-        if is_a(value, "Directory"):
-            return self.directory_link(value)
-        if is_bbox(value):
-            return dict(value)
-        return {"value": self._item(value), "mediaType": object_type(value)}
+        plain = self._item(value)
+        if not isinstance(value, Mapping) or is_a(value, "File") or is_a(value, "Directory"):
+            return plain
+        return dict(value) if is_bbox(value) else {"value": plain, "mediaType": object_type(value)}
 
     def _item(self, value: Any) -> Any:
         """A value inside another one: nothing is wrapped there."""

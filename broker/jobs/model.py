@@ -366,7 +366,6 @@ class Job:
     handle: Mapping[str, Any] | None = None
     progress: Progress | None = None
     message: str = ""
-    waiting_for: str | None = None
     dismiss_requested: bool = False
     failure: Failure | None = None
     outputs: Mapping[str, Any] | None = None

@@ -25,6 +25,16 @@ from broker.runner.steps import StepJob, ToolProcess, encoded, run_of
 MANY = 64  # input files from which on they are linked into one directory instead of mounted one by one
 
 
+def _clean_environment(job: StepJob) -> dict[str, str]:
+    """All that a tool finds in its environment, besides what the package asks for."""
+    return {
+        "HOME": job.builder.outdir,
+        "TMPDIR": job.builder.tmpdir,
+        "PATH": os.environ["PATH"],
+        "LANG": "C.UTF-8",
+    }
+
+
 class ProcessJob(StepJob, CommandLineJob):
     """A plain process: only where the operator set `isolation = "process"`."""
 
@@ -38,12 +48,7 @@ class ProcessJob(StepJob, CommandLineJob):
         return [], dict(self.environment), ()
 
     def _required_env(self) -> dict[str, str]:
-        return {
-            "HOME": self.builder.outdir,
-            "TMPDIR": self.builder.tmpdir,
-            "PATH": os.environ["PATH"],
-            "LANG": "C.UTF-8",
-        }
+        return _clean_environment(self)
 
 
 class SandboxJob(StepJob, DockerCommandLineJob):
@@ -113,12 +118,7 @@ class SandboxJob(StepJob, DockerCommandLineJob):
         runtime += ["--bind" if writable else "--ro-bind", source, target]
 
     def _required_env(self) -> dict[str, str]:
-        return {
-            "HOME": self.builder.outdir,
-            "TMPDIR": self.builder.tmpdir,
-            "PATH": os.environ["PATH"],
-            "LANG": "C.UTF-8",
-        }
+        return _clean_environment(self)
 
 
 class ContainerJob(StepJob, DockerCommandLineJob):

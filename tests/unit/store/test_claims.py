@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from broker.jobs.lifecycle import Change, IllegalTransition
 from broker.jobs.model import Failure, Fault, Needs, Phase, Progress, Reason
@@ -177,3 +180,25 @@ def test_the_outbox_is_written_with_the_job(database: Database) -> None:
         assert (delivery.job_id, delivery.platform, delivery.verb) == (job.id, PLATFORM, "dispatch")
         deliveries.sent(tx, [delivery.id])
         assert deliveries.pending(tx) == []
+
+
+def test_what_waits_is_found_without_looking_at_what_has_ended(tmp_path: Path, sqlite_migrated: Path) -> None:
+    """SQLite takes a partial index only for a query that spells its condition; without it, it reads every job."""
+    database = Database(f"sqlite:///{shutil.copyfile(sqlite_migrated, tmp_path / 'b.db')}")
+    offer = platform_row(database)
+    job_row(database)
+    asked: list[tuple[str, Any]] = []
+    event.listen(database.engine, "before_cursor_execute", lambda c, cur, sql, args, *_: asked.append((sql, args)))
+    with database.write() as tx:
+        assert claims.claim_next(tx, PLATFORM, offer, "w") is not None
+        claims.due(tx, PLATFORM)
+    with database.engine.connect() as connection:
+        plans = [
+            step.detail
+            for sql, args in list(asked)
+            if sql.startswith(("SELECT", "UPDATE"))
+            for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", args)
+        ]
+    database.close()
+    assert not [plan for plan in plans if plan == "SCAN jobs"]
+    assert any("ix_jobs_live" in plan for plan in plans)
