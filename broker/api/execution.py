@@ -13,7 +13,7 @@ from starlette.responses import Response
 from broker.access.principal import Principal, Scope
 from broker.api import bodies, jobresults, reachability
 from broker.api.answers import Json
-from broker.api.authentication import Caller
+from broker.api.authentication import Caller, authenticated
 from broker.api.classes import ConformanceClass, guarded
 from broker.api.deployment import fitting
 from broker.api.executerequest import Preference, execute_request, idempotency_key, preference
@@ -22,7 +22,7 @@ from broker.api.site import Site, site_of
 from broker.api.status import status_info
 from broker.bootstrap import input_policy
 from broker.egress import Egress
-from broker.execution.accept import ExecuteRequest, accept
+from broker.execution.accept import ExecuteRequest, Ticket, prepare
 from broker.execution.accept import check as check_request
 from broker.jobs.model import Job
 from broker.store import jobs, platforms, processes
@@ -41,6 +41,17 @@ async def execute(
 
     A job that takes longer than `wait` (or than this server waits) is answered with 201 too, and goes on.
     """
+    return await _execute(request, process_id, caller, revision, dry_run)
+
+
+async def execute_plain(request: Request) -> Response:
+    """The same for a request without a query, without FastAPI's resolving of parameters: clients send many."""
+    return await _execute(request, request.path_params["process_id"], await authenticated(request))
+
+
+async def _execute(
+    request: Request, process_id: str, caller: Principal, revision: int | None = None, dry_run: bool = False
+) -> Response:
     site = site_of(request)
     body, raw = await bodies.parsed_object(request, site.settings.limits.document_bytes)
     wanted = execute_request(body)
@@ -48,17 +59,10 @@ async def execute(
         return await _checked(site, caller, process_id, wanted)
     key = idempotency_key(request, process_id, raw)
     prefer = preference(request)
-    job, made = await site.rows.quick(
-        accept,
-        site.broker.database,
-        caller,
-        process_id,
-        wanted,
-        upload_id=site.upload_id,
-        revision=revision,
-        key=key,
-        together=site.rows.together,
+    found = await site.rows.read(
+        prepare, caller, process_id, wanted, upload_id=site.upload_id, revision=revision, key=key
     )
+    job, made = await site.rows.admit(found) if isinstance(found, Ticket) else (found, False)
     base = site.base(request)
     if prefer.respond_async:
         if made:

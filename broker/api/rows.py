@@ -10,6 +10,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
+from broker.execution.accept import Ticket, admit
+from broker.jobs.model import Job
 from broker.store.database import Database
 from broker.store.together import Together
 
@@ -20,16 +22,16 @@ T = TypeVar("T")
 class Rows:
     """The one place that decides on which thread rows are read and written.
 
-    A read of SQLite takes less time than handing it to a thread; PostgreSQL may be far away. Threads that write
-    `together` share a commit: the more wait for the disk, the more go with the next one.
+    A read of SQLite takes less time than handing it to a thread; PostgreSQL may be far away. Tickets that are
+    admitted share a commit: the more wait for the disk, the more go with the next one.
     """
 
     def __init__(self, database: Database, *, threads: int = 8, slow_threads: int = 4) -> None:
         self.database = database
-        self.together = Together(database)
         self.inline = database.sqlite
         self._quick = ThreadPoolExecutor(threads, thread_name_prefix="rows")
         self._slow = ThreadPoolExecutor(slow_threads, thread_name_prefix="slow")
+        self.admit: Together[Ticket, tuple[Job, bool]] = Together(partial(admit, database), self._quick)
 
     async def read(self, look: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`look(connection, ...)` in one read transaction."""

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DatabaseError
 
 from broker.access.principal import Principal, Scope
-from broker.errors import InputError, InputProblem, NoRoom, PlatformRefused, PlatformUnavailable
+from broker.errors import (
+    IdempotencyConflict,
+    InputError,
+    InputProblem,
+    NoRoom,
+    NoSuchUpload,
+    PlatformRefused,
+    PlatformUnavailable,
+)
 from broker.jobs.model import Job, Needs
 from broker.jobs.placement import Placement, place
 from broker.packages.cwl import Inspection
@@ -18,10 +27,9 @@ from broker.packages.inputs import Order, UploadRef, job_order
 from broker.store import jobs, platforms, processes, uploads
 from broker.store.database import Database, new_id
 from broker.store.processes import Process
-from broker.store.together import Together
 
-MOST_INSPECTIONS = 64
-_inspections: dict[str, Inspection] = {}
+MOST_KNOWN = 64
+_known: dict[tuple[str, int, str, float], tuple[Process, Inspection]] = {}
 _TAG = re.compile(r"[\w.:/@+ -]{1,64}\Z")
 UPLOAD_SCHEME = "upload:"  # how a stage item names one of our own uploads until it is dispatched
 USED_SECONDS = 7 * 24 * 3600.0  # that an upload lives on once a job counts on it, for the job may have to wait
@@ -56,8 +64,17 @@ class Key:
     body_sha256: str
 
 
-def accept(
-    database: Database,
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A checked request: the job to be, the key that names it, and the uploads that it counts on."""
+
+    job: jobs.NewJob
+    key: Key | None
+    uploads: frozenset[str]
+
+
+def prepare(
+    tx: Connection,
     principal: Principal,
     process_id: str,
     request: ExecuteRequest,
@@ -65,33 +82,62 @@ def accept(
     upload_id: Callable[[str], str | None],
     revision: int | None = None,
     key: Key | None = None,
-    together: Together | None = None,
-) -> tuple[Job, bool]:
-    """The job, and whether this call made it (False: the Idempotency-Key had made it before).
+) -> Ticket | Job:
+    """All checks of a request, or the job that its Idempotency-Key has made before; nothing is written.
 
-    `upload_id` says which of our uploads an href names; `together` lets many requests share a commit.
-    Raises NoSuchProcess, NoSuchUpload, InputError, NoRoom, PlatformRefused, PlatformUnavailable,
-    IdempotencyConflict: no job exists then.
+    `upload_id` says which of our uploads an href names. Raises NoSuchProcess, NoSuchUpload, InputError, NoRoom,
+    PlatformRefused, PlatformUnavailable, IdempotencyConflict.
     """
     principal.need(Scope.RUN)
-    with database.read() as tx:
-        if key is not None and (made := jobs.by_key(tx, principal.owner, key.key, key.body_sha256)):
-            return made, False
-        process = processes.get(tx, process_id, revision)
-        order = _checked(tx, principal, process, _inspection(tx, process.digest), request, upload_id)
-        placement = _placed(process.needs, place(process.needs, platforms.candidates(tx), request.platform), request)
-    new = _new_job(principal, process, request, order, placement)
+    if key is not None and (made := jobs.by_key(tx, principal.owner, key.key, key.body_sha256)):
+        return made
+    process, inspection = _process(tx, process_id, revision)
+    order = _checked(tx, principal, process, inspection, request, upload_id)
+    placement = _placed(process.needs, place(process.needs, platforms.candidates(tx), request.platform), request)
+    used = {item.url for item in order.stage if item.url and item.url.startswith(UPLOAD_SCHEME)}
+    return Ticket(
+        _new_job(principal, process, request, order, placement),
+        key,
+        frozenset(url.removeprefix(UPLOAD_SCHEME) for url in used),
+    )
 
-    def save(tx: Connection) -> tuple[Job, bool]:
-        if key is not None and not jobs.remember_key(tx, principal.owner, key.key, key.body_sha256, new.id):
-            made = jobs.by_key(tx, principal.owner, key.key, key.body_sha256)
-            assert made is not None  # noqa: S101 - the key is bound, so that its job is there
-            return made, False
-        if used := {item.url for item in order.stage if item.url and item.url.startswith(UPLOAD_SCHEME)}:
-            uploads.prolong(tx, {url.removeprefix(UPLOAD_SCHEME) for url in used}, USED_SECONDS)
-        return jobs.insert_job(tx, new), True
 
-    return (together or Together(database))(save)
+def admit(database: Database, tickets: Sequence[Ticket]) -> list[tuple[Job, bool] | Exception]:
+    """Make jobs of tickets in one transaction. For each the job, and whether this call made it (False: another
+    request with its Idempotency-Key was quicker), or its error.
+
+    A ticket that cannot be written spoils only itself. Raises StorageError for all of them.
+    """
+    try:
+        with database.write() as tx:
+            return _admit(tx, tickets)
+    except (DatabaseError, NoSuchUpload) as error:
+        if len(tickets) == 1:
+            return [error]
+        return [found for ticket in tickets for found in admit(database, [ticket])]
+
+
+def _admit(tx: Connection, tickets: Sequence[Ticket]) -> list[tuple[Job, bool] | Exception]:
+    new = [ticket for ticket in tickets if ticket.key is None or _bound(tx, ticket.job, ticket.key)]
+    if used := {upload for ticket in new for upload in ticket.uploads}:
+        uploads.prolong(tx, used, USED_SECONDS)
+    made = {job.id: job for job in jobs.insert_jobs(tx, [ticket.job for ticket in new])}
+    return [(made[ticket.job.id], True) if ticket.job.id in made else _earlier(tx, ticket) for ticket in tickets]
+
+
+def _bound(tx: Connection, job: jobs.NewJob, key: Key) -> bool:
+    return jobs.remember_key(tx, job.owner, key.key, key.body_sha256, job.id)
+
+
+def _earlier(tx: Connection, ticket: Ticket) -> tuple[Job, bool] | Exception:
+    """The job of the request that was quicker with the same key."""
+    assert ticket.key is not None  # noqa: S101 - only those are refused
+    try:
+        made = jobs.by_key(tx, ticket.job.owner, ticket.key.key, ticket.key.body_sha256)
+    except IdempotencyConflict as conflict:
+        return conflict
+    assert made is not None  # noqa: S101 - the key is bound, so that its job is there
+    return made, False
 
 
 def check(
@@ -104,20 +150,22 @@ def check(
 ) -> tuple[Order, str]:
     """What `accept` would check, without making a job: the job order, and the platform. Raises as `accept`."""
     with database.read() as tx:
-        process = processes.get(tx, process_id)
-        order = _checked(tx, principal, process, _inspection(tx, process.digest), request, upload_id)
+        process, inspection = _process(tx, process_id)
+        order = _checked(tx, principal, process, inspection, request, upload_id)
         found = place(process.needs, platforms.candidates(tx), request.platform)
         return order, _placed(process.needs, found, request)
 
 
-def _inspection(tx: Connection, digest: str) -> Inspection:
-    """What was found out about a package when it was deployed; the same for ever, so that it is read once."""
-    known = _inspections.get(digest)
+def _process(tx: Connection, process_id: str, revision: int | None = None) -> tuple[Process, Inspection]:
+    """A process and what was found out about its package: a revision never changes, so that it is read once."""
+    which = processes.which(tx, process_id, revision)
+    known = _known.get(which)
     if known is None:
-        known = Inspection.from_json(processes.inspection(tx, digest))
-        if len(_inspections) >= MOST_INSPECTIONS:
-            _inspections.clear()
-        _inspections[digest] = known
+        process = processes.get(tx, process_id, which[1])
+        known = process, Inspection.from_json(processes.inspection(tx, process.digest))
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        _known[which] = known
     return known
 
 

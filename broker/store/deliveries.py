@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
@@ -24,8 +24,9 @@ class Delivery:
     verb: str
 
 
-def add(tx: Connection, job_id: str, platform: str, verb: str) -> None:
-    tx.execute(_ADD, {"job_id": job_id, "platform": platform, "verb": verb})
+def add(tx: Connection, verb: str, jobs: Mapping[str, str]) -> None:
+    """One nudge for each job; `jobs`: job id -> its platform."""
+    tx.execute(_ADD, [{"job_id": job_id, "platform": platform, "verb": verb} for job_id, platform in jobs.items()])
 
 
 def pending(tx: Connection, *, after: int = 0, age: float = 0.0, limit: int = 500) -> list[Delivery]:

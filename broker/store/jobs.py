@@ -41,17 +41,12 @@ LIGHT = [
 # Statements of hot paths are built once: SQLAlchemy takes longer to build one than SQLite to run it
 _WHOLE = select(jobs).where(c.id == bindparam("wanted"))
 _LIGHT = select(*LIGHT).where(c.id == bindparam("wanted"))
-_SET_HERE = {"due_at", "created", "updated"}  # by the database's clock
 _SET_LATER = {
     "lease_owner", "lease_until", "handle", "progress_done", "progress_total", "failure", "outputs", "log_cursor",
     "parent", "step_key", "started", "finished",
 }  # fmt: skip
-_INSERT = (
-    insert(jobs)
-    .values({column.name: bindparam(column.name) for column in c if column.name not in _SET_HERE | _SET_LATER})
-    .values(due_at=now(), created=now(), updated=now())
-    .returning(*c)
-)
+_INSERT = insert(jobs).values({column.name: bindparam(column.name) for column in c if column.name not in _SET_LATER})
+_CLOCK = select(now())
 _RECORD = insert(job_events).values(
     {name: bindparam(name) for name in ("job_id", "attempt", "event", "phase", "data")} | {"at": now()}
 )
@@ -60,7 +55,7 @@ LIVE = [phase.value for phase in Phase if phase not in TERMINAL]
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What `execution.accept` decided; times, phase and counters are set by `insert_job`."""
+    """What `execution.accept` decided; times, phase and counters are set by `insert_jobs`."""
 
     id: str
     owner: str
@@ -92,36 +87,72 @@ class Filter:
     extra: tuple[ColumnElement[bool], ...] = field(default=())
 
 
-def insert_job(tx: Connection, new: NewJob) -> Job:
-    """The job row `accepted`, its first event and its dispatch delivery: all in the caller's transaction."""
-    values = {
-        "id": new.id,
-        "owner": new.owner,
-        "project": new.project,
-        "process_id": new.process_id,
-        "process_revision": new.process_revision,
-        "phase": Phase.ACCEPTED.value,
-        "platform": new.platform,
-        "attempt": 1,
-        "fence": 0,
-        "retries": 0,
-        "losses": 0,
-        "priority": new.priority,
-        "title": new.title,
-        "tags": list(new.tags),
-        "request": dict(new.request),
-        "job_order": dict(new.job_order),
-        "stage": [item.to_json() for item in new.stage],
-        "needs": new.needs.to_json(),
-        "cores": new.needs.cores,
-        "ram_mib": new.needs.ram_mib,
-        "message": "Waiting to be dispatched.",
-        "dismiss_requested": False,
+def insert_jobs(tx: Connection, new: Sequence[NewJob]) -> list[Job]:
+    """The job rows `accepted`, their first events and their dispatch deliveries: all in the caller's transaction."""
+    if not new:
+        return []
+    at: float = tx.execute(_CLOCK).scalar_one()
+    accepted = [_accepted(one, at) for one in new]
+    tx.execute(_INSERT, [_row(job) for job in accepted])
+    first = {"attempt": 1, "event": "accepted", "phase": Phase.ACCEPTED.value}
+    tx.execute(_RECORD, [{**first, "job_id": one.id, "data": {"platform": one.platform}} for one in new])
+    deliveries.add(tx, "dispatch", {one.id: one.platform for one in new})
+    return accepted
+
+
+def _accepted(new: NewJob, at: float) -> Job:
+    return Job(
+        id=new.id,
+        owner=new.owner,
+        project=new.project,
+        process_id=new.process_id,
+        process_revision=new.process_revision,
+        phase=Phase.ACCEPTED,
+        platform=new.platform,
+        attempt=1,
+        fence=0,
+        title=new.title,
+        tags=new.tags,
+        request=new.request,
+        job_order=new.job_order,
+        stage=new.stage,
+        needs=new.needs,
+        created=at,
+        updated=at,
+        message="Waiting to be dispatched.",
+        priority=new.priority,
+    )
+
+
+def _row(job: Job) -> dict[str, Any]:
+    """The columns of a new job, without those that are set later."""
+    return {
+        "id": job.id,
+        "owner": job.owner,
+        "project": job.project,
+        "process_id": job.process_id,
+        "process_revision": job.process_revision,
+        "phase": job.phase.value,
+        "platform": job.platform,
+        "attempt": job.attempt,
+        "fence": job.fence,
+        "retries": job.retries,
+        "losses": job.losses,
+        "priority": job.priority,
+        "title": job.title,
+        "tags": list(job.tags),
+        "request": dict(job.request),
+        "job_order": dict(job.job_order),
+        "stage": [item.to_json() for item in job.stage],
+        "needs": job.needs.to_json(),
+        "cores": job.needs.cores,
+        "ram_mib": job.needs.ram_mib,
+        "message": job.message,
+        "dismiss_requested": job.dismiss_requested,
+        "created": job.created,
+        "updated": job.updated,
+        "due_at": job.created,
     }
-    job = as_job(tx.execute(_INSERT, values).mappings().one())
-    record(tx, new.id, 1, "accepted", Phase.ACCEPTED, {"platform": new.platform})
-    deliveries.add(tx, new.id, new.platform, "dispatch")
-    return job
 
 
 def record(tx: Connection, job_id: str, attempt: int, event: str, phase: Phase, data: Mapping[str, Any] | None) -> None:
@@ -249,7 +280,7 @@ def request_dismiss(tx: Connection, job: Job) -> bool:
     ).rowcount
     if touched and not job.dismiss_requested:
         record(tx, job.id, job.attempt, "dismiss-requested", job.phase, None)
-        deliveries.add(tx, job.id, job.platform, "dismiss")
+        deliveries.add(tx, "dismiss", {job.id: job.platform})
     return bool(touched)
 
 

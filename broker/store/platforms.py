@@ -12,6 +12,8 @@ from broker.platform import Health
 from broker.store.tables import now, platforms
 
 t = platforms.c
+# built once: it is part of every submission
+_ALL = select(t.name, t.capabilities, t.available, t.paused, t.message).order_by(t.position, t.name)
 
 
 def checked(tx: Connection, name: str, adapter: str, position: int, health: Health) -> None:
@@ -32,10 +34,9 @@ def checked(tx: Connection, name: str, adapter: str, position: int, health: Heal
 
 def candidates(tx: Connection) -> list[Candidate]:
     """All platforms in the operator's order."""
-    query = select(t.name, t.capabilities, t.available, t.paused, t.message).order_by(t.position, t.name)
     return [
         Candidate(row.name, Capabilities.from_json(row.capabilities), row.available, row.paused, row.message)
-        for row in tx.execute(query)
+        for row in tx.execute(_ALL)
     ]
 
 

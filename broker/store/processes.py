@@ -57,6 +57,9 @@ class Process:
 FIELDS = [column for column in p if column.name not in ("body", "current")]
 # built once: they are part of every submission
 _CURRENT = select(*FIELDS).where(p.id == bindparam("wanted"), p.current)
+_WHICH = select(p.id, p.revision, p.digest, p.created)
+_WHICH_CURRENT = _WHICH.where(p.id == bindparam("wanted"), p.current)
+_WHICH_REVISION = _WHICH.where(p.id == bindparam("wanted"), p.revision == bindparam("number"))
 _REVISION = select(*FIELDS).where(p.id == bindparam("wanted"), p.revision == bindparam("number"))
 
 
@@ -162,8 +165,21 @@ def get(tx: Connection, process_id: str, revision: int | None = None) -> Process
     query = _CURRENT if revision is None else _REVISION
     row = tx.execute(query, {"wanted": process_id, "number": revision}).mappings().first()
     if row is None:
-        raise NoSuchProcess(f"There is no process {process_id!r}.", hint="List what is deployed with: broker processes")
+        raise _no_such(process_id)
     return Process(**{**row, "needs": Needs.from_json(row["needs"])})
+
+
+def which(tx: Connection, process_id: str, revision: int | None = None) -> tuple[str, int, str, float]:
+    """(id, revision, digest, created) of what `get` gives: what has the same is the same. Raises NoSuchProcess."""
+    query = _WHICH_CURRENT if revision is None else _WHICH_REVISION
+    row = tx.execute(query, {"wanted": process_id, "number": revision}).first()
+    if row is None:
+        raise _no_such(process_id)
+    return row.id, row.revision, row.digest, row.created
+
+
+def _no_such(process_id: str) -> NoSuchProcess:
+    return NoSuchProcess(f"There is no process {process_id!r}.", hint="List what is deployed with: broker processes")
 
 
 def revision_of(tx: Connection, process_id: str, version: str) -> int:

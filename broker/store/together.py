@@ -1,72 +1,50 @@
-"""Group commit: small writes of many threads share one transaction, and so one wait for the disk."""
+"""Group commit: small writes of many requests share one transaction, and so one wait for the disk."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
-
-from sqlalchemy import Connection
-
-from broker.store.database import Database
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
-@dataclass
-class _Write(Generic[T]):
-    """One caller's work and what came of it."""
+class Together(Generic[T, R]):
+    """While one batch is written, others line up; they are the next batch.
 
-    work: Callable[[Connection], T]
-    result: T | None = None
-    error: BaseException | None = None
-    done: bool = False
-
-
-class Together:
-    """While one thread commits, others line up; the next one does the work of all of them.
-
-    Each work has a savepoint of its own: what one raises, only its caller gets. Where the commit fails, all get that.
+    `write(items)` gives for each item its result or its error, in order; what it raises, every caller of the batch
+    gets. It runs in `pool`, one batch at a time. Belongs to one event loop.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._turn = threading.Lock()
-        self._lock = threading.Lock()
-        self._waiting: list[_Write[Any]] = []
+    def __init__(self, write: Callable[[Sequence[T]], Sequence[R | Exception]], pool: Executor) -> None:
+        self._write = write
+        self._pool = pool
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._writing: asyncio.Task[None] | None = None
 
-    def __call__(self, work: Callable[[Connection], T]) -> T:
-        """What `work` gives, once it is committed. Raises what it raises, and as `Database.write`."""
-        mine = _Write(work)
-        with self._lock:
-            self._waiting.append(mine)
-        with self._turn:
-            if not mine.done:
-                self._commit()
-        if mine.error is not None:
-            raise mine.error
-        return mine.result  # type: ignore[return-value]  # done, without an error
+    async def __call__(self, item: T) -> R:
+        """What came of the item, once it is committed. A caller that goes away does not take its write back."""
+        mine: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, mine))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._drain())
+        return await mine
 
-    def _commit(self) -> None:
-        with self._lock:
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
             batch, self._waiting = self._waiting, []
-        try:
-            with self._database.write() as tx:
-                for write in batch:
-                    _do(tx, write)
-        except BaseException as error:
-            for write in batch:
-                write.error = write.error or error
-            raise
-        finally:
-            for write in batch:
-                write.done = True
-
-
-def _do(tx: Connection, write: _Write[Any]) -> None:
-    try:
-        with tx.begin_nested():
-            write.result = write.work(tx)
-    except Exception as error:  # noqa: BLE001 - it is the caller's, and raised there
-        write.error = error
+            try:
+                found = await loop.run_in_executor(self._pool, self._write, [item for item, _ in batch])
+            except Exception as error:  # noqa: BLE001 - it is the callers', and raised there
+                found = [error] * len(batch)
+            for (_, future), result in zip(batch, found, strict=True):
+                if future.done():  # its caller was cancelled
+                    continue
+                if isinstance(result, Exception):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
+        self._writing = None

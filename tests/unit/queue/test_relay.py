@@ -48,7 +48,7 @@ def test_what_comes_after_a_quiet_moment_is_published_too(
     try:
         for number in range(1, 4):
             with database.write() as tx:
-                deliveries.add(tx, str(number), "p", "dispatch")
+                deliveries.add(tx, "dispatch", {str(number): "p"})
             running.wake()
             with heard:
                 while len(forgotten) < number:

@@ -57,4 +57,4 @@ def job_row(database: Database, owner: str = "local", platform: str = PLATFORM, 
         "needs": Needs(),
     }
     with database.write() as tx:
-        return jobs.insert_job(tx, jobs.NewJob(**(values | fields)))
+        return jobs.insert_jobs(tx, [jobs.NewJob(**(values | fields))])[0]

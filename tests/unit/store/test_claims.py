@@ -167,10 +167,7 @@ def test_the_outbox_is_written_with_the_job(database: Database) -> None:
         pass
 
     with pytest.raises(Crash), database.write() as tx:
-        jobs.insert_job(
-            tx,
-            jobs.NewJob("x", "o", "o", "p", 1, PLATFORM, "", (), {}, {}, (), Needs()),
-        )
+        jobs.insert_jobs(tx, [jobs.NewJob("x", "o", "o", "p", 1, PLATFORM, "", (), {}, {}, (), Needs())])
         raise Crash
     with database.read() as tx:
         assert deliveries.pending(tx) == []

@@ -1,54 +1,79 @@
-"""Group commit: many writers, few commits, and each gets its own result or error."""
+"""Group commit: many writers, few batches, and each gets its own result or error."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import Connection, event, select
 
-from broker.store import leases
-from broker.store.database import Database
-from broker.store.tables import leases as table
 from broker.store.together import Together
 
 
-def test_many_writes_share_commits(database: Database) -> None:
-    together, commits, begun, go = Together(database), [0], threading.Event(), threading.Event()
-    event.listen(database.engine, "commit", lambda connection: commits.__setitem__(0, commits[0] + 1))
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as pool:
+        yield pool
 
-    def slow(tx: Connection) -> bool:
+
+def test_who_comes_during_a_write_shares_the_next_one(pool: ThreadPoolExecutor) -> None:
+    batches: list[list[int]] = []
+    begun, go = threading.Event(), threading.Event()
+
+    def write(items: Sequence[int]) -> list[int | Exception]:
+        batches.append(list(items))
         begun.set()
         assert go.wait(10)
-        return leases.hold(tx, "first", "a", 60)
+        return [-item for item in items]
 
-    def write(number: int) -> bool:
-        return together(lambda tx: leases.hold(tx, f"lease {number}", "a", 60))
-
-    with ThreadPoolExecutor(9) as pool:
-        first = pool.submit(together, slow)
-        assert begun.wait(10)
-        others = [pool.submit(write, number) for number in range(8)]
-        while len(together._waiting) < 8:
-            threading.Event().wait(0.001)
+    async def main() -> list[int]:
+        together: Together[int, int] = Together(write, pool)
+        first = asyncio.ensure_future(together(0))
+        await asyncio.get_running_loop().run_in_executor(pool, begun.wait, 10)
+        others = [asyncio.ensure_future(together(number)) for number in range(1, 9)]
+        await asyncio.sleep(0)  # they are in the line now
         go.set()
-        assert first.result(10)
-        assert all(other.result(10) for other in others)
-    assert commits[0] == 2
-    with database.read() as tx:
-        assert len(tx.execute(select(table.c.name)).all()) == 9
+        return [await first, *[await other for other in others]]
+
+    assert asyncio.run(main()) == [-number for number in range(9)]
+    assert batches == [[0], list(range(1, 9))]
 
 
-def test_an_error_is_its_callers_alone(database: Database) -> None:
-    together = Together(database)
+def test_an_error_is_its_callers_alone(pool: ThreadPoolExecutor) -> None:
+    def write(items: Sequence[int]) -> list[int | Exception]:
+        if 99 in items:
+            raise OSError("nothing is written")
+        return [ValueError("odd") if item % 2 else item for item in items]
 
-    def fail(tx: Connection) -> None:
-        leases.hold(tx, "half", "a", 60)
-        raise ValueError("mine")
+    async def main() -> list[int | BaseException]:
+        together: Together[int, int] = Together(write, pool)
+        mixed = await asyncio.gather(together(1), together(2), return_exceptions=True)
+        broken = await asyncio.gather(together(99), together(4), return_exceptions=True)
+        return [*mixed, *broken, await together(6)]
 
-    with pytest.raises(ValueError, match="mine"):
-        together(fail)
-    assert together(lambda tx: leases.hold(tx, "whole", "a", 60))
-    with database.read() as tx:
-        assert [row.name for row in tx.execute(select(table.c.name))] == ["whole"]
+    odd, two, lost, too, six = asyncio.run(main())
+    assert isinstance(odd, ValueError)
+    assert (two, six) == (2, 6)
+    assert isinstance(lost, OSError)
+    assert isinstance(too, OSError)
+
+
+def test_a_caller_that_goes_away_does_not_disturb_the_others(pool: ThreadPoolExecutor) -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def write(items: Sequence[int]) -> list[int | Exception]:
+        begun.set()
+        assert go.wait(10)
+        return list(items)
+
+    async def main() -> int:
+        together: Together[int, int] = Together(write, pool)
+        gone, stays = asyncio.ensure_future(together(1)), asyncio.ensure_future(together(2))
+        await asyncio.get_running_loop().run_in_executor(pool, begun.wait, 10)
+        gone.cancel()
+        go.set()
+        return await stays
+
+    assert asyncio.run(main()) == 2
