@@ -7,9 +7,10 @@ touched means that somebody else has the job now: stop (`LostClaim`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, TextClause, and_, func, or_, select, tuple_, update
+from sqlalchemy import Connection, Double, Update, bindparam, func, or_, select, tuple_, update
 
 from broker.jobs import lifecycle, placement, schedule
 from broker.jobs.lifecycle import Change
@@ -21,31 +22,59 @@ LEASE_SECONDS = 10.0  # of tasks that take milliseconds; how long a killed worke
 c = jobs.c
 
 
+_ACTIVE = [phase.value for phase in (*ACTIVE, Phase.WAITING) if phase is not Phase.COLLECTING]
+
+
 class LostClaim(Exception):
     """Somebody else holds the job now: drop what you were doing."""
 
 
-def _free() -> ColumnElement[bool]:
-    return or_(c.lease_until.is_(None), c.lease_until < now())
+# Statements are built once: SQLAlchemy takes longer to build one than SQLite to run it
+_FREE = or_(c.lease_until.is_(None), c.lease_until < now())
+_HERE = c.platform == bindparam("here")
+_IN_PHASES = c.phase.in_(bindparam("phases", expanding=True))
+_UNDER_FENCE = (c.id == bindparam("mine"), c.fence == bindparam("under"))
+_CLAIM = (
+    update(jobs)
+    .where(c.id.in_(bindparam("ids", expanding=True)), _IN_PHASES, _FREE)
+    .values(fence=c.fence + 1, lease_owner=bindparam("holder"), lease_until=now() + bindparam("seconds"))
+    .returning(*c)
+)
+_TO_DISMISS = select(c.id).where(_HERE, c.dismiss_requested, LIVE_ROW, _FREE).limit(bindparam("most"))
+_DUE = select(c.id).where(_HERE, _IN_PHASES, c.due_at <= now(), _FREE).order_by(c.due_at).limit(bindparam("most"))
+_STUCK = (
+    select(c.id)
+    .where(_HERE, c.phase == Phase.SUBMITTING.value, c.due_at <= now(), _FREE, ~c.dismiss_requested)
+    .order_by(c.due_at)
+    .limit(1)
+)
+_ACCEPTED = (LIVE_ROW, _HERE, c.phase == Phase.ACCEPTED.value)
+_HEADS = select(c.id, c.owner, c.priority, c.created, c.needs).where(
+    c.id.in_(select(func.min(c.id)).where(*_ACCEPTED, _FREE, ~c.dismiss_requested).group_by(c.priority, c.owner))
+)
+_LOAD = (
+    select(c.owner, func.count(), func.sum(c.cores), func.sum(c.ram_mib))
+    .where(LIVE_ROW, _HERE, _IN_PHASES)
+    .group_by(c.owner)
+)
+_MAKE_DUE = update(jobs).where(*_ACCEPTED, c.due_at > now()).values(due_at=now())
+_MINE = select(c.id).where(*_UNDER_FENCE)
 
 
 def claim(
     tx: Connection, job_ids: Sequence[str], phases: Iterable[Phase], holder: str, seconds: float = LEASE_SECONDS
 ) -> list[Job]:
     """Take those of the jobs that are in one of the phases and free; others are left out."""
-    taken = (
-        update(jobs)
-        .where(c.id.in_(job_ids), c.phase.in_([phase.value for phase in phases]), _free())
-        .values(fence=c.fence + 1, lease_owner=holder, lease_until=now() + seconds)
-        .returning(*c)
-    )
-    return [as_job(row) for row in tx.execute(taken).mappings()]
+    if not job_ids:
+        return []
+    wanted = {"ids": job_ids, "phases": [phase.value for phase in phases], "holder": holder, "seconds": seconds}
+    return [as_job(row) for row in tx.execute(_CLAIM, wanted).mappings()]
 
 
 def claim_dismissed(tx: Connection, platform: str, holder: str, limit: int) -> list[Job]:
     """Take live jobs whose owner wishes to dismiss them."""
-    query = select(c.id).where(c.platform == platform, c.dismiss_requested, LIVE_ROW, _free()).limit(limit)
-    return claim(tx, list(tx.execute(query).scalars()), set(Phase) - TERMINAL, holder)
+    found = tx.execute(_TO_DISMISS, {"here": platform, "most": limit}).scalars()
+    return claim(tx, list(found), set(Phase) - TERMINAL, holder)
 
 
 def released(tx: Connection, job: Job, again: float | None = None) -> None:
@@ -57,13 +86,9 @@ def released(tx: Connection, job: Job, again: float | None = None) -> None:
 
 def claim_due(tx: Connection, platform: str, phases: Iterable[Phase], holder: str, limit: int) -> list[Job]:
     """Take up to `limit` jobs of a platform that are due, the longest due first."""
-    query = (
-        select(c.id)
-        .where(c.platform == platform, c.phase.in_([p.value for p in phases]), c.due_at <= now(), _free())
-        .order_by(c.due_at)
-        .limit(limit)
-    )
-    return claim(tx, list(tx.execute(query).scalars()), phases, holder)
+    phases = list(phases)
+    wanted = {"here": platform, "phases": [phase.value for phase in phases], "most": limit}
+    return claim(tx, list(tx.execute(_DUE, wanted).scalars()), phases, holder)
 
 
 def claim_next(tx: Connection, platform: str, offer: Capabilities, holder: str) -> Job | None:
@@ -81,12 +106,7 @@ def claim_next(tx: Connection, platform: str, offer: Capabilities, holder: str) 
     waiting = _heads(tx, platform)
     if not waiting:
         return None
-    active = select(c.owner, func.count(), func.sum(c.cores), func.sum(c.ram_mib)).where(
-        LIVE_ROW,
-        c.platform == platform,
-        c.phase.in_([p.value for p in (*ACTIVE, Phase.WAITING) if p is not Phase.COLLECTING]),
-    )
-    rows = tx.execute(active.group_by(c.owner)).all()
+    rows = tx.execute(_LOAD, {"here": platform, "phases": _ACTIVE}).all()
     load = schedule.Load(sum(r[1] for r in rows), float(sum(r[2] for r in rows)), int(sum(r[3] for r in rows)))
     first = schedule.order(waiting, {row[0]: row[1] for row in rows})[0]
     short = schedule.short_of(first.needs, load, offer)
@@ -102,24 +122,16 @@ def claim_next(tx: Connection, platform: str, offer: Capabilities, holder: str) 
 
 def _reclaim(tx: Connection, platform: str, holder: str) -> Job | None:
     """A job whose submission was interrupted (its worker was killed) or has to be tried again."""
-    stuck = select(c.id).where(
-        c.platform == platform, c.phase == Phase.SUBMITTING.value, c.due_at <= now(), _free(), ~c.dismiss_requested
-    )
-    found = claim(tx, list(tx.execute(stuck.order_by(c.due_at).limit(1)).scalars()), [Phase.SUBMITTING], holder)
+    stuck = list(tx.execute(_STUCK, {"here": platform}).scalars())
+    found = claim(tx, stuck, [Phase.SUBMITTING], holder)
     return found[0] if found else None
 
 
 def _heads(tx: Connection, platform: str) -> list[schedule.Waiting]:
     """The oldest waiting job of each owner and priority."""
-    head = (
-        select(func.min(c.id))
-        .where(LIVE_ROW, c.platform == platform, c.phase == Phase.ACCEPTED.value, _free(), ~c.dismiss_requested)
-        .group_by(c.priority, c.owner)
-    )
-    query = select(c.id, c.owner, c.priority, c.created, c.needs).where(c.id.in_(head))
     return [
         schedule.Waiting(row.id, row.owner, row.priority, row.created, Needs.from_json(row.needs))
-        for row in tx.execute(query)
+        for row in tx.execute(_HEADS, {"here": platform})
     ]
 
 
@@ -136,16 +148,17 @@ def save(tx: Connection, job: Job, change: Change, *, hold: bool = False, **colu
     """
     phase = change.phase or job.phase
     lifecycle.check(job.phase, phase)
-    values = columns | _values(change, phase)
+    values, computed = _values(change, phase)
     if not hold:
         values |= {"lease_owner": None, "lease_until": None}
-    mine = and_(c.id == job.id, c.fence == job.fence)
-    saved = update(jobs).where(mine).values(**values).returning(*c)
-    if phase in (Phase.SUCCESSFUL, Phase.FAILED):
-        saved = saved.where(~c.dismiss_requested)
-    row = tx.execute(saved).mappings().first()
+    values |= columns
+    wish = phase in (Phase.SUCCESSFUL, Phase.FAILED)
+    fence = {"mine": job.id, "under": job.fence}
+    statement = _saving(frozenset(values), frozenset(computed), unless_dismissed=wish)
+    given = {f"new_{name}": value for name, value in values.items()} | computed
+    row = tx.execute(statement, fence | given).mappings().first()
     if row is None:
-        if phase in (Phase.SUCCESSFUL, Phase.FAILED) and tx.execute(select(c.id).where(mine)).first():
+        if wish and tx.execute(_MINE, fence).first():
             return save(tx, job, lifecycle.dismissed(change.finished), **columns)
         raise LostClaim(job.id)
     if change.event:
@@ -162,20 +175,42 @@ def save(tx: Connection, job: Job, change: Change, *, hold: bool = False, **colu
 
 def _make_due(tx: Connection, platform: str) -> None:
     """Jobs that wait for room on a platform are due now (their heads were put off when there was none)."""
-    waiting = update(jobs).where(LIVE_ROW, c.platform == platform, c.phase == Phase.ACCEPTED.value, c.due_at > now())
-    tx.execute(waiting.values(due_at=now()))
+    tx.execute(_MAKE_DUE, {"here": platform})
 
 
-def _values(change: Change, phase: Phase) -> dict[str, Any]:
-    """The columns that a change sets."""
-    values: dict[str, Any] = {
-        "phase": phase.value,
-        "updated": now() if change.event else c.updated,
-        "due_at": None if change.due_in is None else now() + change.due_in,
-        "retries": c.retries + 1 if change.event == "platform-unavailable" else 0,
-    }
+# what the database computes: name -> columns; the parameters have the values of `_values`
+_COMPUTED: dict[str, dict[str, Any]] = {
+    "touched": {"updated": now()},
+    "due_in": {"due_at": now() + bindparam("due_in", type_=Double)},
+    "ended_at": {"finished": func.coalesce(bindparam("ended_at", type_=Double), now()), "due_at": now()},
+    "again": {"retries": c.retries + 1},
+    "lost": {"losses": c.losses + 1},
+    "next_attempt": {"attempt": c.attempt + 1},
+}
+
+
+@cache
+def _saving(plain: frozenset[str], computed: frozenset[str], *, unless_dismissed: bool) -> Update:
+    """The UPDATE of these columns under a fence."""
+    columns = {name: bindparam(f"new_{name}", type_=c[name].type) for name in sorted(plain)}
+    for name in sorted(computed):
+        columns |= _COMPUTED[name]
+    statement = update(jobs).where(*_UNDER_FENCE).values(columns).returning(*c)
+    return statement.where(~c.dismiss_requested) if unless_dismissed else statement
+
+
+def _values(change: Change, phase: Phase) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The columns that a change sets, and those that the database computes (with parameters, `_COMPUTED`)."""
+    values: dict[str, Any] = {"phase": phase.value}
+    computed: dict[str, Any] = {"ended_at": change.finished} if phase in TERMINAL else {"due_in": change.due_in}
+    if change.event:
+        computed["touched"] = None
+    if change.event == "platform-unavailable":
+        computed["again"] = None
+    else:
+        values["retries"] = 0
     if change.event == "lost":
-        values["losses"] = c.losses + 1
+        computed["lost"] = None
     for name in ("handle", "started", "outputs"):
         if getattr(change, name) is not None:
             values[name] = getattr(change, name)
@@ -185,12 +220,10 @@ def _values(change: Change, phase: Phase) -> dict[str, Any]:
         values |= {"progress_done": change.progress.done, "progress_total": change.progress.total}
     if change.failure is not None:
         values["failure"] = change.failure.to_json()
-    if phase in TERMINAL:
-        values |= {"finished": change.finished if change.finished is not None else now(), "due_at": now()}
     if change.next_attempt:
-        values |= {"attempt": c.attempt + 1, "handle": None, "progress_done": None, "progress_total": None}
-        values |= {"started": None, "log_cursor": None}
-    return values
+        computed["next_attempt"] = None
+        values |= {"handle": None, "progress_done": None, "progress_total": None, "started": None, "log_cursor": None}
+    return values, computed
 
 
 def renew(tx: Connection, claimed: Sequence[Job], seconds: float = LEASE_SECONDS) -> None:
@@ -201,7 +234,7 @@ def renew(tx: Connection, claimed: Sequence[Job], seconds: float = LEASE_SECONDS
 
 def confirm(tx: Connection, job: Job) -> None:
     """Raise LostClaim unless the job is still the caller's."""
-    if tx.execute(select(c.id).where(c.id == job.id, c.fence == job.fence)).first() is None:
+    if tx.execute(_MINE, {"mine": job.id, "under": job.fence}).first() is None:
         raise LostClaim(job.id)
 
 
@@ -217,6 +250,9 @@ VERBS = {
 }
 
 
+_DUE_IN = select(c.id).where(_HERE, c.phase == bindparam("phase_of"), c.due_at <= now(), _FREE).limit(1)
+
+
 def due(tx: Connection, platform: str) -> set[str]:
     """The verbs for which a platform has jobs that are due and held by nobody.
 
@@ -224,12 +260,8 @@ def due(tx: Connection, platform: str) -> set[str]:
     """
     found = set()
     for phase, verb in VERBS.items():
-        if verb not in found and _exists(tx, c.platform == platform, c.phase == phase.value, c.due_at <= now()):
+        if verb not in found and tx.execute(_DUE_IN, {"here": platform, "phase_of": phase.value}).first():
             found.add(verb)
-    if _exists(tx, c.platform == platform, c.dismiss_requested, LIVE_ROW):
+    if tx.execute(_TO_DISMISS, {"here": platform, "most": 1}).first():
         found.add("dismiss")
     return found
-
-
-def _exists(tx: Connection, *conditions: ColumnElement[bool] | TextClause) -> bool:
-    return tx.execute(select(c.id).where(*conditions, _free()).limit(1)).first() is not None

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, Double, bindparam, delete, insert, select
 
 from broker.store.tables import deliveries, now
 
 _ADD = insert(deliveries).values(
     {name: bindparam(name) for name in ("job_id", "platform", "verb")} | {"created": now()}
 )  # built once: it is part of every submission
+
+
+_d = deliveries.c
+_PENDING = (
+    select(_d.id, _d.job_id, _d.platform, _d.verb)
+    .where(_d.id > bindparam("after"), _d.created <= now() - bindparam("age", type_=Double))
+    .order_by(_d.id)
+    .limit(bindparam("most"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +40,8 @@ def add(tx: Connection, verb: str, jobs: Mapping[str, str]) -> None:
 
 def pending(tx: Connection, *, after: int = 0, age: float = 0.0, limit: int = 500) -> list[Delivery]:
     """The oldest first: later than the one with the id `after`, and older than `age` seconds."""
-    d = deliveries.c
-    query = select(d.id, d.job_id, d.platform, d.verb).where(d.id > after).order_by(d.id).limit(limit)
-    if age:
-        query = query.where(d.created < now() - age)
-    return [Delivery(row.id, row.job_id, row.platform, row.verb) for row in tx.execute(query)]
+    rows = tx.execute(_PENDING, {"after": after, "age": age, "most": limit})
+    return [Delivery(row.id, row.job_id, row.platform, row.verb) for row in rows]
 
 
 def sent(tx: Connection, ids: Sequence[int]) -> None:

@@ -14,6 +14,24 @@ from broker.store.tables import job_files, job_logs, job_steps, now
 
 f = job_files.c
 FIELDS = [f.path, f.attempt, f.ref, f.kept, f.size, f.media_type, f.sha256]
+# statements are built once: SQLAlchemy takes longer to build one than SQLite to run it
+_OF_JOB = f.job_id == bindparam("job")
+_FORGET = delete(job_files).where(_OF_JOB)
+_ADD = insert(job_files)
+_KEPT = (
+    update(job_files)
+    .where(_OF_JOB, f.path == bindparam("of"))
+    .values(kept=True, size=bindparam("n"), sha256=bindparam("sha"), media_type=bindparam("kind"))
+)
+_NOT_KEPT = select(*FIELDS).where(_OF_JOB, ~f.kept).order_by(f.path).limit(bindparam("most"))
+_LOGGED = select(func.coalesce(func.sum(func.length(job_logs.c.text)), 0)).where(
+    job_logs.c.job_id == bindparam("job"), job_logs.c.attempt == bindparam("of")
+)
+_ADD_LOG = insert(job_logs).values(
+    {name: bindparam(name) for name in ("job_id", "attempt", "stream", "text")} | {"at": now()}
+)
+_FORGET_STEPS = delete(job_steps).where(job_steps.c.job_id == bindparam("job"), job_steps.c.attempt == bindparam("of"))
+_ADD_STEP = insert(job_steps)
 LOG_BYTES = 20 * 2**20  # of one attempt; what comes after is cut, with a line that says so
 
 
@@ -32,7 +50,7 @@ class KeptFile:
 
 def announce(tx: Connection, job_id: str, attempt: int, files: Sequence[OutputFile]) -> None:
     """One row per output file of the attempt, before any byte moves; those of earlier attempts go."""
-    tx.execute(delete(job_files).where(f.job_id == job_id))
+    tx.execute(_FORGET, {"job": job_id})
     if files:
         rows = [
             {
@@ -47,15 +65,14 @@ def announce(tx: Connection, job_id: str, attempt: int, files: Sequence[OutputFi
             }
             for file in files
         ]
-        tx.execute(insert(job_files), rows)
+        tx.execute(_ADD, rows)
 
 
 def kept(tx: Connection, job_id: str, moved: Sequence[KeptFile]) -> None:
     """The bytes of these are in storage now: size, sha256 and media type as found there."""
-    row = update(job_files).where(f.job_id == job_id, f.path == bindparam("of"))
-    row = row.values(kept=True, size=bindparam("n"), sha256=bindparam("sha"), media_type=bindparam("kind"))
     if moved:
-        tx.execute(row, [{"of": m.path, "n": m.size, "sha": m.sha256, "kind": m.media_type} for m in moved])
+        rows = [{"job": job_id, "of": m.path, "n": m.size, "sha": m.sha256, "kind": m.media_type} for m in moved]
+        tx.execute(_KEPT, rows)
 
 
 def of_job(tx: Connection, job_id: str, *, kept_only: bool = True) -> list[KeptFile]:
@@ -67,10 +84,7 @@ def of_job(tx: Connection, job_id: str, *, kept_only: bool = True) -> list[KeptF
 
 
 def not_kept(tx: Connection, job_id: str, limit: int) -> list[KeptFile]:
-    query = select(*FIELDS)
-    return [
-        KeptFile(*row) for row in tx.execute(query.where(f.job_id == job_id, ~f.kept).order_by(f.path).limit(limit))
-    ]
+    return [KeptFile(*row) for row in tx.execute(_NOT_KEPT, {"job": job_id, "most": limit})]
 
 
 def one(tx: Connection, job_id: str, path: str) -> KeptFile:
@@ -86,8 +100,7 @@ def add_logs(tx: Connection, job_id: str, attempt: int, chunks: Sequence[LogChun
     """Append log text; NUL bytes (which PostgreSQL refuses) become a replacement character."""
     if not chunks:
         return
-    held = select(func.coalesce(func.sum(func.length(job_logs.c.text)), 0))
-    room = LOG_BYTES - tx.execute(held.where(job_logs.c.job_id == job_id, job_logs.c.attempt == attempt)).scalar_one()
+    room = LOG_BYTES - tx.execute(_LOGGED, {"job": job_id, "of": attempt}).scalar_one()
     rows = []
     for chunk in chunks:
         if room <= 0:
@@ -96,9 +109,9 @@ def add_logs(tx: Connection, job_id: str, attempt: int, chunks: Sequence[LogChun
         if len(text) > room:
             text = text[:room] + f"\n[the log was cut here: a job may keep {LOG_BYTES // 2**20} MiB]\n"
         room -= len(text)
-        rows.append({"job_id": job_id, "attempt": attempt, "stream": chunk.stream, "text": text, "at": now()})
-    for row in rows:
-        tx.execute(insert(job_logs).values(**row))
+        rows.append({"job_id": job_id, "attempt": attempt, "stream": chunk.stream, "text": text})
+    if rows:
+        tx.execute(_ADD_LOG, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +146,13 @@ def logs(
 
 def put_steps(tx: Connection, job_id: str, attempt: int, steps: Sequence[Step]) -> None:
     """The steps known of an attempt, in order; replaces what was known before."""
-    s = job_steps.c
-    tx.execute(delete(job_steps).where(s.job_id == job_id, s.attempt == attempt))
+    tx.execute(_FORGET_STEPS, {"job": job_id, "of": attempt})
     if steps:
         rows = [
             {"job_id": job_id, "attempt": attempt, "number": number, "step": step.to_json()}
             for number, step in enumerate(steps)
         ]
-        tx.execute(insert(job_steps), rows)
+        tx.execute(_ADD_STEP, rows)
 
 
 def steps(tx: Connection, job_id: str, attempt: int) -> list[Step]:
