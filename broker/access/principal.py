@@ -1,31 +1,77 @@
-"""Who is asking: an owner, acting in a project, with scopes."""
+"""Who is asking: a person, in a project, with scopes; perhaps a platform asks in that person's name."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 from broker.errors import Forbidden
 
 
 class Scope(StrEnum):
-    """What a token may do. READ: one's own jobs and all processes; RUN: execute and dismiss; DEPLOY: deploy,
-    replace, undeploy; ADMIN: everybody's jobs, tokens, platforms."""
+    """What a request may do. READ: what one sees; RUN: execute and dismiss; DEPLOY: deploy, replace, undeploy;
+    PUBLISH: send results to the PRR and the catalog; ADMIN: everybody's jobs, tokens, projects, platforms."""
 
     READ = "read"
     RUN = "run"
     DEPLOY = "deploy"
+    PUBLISH = "publish"
     ADMIN = "admin"
+
+
+class Role(StrEnum):
+    """What a person is to this broker."""
+
+    SCIENTIST = "scientist"
+    PUBLISHER = "publisher"
+    OPERATOR = "operator"
+
+
+SCOPES_OF: Mapping[Role, frozenset[Scope]] = MappingProxyType(
+    {
+        Role.SCIENTIST: frozenset({Scope.READ, Scope.RUN, Scope.DEPLOY}),
+        Role.PUBLISHER: frozenset({Scope.READ, Scope.RUN, Scope.DEPLOY, Scope.PUBLISH}),
+        Role.OPERATOR: frozenset(Scope),
+    }
+)
+
+
+class Part(StrEnum):
+    """What a person is in a project. VIEWER: sees what is shared with it; MEMBER: also works in its name and at its
+    quota's expense; MAINTAINER: also changes what is shared with it, and its members."""
+
+    VIEWER = "viewer"
+    MEMBER = "member"
+    MAINTAINER = "maintainer"
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which rows somebody sees and may change: one's own, those shared with one's projects, public ones.
+
+    `everything`: an operator's. Which projects are one's, the database knows (`broker.store.visible`).
+    """
+
+    owner: str
+    everything: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """`owner` owns what the request makes, in `project`; `token` is the id of the token used, if any."""
+    """`owner` (a person's id) owns what the request makes, in `project` (one's own has the id of the person).
+
+    `token`: the id of the token used, if any. `delegate`: the platform that acts for the person, if any.
+    `address`: of the client, for the audit.
+    """
 
     owner: str
     project: str
     scopes: frozenset[Scope]
     token: str | None = None
+    delegate: str | None = None
+    address: str | None = None
 
     def need(self, scope: Scope) -> None:
         """Raise Forbidden without the scope."""
@@ -38,8 +84,12 @@ class Principal:
             )
 
     @property
-    def sees(self) -> str | None:
-        """The owner to filter by; None for an admin, who sees everybody's."""
+    def reach(self) -> Reach:
+        return Reach(self.owner, everything=Scope.ADMIN in self.scopes)
+
+    @property
+    def lists(self) -> str | None:
+        """Whose rows a list shows when it is asked for nothing else: one's own; None: everybody's, for an operator."""
         return None if Scope.ADMIN in self.scopes else self.owner
 
 

@@ -98,7 +98,7 @@ def _replace(
 ) -> tuple[Process, tuple[str, ...]]:
     broker = site.broker
     with broker.database.read() as tx:
-        processes.get(tx, process_id)
+        processes.get_to_change(tx, process_id, caller.reach)
     package = _package(site, body, content_type, w)
     return deploying.replace(broker.database, caller, package, broker.inspect, process_id)
 

@@ -113,7 +113,7 @@ def _report(site: Site, caller: Principal, process_id: str, wanted: ExecuteReque
     database = site.broker.database
     order, platform = check_request(database, caller, process_id, wanted, upload_id=site.upload_id)
     with database.read() as tx:
-        process = processes.get(tx, process_id)
+        process = processes.get(tx, process_id, reach=caller.reach)
         fits = fitting(tx, process.needs)
         candidate = platforms.one(tx, platform)
     engine = candidate.capabilities.container_engine

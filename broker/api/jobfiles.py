@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
+from broker.access.principal import Reach
 from broker.api.answers import JSON, Json, link, representation
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
@@ -42,12 +43,12 @@ async def listing(
     """The kept output files."""
     representation(request, {"json": JSON})
     site = site_of(request)
-    _, kept = await site.rows.read(_all, job_id, caller.sees)
+    _, kept = await site.rows.read(_all, job_id, caller.reach)
     return _listing(kept, f"{site.base(request)}/jobs/{job_id}", prefix.strip("/"))
 
 
-def _all(tx: Connection, job_id: str, owner: str | None) -> tuple[Job, list[KeptFile]]:
-    job = jobs.get_light(tx, job_id, owner)
+def _all(tx: Connection, job_id: str, reach: Reach | None) -> tuple[Job, list[KeptFile]]:
+    job = jobs.get_light(tx, job_id, reach)
     return job, files.of_job(tx, job_id)
 
 
@@ -70,8 +71,8 @@ def _entry(file: KeptFile, here: str) -> dict[str, Any]:
     }
 
 
-def _one(tx: Connection, job_id: str, owner: str | None, path: str) -> tuple[Job, KeptFile | None]:
-    job = jobs.get_light(tx, job_id, owner)
+def _one(tx: Connection, job_id: str, reach: Reach | None, path: str) -> tuple[Job, KeptFile | None]:
+    job = jobs.get_light(tx, job_id, reach)
     try:
         return job, files.one(tx, job_id, path)
     except NoSuchFile:
@@ -83,10 +84,10 @@ def _one(tx: Connection, job_id: str, owner: str | None, path: str) -> tuple[Job
 async def content(request: Request, job_id: str, path: str, caller: Caller) -> Response:
     """The bytes of one output file, or of a range of it; for a directory (a path with a trailing slash) its listing."""
     site = site_of(request)
-    job, file = await site.rows.read(_one, job_id, caller.sees, path)
+    job, file = await site.rows.read(_one, job_id, caller.reach, path)
     if file is not None:
         return await send(request, site, job, file)
-    _, kept = await site.rows.read(_all, job_id, caller.sees)
+    _, kept = await site.rows.read(_all, job_id, caller.reach)
     return _listing(kept, f"{site.base(request)}/jobs/{job_id}", path.strip("/"))
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from broker.access.principal import Reach
 from broker.api import answers
 from broker.api.answers import JSON, Json, link, representation
 from broker.api.authentication import Caller
@@ -51,13 +52,13 @@ async def logs(
     site = site_of(request)
     if chosen == "sse":
         after = max(after, _last_event(request))
-        job = await site.rows.read(jobs.get_light, job_id, caller.sees)
+        job = await site.rows.read(jobs.get_light, job_id, caller.reach)
         return StreamingResponse(
             _follow(site, job.id, step, attempt, after),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
-    job, found = await site.rows.read(_page, job_id, caller.sees, step, attempt, after)
+    job, found = await site.rows.read(_page, job_id, caller.reach, step, attempt, after)
     cursor = found[-1].id if found else after
     fields = {"Log-Cursor": str(cursor), "Job-Status": job.phase.value}
     if chosen == "text":
@@ -79,9 +80,9 @@ async def logs(
 
 
 def _page(
-    tx: Connection, job_id: str, owner: str | None, step: str | None, attempt: int | None, after: int
+    tx: Connection, job_id: str, reach: Reach | None, step: str | None, attempt: int | None, after: int
 ) -> tuple[Job, list[LogRow]]:
-    job = jobs.get_light(tx, job_id, owner)
+    job = jobs.get_light(tx, job_id, reach)
     return job, files.logs(tx, job_id, after=after, stream=step, attempt=attempt, limit=CHUNKS)
 
 
@@ -126,14 +127,14 @@ async def steps(
 ) -> Response:
     """The steps that ran, with command, image digest, exit code and resource use."""
     representation(request, {"json": JSON})
-    number, found = await site_of(request).rows.read(_steps, job_id, caller.sees, attempt)
+    number, found = await site_of(request).rows.read(_steps, job_id, caller.reach, attempt)
     return Json({"attempt": number, "steps": [_timed(step.to_json()) for step in found]})
 
 
-def _steps(tx: Connection, job_id: str, owner: str | None, attempt: int | None) -> tuple[int, list[Any]]:
-    number = attempt or jobs.get_light(tx, job_id, owner).attempt
+def _steps(tx: Connection, job_id: str, reach: Reach | None, attempt: int | None) -> tuple[int, list[Any]]:
+    number = attempt or jobs.get_light(tx, job_id, reach).attempt
     if attempt is not None:
-        jobs.get_light(tx, job_id, owner)  # other people's jobs do not exist
+        jobs.get_light(tx, job_id, reach)  # other people's jobs do not exist
     return number, list(files.steps(tx, job_id, number))
 
 
@@ -148,12 +149,12 @@ def _timed(step: dict[str, Any]) -> dict[str, Any]:
 async def events(request: Request, job_id: str, caller: Caller, f: Representation = None) -> Response:
     """Everything that happened to the job, oldest first."""
     representation(request, {"json": JSON})
-    found = await site_of(request).rows.read(_events, job_id, caller.sees)
+    found = await site_of(request).rows.read(_events, job_id, caller.reach)
     return Json({"events": found})
 
 
-def _events(tx: Connection, job_id: str, owner: str | None) -> list[dict[str, Any]]:
-    jobs.get_light(tx, job_id, owner)
+def _events(tx: Connection, job_id: str, reach: Reach | None) -> list[dict[str, Any]]:
+    jobs.get_light(tx, job_id, reach)
     # the rows' keys are no plain `str`, which orjson wants
     names = ("attempt", "event", "phase", "data")
     return [
@@ -165,6 +166,6 @@ def _events(tx: Connection, job_id: str, owner: str | None) -> list[dict[str, An
 async def inputs(request: Request, job_id: str, caller: Caller, f: Representation = None) -> Response:
     """What the job was asked for, as the client sent it, and the CWL job order that was made of it."""
     representation(request, {"json": JSON})
-    job = await site_of(request).rows.read(jobs.get, job_id, caller.sees)
+    job = await site_of(request).rows.read(jobs.get, job_id, caller.reach)
     given = {name: job.request[name] for name in ("inputs", "outputs", "response") if name in job.request}
     return Json({**given, "processID": job.process_id, "revision": job.process_revision, "jobOrder": job.job_order})

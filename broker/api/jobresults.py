@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from broker.access.principal import Reach
 from broker.api import problems
 from broker.api.answers import JSON, Json, representation
 from broker.api.authentication import Caller
@@ -46,14 +47,14 @@ async def results(
 ) -> Response:
     """The outputs of a successful job: as the request asked for them, or by Accept or `f`: json (document), cwl."""
     site = site_of(request)
-    return await of_job(request, site, job_id, caller.sees, {}, response)
+    return await of_job(request, site, job_id, caller.reach, {}, response)
 
 
 @router.get("/jobs/{job_id}/results/{output}", name="result")
 async def result(request: Request, job_id: str, output: str, caller: Caller) -> Response:
     """One output, raw."""
     site = site_of(request)
-    job, kept = await site.rows.read(_whole, job_id, caller.sees)
+    job, kept = await site.rows.read(_whole, job_id, caller.reach)
     if (failed := _no_results(job)) is not None:
         return failed
     outputs = located(job, kept, site.base(request))
@@ -63,12 +64,12 @@ async def result(request: Request, job_id: str, output: str, caller: Caller) -> 
     return await _raw(request, site, job, outputs, output, {})
 
 
-def _whole(tx: Connection, job_id: str, owner: str | None) -> tuple[Job, list[KeptFile]]:
+def _whole(tx: Connection, job_id: str, reach: Reach | None) -> tuple[Job, list[KeptFile]]:
     """The job with its outputs, and its files once there are any to show."""
-    job = jobs.get_light(tx, job_id, owner)
+    job = jobs.get_light(tx, job_id, reach)
     if job.phase is not Phase.SUCCESSFUL:
         return job, []
-    return jobs.get(tx, job_id, owner), files.of_job(tx, job_id)
+    return jobs.get(tx, job_id, reach), files.of_job(tx, job_id)
 
 
 def _no_results(job: Job) -> Response | None:
@@ -89,12 +90,12 @@ async def of_job(
     request: Request,
     site: Site,
     job_id: str,
-    owner: str | None,
+    reach: Reach | None,
     headers: dict[str, str],
     packaging: str | None = None,
 ) -> Response:
     """The results of a job that has ended, or the problem that says why there are none."""
-    job, kept = await site.rows.read(_whole, job_id, owner)
+    job, kept = await site.rows.read(_whole, job_id, reach)
     if (failed := _no_results(job)) is not None:
         failed.headers.update(headers)
         return failed

@@ -53,7 +53,7 @@ async def page(
     _known("?type", _split(type), ("process",))
     after, before = interval(datetime)
     wanted = Filter(
-        owner=caller.sees,
+        owner=caller.lists,
         process_ids=_split(process_id),
         statuses=_known("?status", _split(status), STATUSES),
         created_after=after,
@@ -142,7 +142,7 @@ async def status(request: Request) -> Response:
 async def _status(request: Request, job_id: str, caller: Principal) -> Response:
     representation(request, {"json": JSON})
     site = site_of(request)
-    job = await site.rows.read(jobs.get_light, job_id, caller.sees)
+    job = await site.rows.read(jobs.get_light, job_id, caller.reach)
     return Json(status_info(job, site.base(request), position=await site.line.position(job)))
 
 

@@ -10,7 +10,9 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
+from broker.access.principal import Reach
 from broker.api.answers import JSON, OGC, Json, link, page_links, representation
+from broker.api.authentication import Caller
 from broker.api.classes import PART1, ConformanceClass, guarded
 from broker.api.paging import Cursor, Limit, Representation, size
 from broker.api.site import site_of
@@ -28,13 +30,15 @@ Version = Annotated[str | None, Query(max_length=200, description="The newest re
 
 
 @router.get("/processes", name="processes")
-async def page(request: Request, limit: Limit = None, cursor: Cursor = None, f: Representation = None) -> Response:
+async def page(
+    request: Request, caller: Caller, limit: Limit = None, cursor: Cursor = None, f: Representation = None
+) -> Response:
     """What can be run here."""
     representation(request, {"json": JSON})
     site = site_of(request)
     base = site.base(request)
     count = size(limit, site.settings.api.page)
-    found = await site.rows.read(processes.page, limit=count + 1, after=cursor)
+    found = await site.rows.read(processes.page, limit=count + 1, after=cursor, reach=caller.reach)
     shown = found[:count]
     following = {"cursor": shown[-1].id, "limit": str(count)} if len(found) > count else None
     return Json(
@@ -76,32 +80,41 @@ def described(process: Process, base: str) -> dict[str, Any]:
     }
 
 
-def _one(tx: Connection, process_id: str, revision: int | None, version: str | None) -> Process:
+def _one(tx: Connection, reach: Reach, process_id: str, revision: int | None, version: str | None) -> Process:
     if revision is None and version is not None:
-        revision = processes.revision_of(tx, process_id, version)
-    return processes.get(tx, process_id, revision)
+        revision = processes.revision_of(tx, process_id, version, reach=reach)
+    return processes.get(tx, process_id, revision, reach=reach)
 
 
 @router.get("/processes/{process_id}", name="process")
 async def one(
-    request: Request, process_id: str, revision: Revision = None, version: Version = None, f: Representation = None
+    request: Request,
+    process_id: str,
+    caller: Caller,
+    revision: Revision = None,
+    version: Version = None,
+    f: Representation = None,
 ) -> Response:
     """The description of a process: its inputs and outputs."""
     representation(request, {"json": JSON})
     site = site_of(request)
-    process = await site.rows.read(_one, process_id, revision, version)
+    process = await site.rows.read(_one, caller.reach, process_id, revision, version)
     return Json(described(process, site.base(request)))
 
 
-def _package(tx: Connection, process_id: str, revision: int | None, version: str | None) -> tuple[bytes, str]:
-    found = _one(tx, process_id, revision, version)
+def _package(
+    tx: Connection, reach: Reach, process_id: str, revision: int | None, version: str | None
+) -> tuple[bytes, str]:
+    found = _one(tx, reach, process_id, revision, version)
     return processes.body(tx, process_id, found.revision)
 
 
 @router.get("/processes/{process_id}/package", name="package")
-async def package(request: Request, process_id: str, revision: Revision = None, version: Version = None) -> Response:
+async def package(
+    request: Request, process_id: str, caller: Caller, revision: Revision = None, version: Version = None
+) -> Response:
     """What was deployed, byte by byte."""
-    body, media_type = await site_of(request).rows.read(_package, process_id, revision, version)
+    body, media_type = await site_of(request).rows.read(_package, caller.reach, process_id, revision, version)
     return Response(body, headers=unexecuted({"Content-Type": media_type}))
 
 

@@ -105,7 +105,7 @@ async def append(request: Request, upload_id: str, caller: Caller) -> Response:
     """Append at Upload-Offset. The upload is complete at its announced length, or with `Upload-Complete: ?1`."""
     caller.need(Scope.RUN)
     site = site_of(request)
-    upload = await site.rows.read(uploads.get, upload_id, caller.sees)
+    upload = await site.rows.read(uploads.get, upload_id, caller.reach)
     offset = _count(request, "upload-offset")
     if offset is None:
         raise InvalidParameter(InputProblem("Upload-Offset", "is missing: say where these bytes belong"))
@@ -113,12 +113,12 @@ async def append(request: Request, upload_id: str, caller: Caller) -> Response:
     await site.rows.quick(_hold, site, upload, holder)
     try:
         # read again: the row may have moved on before this request held the upload
-        upload = await site.rows.read(uploads.get, upload_id, caller.sees)
+        upload = await site.rows.read(uploads.get, upload_id, caller.reach)
         _refuse_wrong_offset(upload, offset)
         bodies.refuse_longer(request, room := await _room(site, upload))
         source = bodies.Incoming(request, room, lenient=True, seen=_renewing(site, upload, holder))
         await site.rows.slow(_keep_slice, site, upload, source)
-        upload = await site.rows.read(uploads.get, upload_id, caller.sees)
+        upload = await site.rows.read(uploads.get, upload_id, caller.reach)
         last = request.headers.get("upload-complete", "").strip() == "?1" and not source.cut
         if upload.received == upload.size or (last and upload.size is None):
             upload = await site.rows.slow(_compose, site, upload, holder)
@@ -189,14 +189,14 @@ async def one(request: Request, upload_id: str, caller: Caller, f: Representatio
     """An upload: how much has arrived, and the `href` to use as an input."""
     representation(request, {"json": JSON})
     site = site_of(request)
-    upload = await site.rows.read(uploads.get, upload_id, caller.sees)
+    upload = await site.rows.read(uploads.get, upload_id, caller.reach)
     return Json(_document(upload, site.base(request)), headers={"Upload-Offset": str(upload.received)})
 
 
 @router.head("/uploads/{upload_id}", name="uploadOffset", include_in_schema=False)
 async def offset_of(request: Request, upload_id: str, caller: Caller) -> Response:
     """Where to go on."""
-    upload = await site_of(request).rows.read(uploads.get, upload_id, caller.sees)
+    upload = await site_of(request).rows.read(uploads.get, upload_id, caller.reach)
     fields = {"Upload-Offset": str(upload.received), "Cache-Control": "no-store"}
     if upload.size is not None:
         fields["Upload-Length"] = str(upload.size)
@@ -229,7 +229,7 @@ async def delete(request: Request, upload_id: str, caller: Caller) -> Response:
     """Forget an upload. A job that has not fetched it yet then fails."""
     caller.need(Scope.RUN)
     site = site_of(request)
-    upload = await site.rows.read(uploads.get, upload_id, caller.sees)
+    upload = await site.rows.read(uploads.get, upload_id, caller.reach)
     await site.rows.slow(_remove, site, upload)
     return Response(status_code=204)
 

@@ -24,7 +24,7 @@ from broker.jobs.model import Job, Needs
 from broker.jobs.placement import Placement, place
 from broker.packages.cwl import Inspection
 from broker.packages.inputs import Order, UploadRef, job_order
-from broker.store import jobs, platforms, processes, uploads
+from broker.store import audit, jobs, platforms, processes, uploads
 from broker.store.database import Database, new_id
 from broker.store.processes import Process
 
@@ -71,6 +71,7 @@ class Ticket:
     job: jobs.NewJob
     key: Key | None
     uploads: frozenset[str]
+    entry: audit.Entry
 
 
 def prepare(
@@ -91,15 +92,13 @@ def prepare(
     principal.need(Scope.RUN)
     if key is not None and (made := jobs.by_key(tx, principal.owner, key.key, key.body_sha256)):
         return made
-    process, inspection = _process(tx, process_id, revision)
+    process, inspection = _process(tx, principal, process_id, revision)
     order = _checked(tx, principal, process, inspection, request, upload_id)
     placement = _placed(process.needs, place(process.needs, platforms.candidates(tx), request.platform), request)
     used = {item.url for item in order.stage if item.url and item.url.startswith(UPLOAD_SCHEME)}
-    return Ticket(
-        _new_job(principal, process, request, order, placement),
-        key,
-        frozenset(url.removeprefix(UPLOAD_SCHEME) for url in used),
-    )
+    job = _new_job(principal, process, request, order, placement)
+    entry = audit.entry(principal, "execute", f"job/{job.id}", process=f"{process.id}@{process.revision}")
+    return Ticket(job, key, frozenset(url.removeprefix(UPLOAD_SCHEME) for url in used), entry)
 
 
 def admit(database: Database, tickets: Sequence[Ticket]) -> list[tuple[Job, bool] | Exception]:
@@ -122,6 +121,7 @@ def _admit(tx: Connection, tickets: Sequence[Ticket]) -> list[tuple[Job, bool] |
     if used := {upload for ticket in new for upload in ticket.uploads}:
         uploads.prolong(tx, used, USED_SECONDS)
     made = {job.id: job for job in jobs.insert_jobs(tx, [ticket.job for ticket in new])}
+    audit.record(tx, *(ticket.entry for ticket in new))
     return [(made[ticket.job.id], True) if ticket.job.id in made else _earlier(tx, ticket) for ticket in tickets]
 
 
@@ -150,15 +150,17 @@ def check(
 ) -> tuple[Order, str]:
     """What `accept` would check, without making a job: the job order, and the platform. Raises as `accept`."""
     with database.read() as tx:
-        process, inspection = _process(tx, process_id)
+        process, inspection = _process(tx, principal, process_id)
         order = _checked(tx, principal, process, inspection, request, upload_id)
         found = place(process.needs, platforms.candidates(tx), request.platform)
         return order, _placed(process.needs, found, request)
 
 
-def _process(tx: Connection, process_id: str, revision: int | None = None) -> tuple[Process, Inspection]:
+def _process(
+    tx: Connection, principal: Principal, process_id: str, revision: int | None = None
+) -> tuple[Process, Inspection]:
     """A process and what was found out about its package: a revision never changes, so that it is read once."""
-    which = processes.which(tx, process_id, revision)
+    which = processes.which(tx, process_id, revision, reach=principal.reach)
     known = _known.get(which)
     if known is None:
         process = processes.get(tx, process_id, which[1])
@@ -181,7 +183,7 @@ def _checked(
         found = upload_id(href)
         if found is None:
             return None
-        row = uploads.get(tx, found, principal.sees)
+        row = uploads.get(tx, found, principal.reach)
         if not row.complete:
             raise InputError(
                 InputProblem("/inputs", f"the upload {row.id} is not complete: {row.received} bytes so far")
@@ -236,4 +238,5 @@ def _new_job(
         job_order=order.job_order,
         stage=order.stage,
         needs=process.needs,
+        delegate=principal.delegate,
     )

@@ -10,9 +10,10 @@ from broker.packages.appackage import Deployment
 from broker.packages.bundle import Bundle
 from broker.packages.cwl import Inspection
 from broker.packages.describe import describe, summary
-from broker.store import processes
+from broker.store import audit, processes
 from broker.store.database import Database
 from broker.store.processes import NewProcess, Process
+from broker.store.visible import PRIVATE, PUBLIC
 
 Inspect = Callable[[Bundle], Inspection]
 
@@ -33,7 +34,10 @@ def deploy(
     new, bundle, inspection = _prepare(principal, deployment, inspect, mutable, process_id)
     with database.write() as tx:
         processes.keep_package(tx, bundle.digest, bundle.to_json(), inspection.to_json())
-        return processes.add(tx, new), inspection.warnings
+        process = processes.add(tx, new)
+        if mutable:
+            audit.record(tx, audit.entry(principal, "deploy", f"process/{process.id}", revision=process.revision))
+        return process, inspection.warnings
 
 
 def replace(
@@ -43,14 +47,17 @@ def replace(
     new, bundle, inspection = _prepare(principal, deployment, inspect, True, process_id)
     with database.write() as tx:
         processes.keep_package(tx, bundle.digest, bundle.to_json(), inspection.to_json())
-        return processes.replace(tx, new), inspection.warnings
+        process = processes.replace(tx, new, principal.reach)
+        audit.record(tx, audit.entry(principal, "replace", f"process/{process.id}", revision=process.revision))
+        return process, inspection.warnings
 
 
 def undeploy(database: Database, principal: Principal, process_id: str) -> None:
     """No new jobs from now on; running ones are left alone. Raises NoSuchProcess, ImmutableProcess."""
     principal.need(Scope.DEPLOY)
     with database.write() as tx:
-        processes.remove(tx, process_id)
+        processes.remove(tx, process_id, principal.reach)
+        audit.record(tx, audit.entry(principal, "undeploy", f"process/{process_id}"))
 
 
 def _prepare(
@@ -77,5 +84,7 @@ def _prepare(
         description=description,
         needs=inspection.needs,
         mutable=mutable,
+        shared=PRIVATE if mutable else PUBLIC,
+        delegate=principal.delegate,
     )
     return new, deployment.bundle, inspection

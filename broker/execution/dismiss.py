@@ -12,7 +12,7 @@ from broker.jobs import lifecycle
 from broker.jobs.lifecycle import Change
 from broker.jobs.model import Job, Phase
 from broker.platform import Platform
-from broker.store import claims, jobs
+from broker.store import audit, claims, jobs
 from broker.store.database import Database
 
 NOT_THERE = (Phase.CREATED, Phase.ACCEPTED, Phase.WAITING, Phase.COLLECTING)  # nothing runs on the platform then
@@ -28,9 +28,10 @@ def request(database: Database, principal: Principal, job_id: str) -> Job:
     """
     principal.need(Scope.RUN)
     with database.write() as tx:
-        job = jobs.get(tx, job_id, principal.sees)
+        job = jobs.get_to_change(tx, job_id, principal.reach)
         if not job.terminal:
-            jobs.request_dismiss(tx, job)
+            if jobs.request_dismiss(tx, job):
+                audit.record(tx, audit.entry(principal, "dismiss", f"job/{job_id}"))
             job = jobs.get(tx, job_id)  # it may have ended in between
         if job.phase in (Phase.SUCCESSFUL, Phase.FAILED):
             raise WrongPhase(

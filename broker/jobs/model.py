@@ -339,7 +339,9 @@ class Attempt:
 class Job:
     """A job row. `handle` is the adapter's own JSON; `job_order` and `stage` are the checked inputs.
 
-    `retries` counts fruitless calls of the platform in a row, `losses` attempts that the platform lost.
+    `shared`: private | project | public; `delegate`: the platform that asked for it in the owner's name;
+    `swept`: when its results were deleted. `retries` counts fruitless calls of the platform in a row, `losses`
+    attempts that the platform lost.
     `request` keeps `outputs`, `response` and `mode` as the client gave them; `outputs` is the CWL output
     object whose Files have a `location` relative to the job's kept files (the `path` in `job_files`).
     """
@@ -373,6 +375,9 @@ class Job:
     retries: int = 0
     losses: int = 0
     priority: int = 0
+    shared: str = "private"
+    delegate: str | None = None
+    swept: float | None = None
 
     @property
     def terminal(self) -> bool:

@@ -23,10 +23,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from broker.errors import IdempotencyConflict, NoSuchJob
+from broker.access.principal import Reach
+from broker.errors import Forbidden, IdempotencyConflict, NoSuchJob
 from broker.jobs.model import TERMINAL, Failure, Job, Needs, Phase, Progress, StageItem
 from broker.store import deliveries
 from broker.store.tables import LIVE_ROW, idempotency, job_events, jobs, now
+from broker.store.visible import PRIVATE, by, changeable, visible
 
 _EMPTY: Mapping[str, Any] = {}
 _NO_NEEDS = Needs()
@@ -39,11 +41,12 @@ LIGHT = [
     not in ("request", "job_order", "stage", "needs", "handle", "lease_owner", "lease_until", "outputs", "step_key")
 ]
 # Statements of hot paths are built once: SQLAlchemy takes longer to build one than SQLite to run it
-_WHOLE = select(jobs).where(c.id == bindparam("wanted"))
-_LIGHT = select(*LIGHT).where(c.id == bindparam("wanted"))
+_WHOLE = select(jobs).where(c.id == bindparam("wanted"), visible(jobs))
+_LIGHT = select(*LIGHT).where(c.id == bindparam("wanted"), visible(jobs))
+_CHANGEABLE = select(c.id).where(c.id == bindparam("wanted"), changeable(jobs))
 _SET_LATER = {
     "lease_owner", "lease_until", "handle", "progress_done", "progress_total", "failure", "outputs", "log_cursor",
-    "parent", "step_key", "started", "finished",
+    "parent", "step_key", "started", "finished", "swept",
 }  # fmt: skip
 _INSERT = insert(jobs).values({column.name: bindparam(column.name) for column in c if column.name not in _SET_LATER})
 _CLOCK = select(now())
@@ -70,6 +73,8 @@ class NewJob:
     stage: tuple[StageItem, ...]
     needs: Needs
     priority: int = 0
+    shared: str = PRIVATE
+    delegate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,8 @@ def _accepted(new: NewJob, at: float) -> Job:
         updated=at,
         message="Waiting to be dispatched.",
         priority=new.priority,
+        shared=new.shared,
+        delegate=new.delegate,
     )
 
 
@@ -130,6 +137,8 @@ def _row(job: Job) -> dict[str, Any]:
         "id": job.id,
         "owner": job.owner,
         "project": job.project,
+        "shared": job.shared,
+        "delegate": job.delegate,
         "process_id": job.process_id,
         "process_revision": job.process_revision,
         "phase": job.phase.value,
@@ -161,19 +170,27 @@ def record(tx: Connection, job_id: str, attempt: int, event: str, phase: Phase, 
     tx.execute(_RECORD, values)
 
 
-def get(tx: Connection, job_id: str, owner: str | None = None) -> Job:
-    """The whole row. With `owner`: other people's jobs do not exist. Raises NoSuchJob."""
-    return _one(tx, _WHOLE, job_id, owner)
+def get(tx: Connection, job_id: str, reach: Reach | None = None) -> Job:
+    """The whole row. With a reach: what it does not see does not exist. Raises NoSuchJob."""
+    return _one(tx, _WHOLE, job_id, reach)
 
 
-def get_light(tx: Connection, job_id: str, owner: str | None = None) -> Job:
+def get_to_change(tx: Connection, job_id: str, reach: Reach) -> Job:
+    """The whole row. Raises NoSuchJob, and Forbidden for a job that one sees but may not change."""
+    job = get(tx, job_id, reach)
+    if tx.execute(_CHANGEABLE, {"wanted": job_id, **by(reach)}).first() is None:
+        raise Forbidden(f"The job {job_id} is shared with you; it is not yours to change.")
+    return job
+
+
+def get_light(tx: Connection, job_id: str, reach: Reach | None = None) -> Job:
     """The row without request, inputs, needs, handle and outputs (they are empty in the value). Raises NoSuchJob."""
-    return _one(tx, _LIGHT, job_id, owner)
+    return _one(tx, _LIGHT, job_id, reach)
 
 
-def _one(tx: Connection, query: Select[Any], job_id: str, owner: str | None) -> Job:
-    row = tx.execute(query, {"wanted": job_id}).mappings().first()
-    if row is None or (owner is not None and row["owner"] != owner):
+def _one(tx: Connection, query: Select[Any], job_id: str, reach: Reach | None) -> Job:
+    row = tx.execute(query, {"wanted": job_id, **by(reach)}).mappings().first()
+    if row is None:
         raise NoSuchJob(f"There is no job {job_id!r}.", hint="List your jobs with: broker jobs")
     return as_job(row)
 
@@ -316,6 +333,9 @@ def as_job(row: RowMapping) -> Job:
         retries=row["retries"],
         losses=row["losses"],
         priority=row["priority"],
+        shared=row["shared"],
+        delegate=row["delegate"],
+        swept=row["swept"],
     )
     if "request" not in row:
         return light

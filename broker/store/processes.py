@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,11 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from broker.errors import DuplicatedProcess, ImmutableProcess, NoSuchProcess
+from broker.access.principal import Reach
+from broker.errors import DuplicatedProcess, Forbidden, ImmutableProcess, NoSuchProcess
 from broker.jobs.model import Needs
 from broker.store.tables import now, packages, processes
+from broker.store.visible import PRIVATE, by, changeable, visible
 
 p = processes.c
 
@@ -33,6 +36,9 @@ class NewProcess:
     description: Mapping[str, Any]
     needs: Needs
     mutable: bool = True
+    shared: str = PRIVATE
+    delegate: str | None = None
+    images: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +58,19 @@ class Process:
     description: Mapping[str, Any]
     needs: Needs
     created: float
+    shared: str
+    delegate: str | None
+    images: Mapping[str, str] | None
 
 
 FIELDS = [column for column in p if column.name not in ("body", "current")]
 # built once: they are part of every submission
-_CURRENT = select(*FIELDS).where(p.id == bindparam("wanted"), p.current)
-_WHICH = select(p.id, p.revision, p.digest, p.created)
+_CURRENT = select(*FIELDS).where(p.id == bindparam("wanted"), p.current, visible(processes))
+_WHICH = select(p.id, p.revision, p.digest, p.created).where(visible(processes))
 _WHICH_CURRENT = _WHICH.where(p.id == bindparam("wanted"), p.current)
 _WHICH_REVISION = _WHICH.where(p.id == bindparam("wanted"), p.revision == bindparam("number"))
-_REVISION = select(*FIELDS).where(p.id == bindparam("wanted"), p.revision == bindparam("number"))
+_REVISION = select(*FIELDS).where(p.id == bindparam("wanted"), p.revision == bindparam("number"), visible(processes))
+_CHANGEABLE = select(p.id).where(p.id == bindparam("wanted"), p.current, changeable(processes))
 
 
 def keep_package(tx: Connection, digest: str, bundle: Mapping[str, Any], inspection: Mapping[str, Any]) -> None:
@@ -104,10 +114,13 @@ def refuse_there(tx: Connection, process_id: str) -> None:
     )
 
 
-def replace(tx: Connection, new: NewProcess) -> Process:
-    """A new revision; the old ones stay for their jobs. Raises NoSuchProcess, ImmutableProcess."""
-    old = get(tx, new.id)
-    _changeable(old)
+def replace(tx: Connection, new: NewProcess, reach: Reach) -> Process:
+    """A new revision, as shared as the old ones, which stay for their jobs.
+
+    Raises NoSuchProcess, ImmutableProcess, Forbidden.
+    """
+    old = get_to_change(tx, new.id, reach)
+    new = dataclasses.replace(new, owner=old.owner, project=old.project, shared=old.shared)
     retire(tx, new.id)
     return _insert(tx, new)
 
@@ -125,15 +138,23 @@ def retire(tx: Connection, process_id: str) -> None:
     tx.execute(update(processes).where(p.id == process_id, p.current).values(current=False))
 
 
-def remove(tx: Connection, process_id: str) -> None:
-    """Undeploy: no new jobs; revisions stay for jobs and provenance. Raises NoSuchProcess, ImmutableProcess."""
-    _changeable(get(tx, process_id))
+def remove(tx: Connection, process_id: str, reach: Reach) -> None:
+    """Undeploy: no new jobs; revisions stay for jobs and provenance.
+
+    Raises NoSuchProcess, ImmutableProcess, Forbidden.
+    """
+    get_to_change(tx, process_id, reach)
     retire(tx, process_id)
 
 
-def _changeable(old: Process) -> None:
+def get_to_change(tx: Connection, process_id: str, reach: Reach) -> Process:
+    """The current revision. Raises NoSuchProcess, ImmutableProcess, and Forbidden for what one only sees."""
+    old = get(tx, process_id, reach=reach)
     if not old.mutable:
         raise ImmutableProcess(f"The process {old.id!r} is built in and cannot be replaced or undeployed.")
+    if tx.execute(_CHANGEABLE, {"wanted": process_id, **by(reach)}).first() is None:
+        raise Forbidden(f"The process {process_id!r} is shared with you; it is not yours to change.")
+    return old
 
 
 def _insert(tx: Connection, new: NewProcess) -> Process:
@@ -155,24 +176,32 @@ def _insert(tx: Connection, new: NewProcess) -> Process:
             description=dict(new.description),
             needs=new.needs.to_json(),
             created=now(),
+            shared=new.shared,
+            delegate=new.delegate,
+            images=None if new.images is None else dict(new.images),
         )
     )
     return get(tx, new.id)
 
 
-def get(tx: Connection, process_id: str, revision: int | None = None) -> Process:
-    """The current revision, or the given one. Raises NoSuchProcess."""
+def get(tx: Connection, process_id: str, revision: int | None = None, *, reach: Reach | None = None) -> Process:
+    """The current revision, or the given one. With a reach: what it does not see does not exist.
+
+    Raises NoSuchProcess.
+    """
     query = _CURRENT if revision is None else _REVISION
-    row = tx.execute(query, {"wanted": process_id, "number": revision}).mappings().first()
+    row = tx.execute(query, {"wanted": process_id, "number": revision, **by(reach)}).mappings().first()
     if row is None:
         raise _no_such(process_id)
     return Process(**{**row, "needs": Needs.from_json(row["needs"])})
 
 
-def which(tx: Connection, process_id: str, revision: int | None = None) -> tuple[str, int, str, float]:
+def which(
+    tx: Connection, process_id: str, revision: int | None = None, *, reach: Reach | None = None
+) -> tuple[str, int, str, float]:
     """(id, revision, digest, created) of what `get` gives: what has the same is the same. Raises NoSuchProcess."""
     query = _WHICH_CURRENT if revision is None else _WHICH_REVISION
-    row = tx.execute(query, {"wanted": process_id, "number": revision}).first()
+    row = tx.execute(query, {"wanted": process_id, "number": revision, **by(reach)}).first()
     if row is None:
         raise _no_such(process_id)
     return row.id, row.revision, row.digest, row.created
@@ -182,20 +211,23 @@ def _no_such(process_id: str) -> NoSuchProcess:
     return NoSuchProcess(f"There is no process {process_id!r}.", hint="List what is deployed with: broker processes")
 
 
-def revision_of(tx: Connection, process_id: str, version: str) -> int:
+def revision_of(tx: Connection, process_id: str, version: str, *, reach: Reach | None = None) -> int:
     """The newest revision that has this version. Raises NoSuchProcess."""
-    newest = tx.execute(select(func.max(p.revision)).where(p.id == process_id, p.version == version)).scalar()
-    if newest is None:
+    newest = select(func.max(p.revision)).where(p.id == process_id, p.version == version, visible(processes))
+    number = tx.execute(newest, by(reach)).scalar()
+    if number is None:
         raise NoSuchProcess(f"There is no process {process_id!r} with the version {version!r}.")
-    return int(newest)
+    return int(number)
 
 
-def page(tx: Connection, *, limit: int, after: str | None = None) -> Sequence[Process]:
+def page(tx: Connection, *, limit: int, after: str | None = None, reach: Reach | None = None) -> Sequence[Process]:
     """Current processes by id, at most `limit`, after the id `after` (keyset paging)."""
-    query = select(*FIELDS).where(p.current).order_by(p.id).limit(limit)
+    query = select(*FIELDS).where(p.current, visible(processes)).order_by(p.id).limit(limit)
     if after is not None:
         query = query.where(p.id > after)
-    return [Process(**{**row, "needs": Needs.from_json(row["needs"])}) for row in tx.execute(query).mappings()]
+    return [
+        Process(**{**row, "needs": Needs.from_json(row["needs"])}) for row in tx.execute(query, by(reach)).mappings()
+    ]
 
 
 def body(tx: Connection, process_id: str, revision: int | None = None) -> tuple[bytes, str]:

@@ -100,6 +100,9 @@ processes = Table(
     Column("revision", Integer, primary_key=True),
     Column("owner", Text, nullable=False),
     Column("project", Text, nullable=False),
+    Column("shared", Text, nullable=False, server_default="private"),
+    Column("delegate", Text),
+    Column("images", Json),
     Column("current", Boolean, nullable=False),
     Column("mutable", Boolean, nullable=False),
     Column("version", Text, nullable=False),
@@ -122,6 +125,8 @@ jobs = Table(
     Column("id", Text, primary_key=True),
     Column("owner", Text, nullable=False),
     Column("project", Text, nullable=False),
+    Column("shared", Text, nullable=False, server_default="private"),
+    Column("delegate", Text),
     Column("process_id", Text, nullable=False),
     Column("process_revision", Integer, nullable=False),
     Column("phase", Text, nullable=False),
@@ -156,15 +161,19 @@ jobs = Table(
     Column("updated", Double, nullable=False),
     Column("started", Double),
     Column("finished", Double),
+    Column("swept", Double),  # when its results were deleted (retention)
 )
 _LIVE = "phase not in ('successful', 'failed', 'dismissed')"
 Index("ix_jobs_owner", jobs.c.owner, jobs.c.id)
+Index("ix_jobs_project", jobs.c.project, jobs.c.id)
 Index("ix_jobs_process", jobs.c.owner, jobs.c.process_id, jobs.c.id)
 LIVE_ROW = text(_LIVE)  # spelled as in the partial indexes: without it SQLite scans all jobs that ever were
 _DUE = "due_at is not null"
 Index("ix_jobs_due", jobs.c.platform, jobs.c.phase, jobs.c.due_at, sqlite_where=text(_DUE), postgresql_where=text(_DUE))
 _DISMISS = f"dismiss_requested and {_LIVE}"
 Index("ix_jobs_dismiss", jobs.c.platform, sqlite_where=text(_DISMISS), postgresql_where=text(_DISMISS))
+Index("ix_jobs_live_owner", jobs.c.owner, sqlite_where=text(_LIVE), postgresql_where=text(_LIVE))
+Index("ix_jobs_live_project", jobs.c.project, sqlite_where=text(_LIVE), postgresql_where=text(_LIVE))
 Index(
     "ix_jobs_live",
     jobs.c.platform,
@@ -250,6 +259,7 @@ uploads = Table(
     Column("id", Text, primary_key=True),
     Column("owner", Text, nullable=False),
     Column("project", Text, nullable=False),
+    Column("shared", Text, nullable=False, server_default="private"),
     Column("name", Text, nullable=False),
     Column("media_type", Text, nullable=False),
     Column("size", BigInteger),  # announced; None until complete when the client did not say

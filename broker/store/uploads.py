@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from broker.access.principal import Reach
 from broker.errors import NoSuchUpload, QuotaExceeded, UploadConflict
 from broker.store.tables import now, uploads
+from broker.store.visible import by, visible
 
 u = uploads.c
 FIELDS = [
@@ -68,7 +70,7 @@ def open_upload(
     reserve(tx, owner, size or 0, quota)
     row = {"id": upload_id, "owner": owner, "project": project, "name": name, "media_type": media_type, "size": size}
     tx.execute(insert(uploads).values(**row, received=0, complete=False, created=now(), expires=now() + ttl))
-    return get(tx, upload_id, owner)
+    return get(tx, upload_id)
 
 
 def held(tx: Connection, owner: str) -> int:
@@ -88,12 +90,10 @@ def reserve(tx: Connection, owner: str, more: int, quota: int) -> None:
         )
 
 
-def get(tx: Connection, upload_id: str, owner: str | None = None) -> Upload:
-    """Raises NoSuchUpload, also for an expired one and for other people's."""
-    query = select(*FIELDS).where(u.id == upload_id, u.expires > now())
-    if owner is not None:
-        query = query.where(u.owner == owner)
-    row = tx.execute(query).first()
+def get(tx: Connection, upload_id: str, reach: Reach | None = None) -> Upload:
+    """Raises NoSuchUpload, also for an expired one and for what the reach does not see."""
+    query = select(*FIELDS).where(u.id == upload_id, u.expires > now(), visible(uploads))
+    row = tx.execute(query, by(reach)).first()
     if row is None:
         raise NoSuchUpload(f"There is no upload {upload_id!r}; it may have expired.")
     return Upload(*row)

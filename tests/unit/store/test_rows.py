@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
+from broker.access.principal import Reach
 from broker.access.tokens import digest, generate
 from broker.errors import (
     DuplicatedProcess,
+    Forbidden,
     IdempotencyConflict,
     ImmutableProcess,
     NoSuchJob,
@@ -20,16 +22,19 @@ from broker.errors import (
 )
 from broker.jobs.model import Step
 from broker.platform import LogChunk, OutputFile
-from broker.store import files, jobs, leases, processes, tokens, uploads
+from broker.store import account_tables, files, jobs, leases, processes, tokens, uploads, visible
 from broker.store.database import Database, new_id
 from broker.store.tables import metadata, now
 from broker.store.tables import uploads as uploads_table
 from tests.unit.store.rows import job_row, platform_row, process_row
 
+ME = Reach("local")
+
 
 def test_the_migrations_make_the_tables(database: Database) -> None:
     with database.engine.connect() as connection:
         found = compare_metadata(MigrationContext.configure(connection), metadata)
+    assert account_tables.audit.name in metadata.tables
     assert [change for change in found if change[0] not in ("remove_table",)] == []
 
 
@@ -42,9 +47,38 @@ def test_ids_sort_by_time() -> None:
 def test_other_peoples_jobs_do_not_exist(database: Database) -> None:
     job = job_row(database, "a")
     with database.read() as tx:
-        assert jobs.get_light(tx, job.id, "a").id == job.id
+        assert jobs.get_light(tx, job.id, Reach("a")).id == job.id
         with pytest.raises(NoSuchJob):
-            jobs.get(tx, job.id, "b")
+            jobs.get(tx, job.id, Reach("b"))
+
+
+def test_what_is_shared_is_seen_and_not_changed(database: Database) -> None:
+    """Private: the owner. Project: its members see it, its maintainers change it. Public: everybody sees it."""
+    rows = {shared: job_row(database, "a", project="p", shared=shared) for shared in visible.SHARED}
+    parts = [("p", "b", "member"), ("p", "c", "maintainer"), ("other", "d", "maintainer")]
+    with database.write() as tx:
+        for project, person, part in parts:
+            tx.execute(insert(account_tables.members).values(project=project, person=person, part=part, since=now()))
+    sees = {name: Reach(name) for name in "abcd"} | {"operator": Reach("x", everything=True)}
+    found: dict[str, dict[str, str]] = {name: {} for name in sees}
+    for name, reach in sees.items():
+        for shared, job in rows.items():
+            with database.read() as tx:
+                try:
+                    jobs.get_to_change(tx, job.id, reach)
+                    found[name][shared] = "changes"
+                except Forbidden:
+                    found[name][shared] = "sees"
+                except NoSuchJob:
+                    found[name][shared] = "nothing"
+    everything = dict.fromkeys(visible.SHARED, "changes")
+    assert found == {
+        "a": everything,
+        "b": {"private": "nothing", "project": "sees", "public": "sees"},
+        "c": {"private": "nothing", "project": "changes", "public": "changes"},
+        "d": {"private": "nothing", "project": "nothing", "public": "sees"},
+        "operator": everything,
+    }
 
 
 def test_paging_and_filters(database: Database) -> None:
@@ -82,10 +116,10 @@ def test_process_versions(database: Database) -> None:
     with database.write() as tx:
         old = processes.get(tx, "p")
         new = processes.NewProcess("p", "local", "local", "2", "cwl", "d1", b"", "application/cwl", {}, {}, old.needs)
-        assert processes.replace(tx, new).revision == 2
+        assert processes.replace(tx, new, ME).revision == 2
         assert processes.get(tx, "p").version == "2"
         assert processes.get(tx, "p", 1).version == "1"
-        processes.remove(tx, "p")
+        processes.remove(tx, "p", ME)
         with pytest.raises(NoSuchProcess):
             processes.get(tx, "p")
         assert processes.get(tx, "p", 2).version == "2"
@@ -97,7 +131,7 @@ def test_immutable_processes(database: Database) -> None:
     with pytest.raises(ImmutableProcess):
         process_row(database, "echo")
     with pytest.raises(ImmutableProcess), database.write() as tx:
-        processes.remove(tx, "echo")
+        processes.remove(tx, "echo", ME)
 
 
 def test_uploads_have_quota_expiry_and_one_writer(database: Database) -> None:
@@ -109,12 +143,12 @@ def test_uploads_have_quota_expiry_and_one_writer(database: Database) -> None:
         with pytest.raises(UploadConflict):
             uploads.grow(tx, up, 20)
         with pytest.raises(NoSuchUpload):
-            uploads.get(tx, up.id, "b")
+            uploads.get(tx, up.id, Reach("b"))
         assert uploads.complete(tx, up, 60, "0" * 64).complete
         tx.execute(update(uploads_table).values(expires=now() - 1))
         assert [gone.id for gone in uploads.expired(tx)] == [up.id]
         with pytest.raises(NoSuchUpload):
-            uploads.get(tx, up.id, "a")
+            uploads.get(tx, up.id, Reach("a"))
 
 
 def test_tokens_are_kept_hashed_and_can_be_revoked(database: Database) -> None:
