@@ -26,7 +26,7 @@ from broker.storage import Storage
 from broker.storage.local import LocalStorage
 from broker.storage.s3 import S3Storage
 from broker.storage.signing import S3Account
-from broker.store import processes
+from broker.store import processes, tokens
 from broker.store.database import Database, new_id
 
 SYSTEM = Principal("system", "system", frozenset(Scope))
@@ -67,6 +67,14 @@ class Broker:
     def limits(self) -> Limits:
         bounds = self.settings.limits
         return Limits(bounds.job_seconds, bounds.output_bytes, bounds.output_files)
+
+    def shared(self) -> bool:
+        """Whether several people use this broker: there are tokens or issuers, so that everybody is asked who they
+        are. Asks the database."""
+        if self.settings.access.issuers:
+            return True
+        with self.database.read() as tx:
+            return tokens.any_valid(tx)
 
     def inspect(self, bundle: Bundle) -> Inspection:
         """Load a package in a child of the zygote: it has no secrets, and no network. Raises PackageError."""

@@ -16,6 +16,7 @@ from platformdirs import user_config_path, user_state_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from broker.access.configuration import Access
 from broker.errors import SetupError
 
 APP = "earthcode-broker"
@@ -120,6 +121,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     redis_url: SecretStr | None = None
     api: Api = Api()
+    access: Access = Access()
     worker: Worker = Worker()
     storage: StorageSettings = StorageSettings()
     uploads: Uploads = Uploads()

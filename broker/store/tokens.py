@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from broker.store.tables import now, tokens
 
 k = tokens.c
+_ANY = select(k.id).where(k.revoked.is_(None)).limit(1)
 FIELDS = [k.id, k.owner, k.project, k.name, k.scopes, k.created, k.expires, k.revoked, k.last_used]
 
 
@@ -73,4 +74,4 @@ def _token(row: Row[Any]) -> Token:
 
 def any_valid(tx: Connection) -> bool:
     """Whether authentication is on: it is as soon as one token exists that is not revoked."""
-    return bool(tx.execute(select(func.count()).select_from(tokens).where(k.revoked.is_(None))).scalar_one())
+    return tx.execute(_ANY).first() is not None
