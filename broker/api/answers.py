@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.errors import InputProblem, InvalidParameter
+from broker.web import HTML
 
 JSON = "application/json"
 OGC = "http://www.opengis.net/def/rel/ogc/1.0/"
@@ -51,6 +52,15 @@ def representation(request: Request, offers: Mapping[str, str]) -> str:
     if not accept or accept == "*/*":
         return names[0]
     return _accepted(accept, offers) or names[0]
+
+
+def prefers_html(request: Request) -> bool:
+    """Whether an error is to be shown as a page: `?f=html`, or an Accept that weighs HTML most."""
+    wanted = request.query_params.get("f")
+    if wanted is not None:
+        return wanted == "html"
+    accept = request.headers.get("accept", "")
+    return HTML in accept and _accepted(accept, {"json": JSON, "html": HTML}) == "html"
 
 
 def _accepted(accept: str, offers: Mapping[str, str]) -> str | None:

@@ -9,11 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from broker import settings as configuration
 from broker.api import problems
+from broker.api.audit import AUDIT
 from broker.api.authentication import Gate
 from broker.api.classes import ConformanceClass
 from broker.api.deployment import DEPLOYMENT
@@ -34,9 +36,10 @@ from broker.bootstrap import open_broker
 from broker.queue.relay import Relay
 from broker.queue.wakeups import Wakeups
 from broker.settings import Settings
+from broker.web import static
 
 CLASSES: tuple[ConformanceClass, ...] = (
-    JOBS, EXECUTION, CORE, PROCESSES, DEPLOYMENT, RESULTS, RECORDS, FILES, UPLOADS, PLATFORMS, HEALTH,
+    JOBS, EXECUTION, CORE, PROCESSES, DEPLOYMENT, RESULTS, RECORDS, FILES, UPLOADS, PLATFORMS, HEALTH, AUDIT,
 )  # fmt: skip
 # routes are tried in this order: the busiest first
 log = logging.getLogger(__name__)
@@ -83,6 +86,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     ]
     for part in CLASSES:
         app.include_router(part.router)
+    app.router.routes.append(Route("/static/{name}", static, methods=["GET"]))
     if chosen.api.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -114,7 +118,7 @@ class Boundary:
             await self.app(scope, receive, send)
             return
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:  # names nothing, and databases choke on it
-            await problems.nothing_here()(scope, receive, send)
+            await problems.nothing_here(Request(scope))(scope, receive, send)
             return
         started = False
 
@@ -126,7 +130,7 @@ class Boundary:
         try:
             await self.app(scope, receive, sending)
         except Exception as error:  # the boundary: it is logged, and answered
-            answer = problems.internal(scope["method"], scope["path"], error)
+            answer = problems.internal(Request(scope), error)
             if started:
                 raise  # the server cuts the connection: the client must not take what it has for the whole
             await answer(scope, receive, send)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import logging
 import uuid
 from collections.abc import Mapping
@@ -16,7 +17,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from broker import errors
+from broker.api.answers import prefers_html
 from broker.errors import BrokerError, InputError, InputProblem, InvalidParameter, JobFailed, PackageError
+from broker.web import problem_page
 
 PART1 = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
 PART2 = "http://www.opengis.net/def/exceptions/ogcapi-processes-2/1.0/"
@@ -61,6 +64,7 @@ TABLE: Mapping[type[BrokerError], tuple[int, str, str]] = {
     errors.WorkflowNotFound: (400, PART2 + "workflow-not-found", "No such workflow in the package"),
     InputError: (400, OURS + "invalid-input", "The inputs do not fit"),
     InvalidParameter: (400, OURS + "invalid-parameter", "A parameter is not usable"),
+    errors.CredentialRefused: (422, OURS + "credential-refused", "The credential is not taken"),
     NotJson: (400, OURS + "not-json", "The body is not JSON"),
     WrongMediaType: (415, PART2 + "unsupported-media-type", "Unsupported media type"),
     RangeNotSatisfiable: (416, OURS + "range-not-satisfiable", "Range not satisfiable"),
@@ -71,6 +75,7 @@ TABLE: Mapping[type[BrokerError], tuple[int, str, str]] = {
     errors.NoSuchUpload: (404, OURS + "no-such-upload", "No such upload"),
     errors.NoSuchFile: (404, OURS + "no-such-file", "No such file"),
     errors.NoSuchPlatform: (404, OURS + "no-such-platform", "No such platform"),
+    errors.NoSuchCredential: (404, OURS + "no-such-credential", "No such credential"),
     errors.ResultNotReady: (404, PART1 + "result-not-ready", "The results are not ready"),
     errors.Conflict: (409, OURS + "conflict", "Conflict"),
     errors.DuplicatedProcess: (409, PART2 + "duplicated-process", "The process exists"),
@@ -81,6 +86,7 @@ TABLE: Mapping[type[BrokerError], tuple[int, str, str]] = {
     errors.AccessError: (403, OURS + "access", "Not allowed"),
     errors.Unauthenticated: (401, OURS + "unauthenticated", "Authentication is needed"),
     errors.Forbidden: (403, OURS + "forbidden", "Not allowed"),
+    errors.IssuerSilent: (503, OURS + "issuer-silent", "The login service does not answer now"),
     errors.LimitError: (413, OURS + "too-large", "Larger than the limits here"),
     errors.NoRoom: (422, OURS + "needs-too-much", "No platform is large enough"),
     BodyTooLarge: (413, OURS + "body-too-large", "The body is too large"),
@@ -133,8 +139,10 @@ def document(error: BrokerError, **members: Any) -> dict[str, Any]:
     return full | members
 
 
-def answer(error: BrokerError, *, headers: Mapping[str, str] | None = None, **members: Any) -> Response:
-    """The problem as a response, with the headers that its status asks for."""
+def answer(
+    error: BrokerError, request: Request | None = None, *, headers: Mapping[str, str] | None = None, **members: Any
+) -> Response:
+    """The problem as a response, with the headers that its status asks for; a page when a browser asks."""
     fields = dict(headers or {})
     problem = document(error, **members)
     if problem["status"] == 401:
@@ -144,42 +152,46 @@ def answer(error: BrokerError, *, headers: Mapping[str, str] | None = None, **me
         fields["Retry-After"] = str(max(1, round(after))) if after else "5"
     elif isinstance(error, RangeNotSatisfiable):
         fields["Content-Range"] = f"bytes */{error.size}"
-    elif isinstance(error, BodyTooLarge):
-        fields["Connection"] = "close"  # what is left of the body is not read
-    return plain(problem, fields)
+    return plain(problem, fields, request)
 
 
-def plain(problem: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+def plain(
+    problem: Mapping[str, Any], headers: Mapping[str, str] | None = None, request: Request | None = None
+) -> Response:
+    """A problem document; for a browser the page of it."""
+    if request is not None and prefers_html(request):
+        return problem_page(request, problem, headers)
     return Response(orjson.dumps(problem), problem["status"], headers, MEDIA_TYPE)
 
 
 async def _broker_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, BrokerError)  # noqa: S101 - registered for it
-    return answer(error)
+    return answer(error, request)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     """What the router says: unknown paths, wrong methods."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
     if error.status_code == 404:
-        return nothing_here()
+        return nothing_here(request)
     if error.status_code == 405:
         problem = _http(405, f"{request.method} is not possible here.", "Method not allowed", "method-not-allowed")
     else:
         problem = _http(error.status_code, str(error.detail), str(error.detail), "http")
-    return plain(problem, error.headers)
+    return plain(problem, error.headers, request)
 
 
 async def _parameter_error(request: Request, error: Exception) -> Response:
     """A query, path or header parameter that FastAPI could not read."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     found = [InputProblem("?" + str(e["loc"][1] if len(e["loc"]) > 1 else ""), e["msg"]) for e in error.errors()]
-    return answer(InvalidParameter(*found))
+    return answer(InvalidParameter(*found), request)
 
 
 async def _unkeepable(request: Request, error: Exception) -> Response:
     """A text that got through every check and that the database still refuses, such as one with a NUL."""
-    return answer(InputError(InputProblem("", "a text of this request holds characters that cannot be kept")))
+    unkept = InputError(InputProblem("", "a text of this request holds characters that cannot be kept"))
+    return answer(unkept, request)
 
 
 async def _gone(request: Request, error: Exception) -> Response:
@@ -187,10 +199,10 @@ async def _gone(request: Request, error: Exception) -> Response:
     return Response(status_code=499)
 
 
-def internal(method: str, path: str, error: Exception) -> Response:
+def internal(request: Request, error: Exception) -> Response:
     """A fault of ours: a reference to find it in the log by, and nothing of the inside."""
     reference = uuid.uuid4().hex[:12]
-    _log.error("%s %s failed [%s]", method, path, reference, exc_info=error)
+    _log.error("%s %s failed [%s]", request.method, request.scope["path"], reference, exc_info=error)
     problem = {
         "type": OURS + "internal",
         "title": "The broker failed",
@@ -200,11 +212,18 @@ def internal(method: str, path: str, error: Exception) -> Response:
         "reason": "broker-error",
         "reference": reference,
     }
-    return plain(problem)
+    return plain(problem, None, request)
 
 
-def nothing_here() -> Response:
-    return plain(_http(404, "There is nothing at this path.", "Not found", "not-found"))
+def refused(status: int, detail: str) -> Response:
+    """What the connection says before there is a request."""
+    title = http.HTTPStatus(status).phrase
+    headers = {"Retry-After": "5"} if status == 503 else None
+    return plain(_http(status, detail, title, title.lower().replace(" ", "-")), headers)
+
+
+def nothing_here(request: Request) -> Response:
+    return plain(_http(404, "There is nothing at this path.", "Not found", "not-found"), None, request)
 
 
 def _http(status: int, detail: str, title: str, reason: str) -> dict[str, Any]:

@@ -1,0 +1,100 @@
+"""Renders a template as a page: escaped, under a strict content security policy, usable without scripts."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import Response
+
+from broker.web.static import address
+
+HTML = "text/html"
+# what a page may load and where its forms go: only here. Nothing inline, no plug-ins, no frames around it.
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "style-src 'self'",
+        "script-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    # not `no-referrer`: browsers then send `Origin: null` with forms, and the origin is what we check
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Vary": "Accept, Cookie",
+}
+# (path, words) of what the navigation offers
+NAVIGATION = (("/projects", "Projects"),)
+
+
+def page(
+    request: Request, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **context: Any
+) -> Response:
+    """The page that `broker/web/templates/<template>` makes of the context.
+
+    Every template also has: `site` (the broker's title), `base` (its address), `root` (what paths begin with), `here`
+    (the path of this page), `principal` (None where nobody was asked), `person` (the name to show) and `csrf` (for
+    forms; empty where no session needs it).
+    """
+    site = request.app.state.site
+    base = site.base(request)
+    principal = getattr(request.state, "principal", None)
+    known = {
+        "site": site.settings.api.title,
+        "base": base,
+        "root": urlsplit(base).path,
+        "here": request.scope["path"],
+        "principal": principal,
+        "person": getattr(request.state, "person", None) or (principal.owner if principal else ""),
+        "csrf": getattr(request.state, "csrf", ""),
+        "navigation": NAVIGATION,
+    }
+    text = _environment().get_template(template).render(known | context)
+    return Response(text, status, {**HEADERS, **(headers or {})}, f"{HTML}; charset=utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters |= {"moment": moment, "shell": shlex.quote, "json": _json, "path": _path}
+    made.globals |= {"asset": address}
+    return made
+
+
+def moment(seconds: float) -> str:
+    """A time for a person, in UTC, to the minute."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _json(value: Any) -> str:
+    """JSON for a command line (the template escapes it for HTML)."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _path(value: str) -> str:
+    """One part of a path."""
+    return quote(value, safe="")
