@@ -6,15 +6,18 @@ BrokerError                     fault     raised when
 │   ├── UnsupportedMediaType    package   a deploy body in a media type we do not take
 │   └── WorkflowNotFound        package   `?w=` or `#id` names no process of the document
 ├── InputError                  input     execute inputs do not fit the description; has JSON pointers
-│   └── InvalidParameter        input     a query parameter or header is not usable
+│   ├── InvalidParameter        input     a query parameter or header is not usable
+│   └── CredentialRefused       input     the other side does not take a credential; says what it answered
 ├── Missing                     input
-│   ├── NoSuchProcess · NoSuchJob · NoSuchUpload · NoSuchFile · NoSuchOutput · NoSuchPlatform
+│   ├── NoSuchProcess · NoSuchJob · NoSuchUpload · NoSuchFile · NoSuchOutput · NoSuchPlatform ·
+│   │   NoSuchCredential
 │   └── ResultNotReady                    the job has not ended yet
 ├── Conflict                    input
 │   ├── DuplicatedProcess · ImmutableProcess · IdempotencyConflict · UploadConflict · WrongPhase
 ├── AccessError                 input
 │   ├── Unauthenticated                   no token, or one that is not valid
-│   └── Forbidden                         a valid token without the scope
+│   ├── Forbidden                         a valid token without the scope
+│   └── IssuerSilent                      the issuer of a token does not answer, and its keys are not known yet
 ├── LimitError                  limit     too large, too many, too long
 │   ├── QuotaExceeded
 │   └── NoRoom                             a package that needs more than any platform has
@@ -113,6 +116,10 @@ class InvalidParameter(InputError):
     reason = "invalid-parameter"
 
 
+class CredentialRefused(InputError):
+    reason = "credential-refused"
+
+
 class Missing(BrokerError):
     fault = "input"
     reason = "not-found"
@@ -140,6 +147,10 @@ class NoSuchOutput(Missing):
 
 class NoSuchPlatform(Missing):
     reason = "no-such-platform"
+
+
+class NoSuchCredential(Missing):
+    reason = "no-such-credential"
 
 
 class ResultNotReady(Missing):
@@ -182,6 +193,10 @@ class Unauthenticated(AccessError):
 
 class Forbidden(AccessError):
     reason = "forbidden"
+
+
+class IssuerSilent(AccessError):
+    reason = "issuer-silent"
 
 
 class LimitError(BrokerError):

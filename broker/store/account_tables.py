@@ -38,8 +38,8 @@ sessions = Table(
     Column("person", Text, nullable=False),
     Column("issuer", Text, nullable=False),
     Column("scopes", Json, nullable=False),
-    Column("csrf", Text, nullable=False),
     Column("created", Double, nullable=False),
+    Column("seen", Double, nullable=False),
     Column("expires", Double, nullable=False),
 )
 
@@ -95,8 +95,22 @@ usage = Table(  # period: a month of UTC, year * 100 + month
     Column("delegate", Text, primary_key=True),
     Column("period", Integer, primary_key=True),
     Column("jobs", BigInteger, nullable=False),
-    Column("core_seconds", Double, nullable=False),
+    Column("core_seconds", Double, nullable=False),  # cores that jobs asked for, times how long they held them
+    Column("cpu_seconds", Double, nullable=False),  # what their steps were measured to use of that
 )
+Index("ix_usage_project", usage.c.project, usage.c.period)
+Index("ix_usage_delegate", usage.c.delegate, usage.c.period)
+
+stored = Table(  # bytes of kept results
+    "stored",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("project", Text, primary_key=True),
+    Column("delegate", Text, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+)
+Index("ix_stored_project", stored.c.project)
+Index("ix_stored_delegate", stored.c.delegate)
 
 holds = Table(  # results that nobody may delete, and why: a publication that is not done yet
     "holds",

@@ -161,6 +161,7 @@ jobs = Table(
     Column("updated", Double, nullable=False),
     Column("started", Double),
     Column("finished", Double),
+    Column("spent", Double, nullable=False, server_default="0"),  # core-seconds of its attempts so far
     Column("swept", Double),  # when its results were deleted (retention)
 )
 _LIVE = "phase not in ('successful', 'failed', 'dismissed')"
@@ -172,14 +173,32 @@ _DUE = "due_at is not null"
 Index("ix_jobs_due", jobs.c.platform, jobs.c.phase, jobs.c.due_at, sqlite_where=text(_DUE), postgresql_where=text(_DUE))
 _DISMISS = f"dismiss_requested and {_LIVE}"
 Index("ix_jobs_dismiss", jobs.c.platform, sqlite_where=text(_DISMISS), postgresql_where=text(_DISMISS))
-Index("ix_jobs_live_owner", jobs.c.owner, sqlite_where=text(_LIVE), postgresql_where=text(_LIVE))
-Index("ix_jobs_live_project", jobs.c.project, sqlite_where=text(_LIVE), postgresql_where=text(_LIVE))
+for _tenant in ("owner", "project", "delegate"):  # counted when a quota of waiting jobs is set
+    Index(
+        f"ix_jobs_live_{_tenant}", jobs.c[_tenant], jobs.c.phase, sqlite_where=text(_LIVE), postgresql_where=text(_LIVE)
+    )
+_ACTIVE = "phase in ('submitting', 'submitted', 'running', 'waiting')"
+ACTIVE_ROW = text(_ACTIVE)  # what holds room on a platform
+Index(
+    "ix_jobs_active",
+    jobs.c.platform,
+    jobs.c.owner,
+    jobs.c.project,
+    jobs.c.delegate,
+    jobs.c.cores,
+    jobs.c.ram_mib,
+    sqlite_where=text(_ACTIVE),
+    postgresql_where=text(_ACTIVE),
+)
+_FINISHED = "finished is not null"
+Index("ix_jobs_finished", jobs.c.finished, sqlite_where=text(_FINISHED), postgresql_where=text(_FINISHED))
 Index(
     "ix_jobs_live",
     jobs.c.platform,
     jobs.c.phase,
     jobs.c.priority,
     jobs.c.owner,
+    jobs.c.project,
     jobs.c.id,
     sqlite_where=text(_LIVE),
     postgresql_where=text(_LIVE),
@@ -194,6 +213,7 @@ idempotency = Table(
     Column("job_id", Text, nullable=False),
     Column("created", Double, nullable=False),
 )
+Index("ix_idempotency_created", idempotency.c.created)
 
 job_events = Table(
     "job_events",
@@ -260,6 +280,7 @@ uploads = Table(
     Column("owner", Text, nullable=False),
     Column("project", Text, nullable=False),
     Column("shared", Text, nullable=False, server_default="private"),
+    Column("delegate", Text),
     Column("name", Text, nullable=False),
     Column("media_type", Text, nullable=False),
     Column("size", BigInteger),  # announced; None until complete when the client did not say
@@ -270,7 +291,18 @@ uploads = Table(
     Column("expires", Double, nullable=False),
 )
 Index("ix_uploads_owner", uploads.c.owner, uploads.c.id)
+Index("ix_uploads_project", uploads.c.project)
 Index("ix_uploads_expires", uploads.c.expires)
+
+removals = Table(  # bytes in storage whose rows are gone, until they are gone as well
+    "removals",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("prefix", Text, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("tries", Integer, nullable=False),
+)
+Index("ix_removals_due_at", removals.c.due_at)
 
 tokens = Table(
     "tokens",
@@ -285,7 +317,10 @@ tokens = Table(
     Column("expires", Double),
     Column("revoked", Double),
     Column("last_used", Double),
+    Column("parent", Text),  # the token that made it, and takes it along when it is revoked
 )
+Index("ix_tokens_owner", tokens.c.owner)
+Index("ix_tokens_parent", tokens.c.parent)
 
 platforms = Table(
     "platforms",

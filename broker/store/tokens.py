@@ -12,12 +12,12 @@ from broker.store.tables import now, tokens
 
 k = tokens.c
 _ANY = select(k.id).where(k.revoked.is_(None)).limit(1)
-FIELDS = [k.id, k.owner, k.project, k.name, k.scopes, k.created, k.expires, k.revoked, k.last_used]
+FIELDS = [k.id, k.owner, k.project, k.name, k.scopes, k.created, k.expires, k.revoked, k.last_used, k.parent]
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token without its secret; times epoch seconds."""
+    """A token without its secret; times epoch seconds. `parent`: the id of the token that made it."""
 
     id: str
     owner: str
@@ -28,6 +28,7 @@ class Token:
     expires: float | None
     revoked: float | None
     last_used: float | None
+    parent: str | None = None
 
 
 def add(
@@ -39,10 +40,12 @@ def add(
     name: str,
     scopes: Sequence[str],
     ttl: float | None,
+    *,
+    parent: str | None = None,
 ) -> Token:
     """`ttl` in seconds; None never expires."""
     row = {"id": token_id, "hash": digest, "owner": owner, "project": project, "name": name, "scopes": list(scopes)}
-    tx.execute(insert(tokens).values(**row, created=now(), expires=None if ttl is None else now() + ttl))
+    tx.execute(insert(tokens).values(**row, parent=parent, created=now(), expires=None if ttl is None else now() + ttl))
     found = by_hash(tx, digest)
     assert found is not None  # noqa: S101 - inserted in this transaction
     return found
@@ -60,12 +63,22 @@ def used(tx: Connection, token_id: str) -> None:
 
 
 def revoke(tx: Connection, token_id: str) -> bool:
-    """True if there was such a token, not yet revoked."""
-    return bool(tx.execute(update(tokens).where(k.id == token_id, k.revoked.is_(None)).values(revoked=now())).rowcount)
+    """True if there was such a token, not yet revoked. The tokens that it made are revoked with it."""
+    gone = tx.execute(update(tokens).where(k.id == token_id, k.revoked.is_(None)).values(revoked=now())).rowcount
+    for child in tx.execute(select(k.id).where(k.parent == token_id, k.revoked.is_(None))).scalars().all():
+        revoke(tx, child)
+    return bool(gone)
 
 
-def every(tx: Connection) -> list[Token]:
-    return [_token(row) for row in tx.execute(select(*FIELDS).order_by(k.id))]
+def get(tx: Connection, token_id: str) -> Token | None:
+    row = tx.execute(select(*FIELDS).where(k.id == token_id)).first()
+    return None if row is None else _token(row)
+
+
+def every(tx: Connection, owner: str | None = None) -> list[Token]:
+    """All tokens, or those of one owner, oldest first; revoked ones are among them."""
+    chosen = select(*FIELDS).order_by(k.id)
+    return [_token(row) for row in tx.execute(chosen if owner is None else chosen.where(k.owner == owner))]
 
 
 def _token(row: Row[Any]) -> Token:

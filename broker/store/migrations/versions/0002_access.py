@@ -12,6 +12,7 @@ depends_on = None
 
 SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 LIVE = sa.text("phase not in ('successful', 'failed', 'dismissed')")
+ACTIVE = sa.text("phase in ('submitting', 'submitted', 'running', 'waiting')")
 
 
 def upgrade() -> None:
@@ -131,8 +132,8 @@ def upgrade() -> None:
         sa.Column("person", sa.Text(), nullable=False),
         sa.Column("issuer", sa.Text(), nullable=False),
         sa.Column("scopes", sa.Text(), nullable=False),
-        sa.Column("csrf", sa.Text(), nullable=False),
         sa.Column("created", sa.Double(), nullable=False),
+        sa.Column("seen", sa.Double(), nullable=False),
         sa.Column("expires", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("hash", name=op.f("pk_sessions")),
     )
@@ -144,20 +145,65 @@ def upgrade() -> None:
         sa.Column("period", sa.Integer(), nullable=False),
         sa.Column("jobs", sa.BigInteger(), nullable=False),
         sa.Column("core_seconds", sa.Double(), nullable=False),
+        sa.Column("cpu_seconds", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("owner", "project", "delegate", "period", name=op.f("pk_usage")),
     )
+    op.create_index("ix_usage_project", "usage", ["project", "period"], unique=False)
+    op.create_index("ix_usage_delegate", "usage", ["delegate", "period"], unique=False)
+
+    op.create_table(
+        "stored",
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("project", sa.Text(), nullable=False),
+        sa.Column("delegate", sa.Text(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("owner", "project", "delegate", name=op.f("pk_stored")),
+    )
+    op.create_index("ix_stored_project", "stored", ["project"], unique=False)
+    op.create_index("ix_stored_delegate", "stored", ["delegate"], unique=False)
+    op.execute(
+        "insert into stored (owner, project, delegate, bytes) select j.owner, j.project, '', sum(f.size)"
+        " from job_files f join jobs j on j.id = f.job_id"
+        " where f.kept and f.size is not null and j.phase in ('successful', 'failed', 'dismissed')"
+        " group by j.owner, j.project"
+    )
+    op.create_table(
+        "removals",
+        sa.Column("id", SERIAL, nullable=False),
+        sa.Column("prefix", sa.Text(), nullable=False),
+        sa.Column("due_at", sa.Double(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_removals")),
+    )
+    op.create_index("ix_removals_due_at", "removals", ["due_at"], unique=False)
+    op.create_index("ix_idempotency_created", "idempotency", ["created"], unique=False)
     op.add_column("jobs", sa.Column("shared", sa.Text(), server_default="private", nullable=False))
     op.add_column("jobs", sa.Column("delegate", sa.Text(), nullable=True))
     op.add_column("jobs", sa.Column("swept", sa.Double(), nullable=True))
-    op.create_index("ix_jobs_live_owner", "jobs", ["owner"], unique=False, sqlite_where=LIVE, postgresql_where=LIVE)
-    op.create_index("ix_jobs_live_project", "jobs", ["project"], unique=False, sqlite_where=LIVE, postgresql_where=LIVE)
+    op.add_column("jobs", sa.Column("spent", sa.Double(), server_default="0", nullable=False))
+    for tenant in ("owner", "project", "delegate"):
+        name = f"ix_jobs_live_{tenant}"
+        op.create_index(name, "jobs", [tenant, "phase"], unique=False, sqlite_where=LIVE, postgresql_where=LIVE)
+    op.drop_index("ix_jobs_live", "jobs")
+    line = ["platform", "phase", "priority", "owner", "project", "id"]
+    op.create_index("ix_jobs_live", "jobs", line, unique=False, sqlite_where=LIVE, postgresql_where=LIVE)
+    load = ["platform", "owner", "project", "delegate", "cores", "ram_mib"]
+    op.create_index("ix_jobs_active", "jobs", load, unique=False, sqlite_where=ACTIVE, postgresql_where=ACTIVE)
+    ended = sa.text("finished is not null")
+    op.create_index("ix_jobs_finished", "jobs", ["finished"], unique=False, sqlite_where=ended, postgresql_where=ended)
     op.create_index("ix_jobs_project", "jobs", ["project", "id"], unique=False)
 
     op.add_column("processes", sa.Column("shared", sa.Text(), server_default="private", nullable=False))
     op.add_column("processes", sa.Column("delegate", sa.Text(), nullable=True))
     op.add_column("processes", sa.Column("images", sa.Text(), nullable=True))
 
+    op.add_column("tokens", sa.Column("parent", sa.Text(), nullable=True))
+    op.create_index("ix_tokens_owner", "tokens", ["owner"], unique=False)
+    op.create_index("ix_tokens_parent", "tokens", ["parent"], unique=False)
+
     op.add_column("uploads", sa.Column("shared", sa.Text(), server_default="private", nullable=False))
+    op.add_column("uploads", sa.Column("delegate", sa.Text(), nullable=True))
+    op.create_index("ix_uploads_project", "uploads", ["project"], unique=False)
     # until now everybody saw every process
     op.execute("update processes set shared = 'public'")
     if op.get_bind().dialect.name == "sqlite":

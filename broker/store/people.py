@@ -1,0 +1,96 @@
+"""People: a row for everybody who was ever seen, under an id that owns rows and begins keys of storage."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from broker.store.account_tables import members, people
+from broker.store.tables import now
+
+p = people.c
+_BY_ID = select(*p).where(p.id == bindparam("wanted"))
+_PART = select(members.c.part).where(
+    members.c.person == bindparam("wanted_person"), members.c.project == bindparam("wanted_project")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """`issuer`: its URL; `subject`: who it is there; times epoch seconds."""
+
+    id: str
+    issuer: str
+    subject: str
+    name: str
+    email: str | None
+    orcid: str | None
+    created: float
+    seen: float
+
+
+def id_of(issuer: str, subject: str) -> str:
+    """The id of a person: `p` and 19 characters of base32 (95 bits), the same whenever and wherever it is made."""
+    raw = hashlib.sha256(f"{issuer}\0{subject}".encode()).digest()
+    return "p" + base64.b32encode(raw).decode().lower()[:19]
+
+
+def meet(
+    tx: Connection,
+    issuer: str,
+    subject: str,
+    *,
+    name: str | None = None,
+    email: str | None = None,
+    orcid: str | None = None,
+) -> Person:
+    """The person's row, made at first sight; what is said of the person now takes the place of what was known."""
+    person = id_of(issuer, subject)
+    make = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
+    new = make(people).values(
+        id=person,
+        issuer=issuer,
+        subject=subject,
+        name=name or subject,
+        email=email,
+        orcid=orcid,
+        created=now(),
+        seen=now(),
+    )
+    kept = {
+        "name": func.coalesce(name, p.name),
+        "email": func.coalesce(new.excluded.email, p.email),
+        "orcid": func.coalesce(new.excluded.orcid, p.orcid),
+        "seen": now(),
+    }
+    tx.execute(new.on_conflict_do_update(index_elements=[p.id], set_=kept))
+    found = get(tx, person)
+    assert found is not None  # noqa: S101 - made in this transaction
+    return found
+
+
+def get(tx: Connection, person: str) -> Person | None:
+    row = tx.execute(_BY_ID, {"wanted": person}).first()
+    return None if row is None else _person(row)
+
+
+def names(tx: Connection, ids: Collection[str]) -> dict[str, str]:
+    """id -> name, of those that are known."""
+    rows = tx.execute(select(p.id, p.name).where(p.id.in_(list(ids))))
+    return {str(row.id): str(row.name) for row in rows}
+
+
+def part(tx: Connection, person: str, project: str) -> str | None:
+    """What the person is in the project: viewer, member or maintainer; None: nothing."""
+    found = tx.execute(_PART, {"wanted_person": person, "wanted_project": project}).scalar()
+    return None if found is None else str(found)
+
+
+def _person(row: Row[Any]) -> Person:
+    return Person(**row._mapping)
