@@ -32,6 +32,8 @@ class Api(Frozen):
 
     `monitor_link`: whether answers of synchronous executions carry the Link to their job that the standard asks
     for; the official test suite (1.3) cannot read it, and needs it off.
+
+    `connections`: open at a time; `connections_each`: of one client address (behind a proxy all have the proxy's).
     """
 
     host: str = "127.0.0.1"
@@ -43,6 +45,8 @@ class Api(Frozen):
     sync_seconds: float = Field(60.0, ge=0)
     cors_origins: tuple[str, ...] = ()
     monitor_link: bool = True
+    connections: int = Field(4000, ge=16)
+    connections_each: int = Field(500, ge=1)
 
 
 class Worker(Frozen):
@@ -106,6 +110,26 @@ class EgressSettings(Frozen):
     max_bytes: int = 50 * 2**30
 
 
+class Secrets(Frozen):
+    """What encrypts the credentials of people and projects: a key file (default: `<state>/secrets.key`, made when the
+    first credential is kept), or `key`, for the environment: one or more keys, the first encrypts."""
+
+    key_file: Path | None = None
+    key: SecretStr | None = None
+
+
+class Images(Frozen):
+    """Container images. `registries`: from where they may come: `host`, or `host/path` for what is below; "*": any.
+
+    `insecure`: registries (`host:port`) that are asked by plain http, at whatever address. `pin`: whether tags are
+    replaced by digests when a package is deployed.
+    """
+
+    registries: tuple[str, ...] = ("*",)
+    insecure: tuple[str, ...] = ()
+    pin: bool = True
+
+
 class Settings(BaseSettings):
     """Everything an operator can set. `s3`: accounts for inputs at s3://BUCKET/..., by bucket ("*": all others).
 
@@ -127,8 +151,11 @@ class Settings(BaseSettings):
     uploads: Uploads = Uploads()
     limits: LimitSettings = LimitSettings()
     egress: EgressSettings = EgressSettings()
+    secrets: Secrets = Secrets()
+    images: Images = Images()
     s3: dict[str, S3Account] = Field(default_factory=dict)
-    platforms: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"local": {"adapter": "local"}})
+    # its repr is left out: adapters have secrets of their own in there
+    platforms: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"local": {"adapter": "local"}}, repr=False)
 
     @classmethod
     def settings_customise_sources(
@@ -165,6 +192,10 @@ class Settings(BaseSettings):
             return beside
         short = hashlib.sha256(os.fsencode(beside)).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"{APP}-{os.getuid()}-{short}"
+
+    @property
+    def key_file(self) -> Path:
+        return self.secrets.key_file or self.state / "secrets.key"
 
     @property
     def zygote_socket(self) -> Path:

@@ -38,6 +38,7 @@ COMMANDS = {
     "init": Entry("init", _OWN, "Write a broker.toml with every setting explained."),
     "doctor": Entry("doctor", _OWN, "Say what is missing on this machine, and what mends it."),
     "token": Entry("token", _OWN, "Make, list and revoke the tokens of your broker; keep those you were given."),
+    "audit": Entry("audit", _OWN, "Print who did what for whom; check that nobody changed the record of it."),
     "version": Entry("version", _OWN, "Print the version."),
 }
 

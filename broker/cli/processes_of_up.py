@@ -13,6 +13,7 @@ from broker.settings import Settings
 
 SHARED = (  # imported before the fork, so that its pages are shared
     "broker.api.app",
+    "broker.api.connection",
     "broker.queue.tasks",
     "broker.queue.reconciler",
     "adapters.local.platform",
@@ -49,18 +50,9 @@ def api(settings: Settings, sock: socket.socket) -> None:
     import uvicorn
 
     from broker.api.app import create_app
+    from broker.api.connection import serving
 
-    config = uvicorn.Config(
-        create_app(settings),
-        loop="uvloop",
-        http="httptools",
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,  # a client must not say what our address is: `[api] url` does
-        server_header=False,
-    )
-    uvicorn.Server(config).run(sockets=[sock])
+    uvicorn.Server(serving(create_app(settings), settings.api)).run(sockets=[sock])
 
 
 def worker(settings: Settings) -> None:

@@ -6,7 +6,7 @@ The database refuses to change or delete rows (triggers), and `verify` finds wha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ _LAST = select(a.hash).order_by(a.id.desc()).limit(1)
 _ADD = insert(audit)
 _CLOCK = select(now())
 _PAGE = select(*a).where(a.id > bindparam("after")).order_by(a.id).limit(bindparam("most"))
+UNCHAINED = ("id", "hash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +76,51 @@ def record(tx: Connection, *entries: Entry) -> None:
     tx.execute(_ADD, rows)
 
 
-def page(tx: Connection, *, after: int = 0, limit: int = 1000) -> Sequence[Mapping[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which entries; None: any. `since`: epoch seconds."""
+
+    actor: str | None = None
+    project: str | None = None
+    action: str | None = None
+    since: float | None = None
+
+
+EVERY = Filter()
+
+
+def page(tx: Connection, *, after: int = 0, limit: int = 1000, wanted: Filter = EVERY) -> list[dict[str, Any]]:
     """Rows in the order they were written, after the id `after`: the columns of the table."""
+    query = _PAGE
+    for name in ("actor", "project", "action"):
+        if (value := getattr(wanted, name)) is not None:
+            query = query.where(a[name] == value)
+    if wanted.since is not None:
+        query = query.where(a.at >= wanted.since)
     return [
         {str(name): value for name, value in row.items()}
-        for row in tx.execute(_PAGE, {"after": after, "most": limit}).mappings()
+        for row in tx.execute(query, {"after": after, "most": limit}).mappings()
     ]
 
 
 def verify(tx: Connection) -> int | None:
     """The id of the first row that is not what was written, None when all are."""
+    return first_wrong(_all(tx))
+
+
+def first_wrong(rows: Iterable[Mapping[str, Any]]) -> int | None:
+    """The id of the first of all rows, in their order, that is not what was written; None when each is."""
     last = FIRST
-    for row in _all(tx):
-        written = {name: value for name, value in row.items() if name not in ("id", "hash")}
-        last = _chained(last, written)
+    for row in rows:
+        last = _chained(last, {name: value for name, value in row.items() if name not in UNCHAINED})
         if last != row["hash"]:
             return int(row["id"])
     return None
+
+
+def hash_of(tx: Connection, row_id: int) -> str | None:
+    """The hash of one row, None where there is no such row: what an export of earlier is compared with."""
+    return tx.execute(select(a.hash).where(a.id == row_id)).scalar()
 
 
 def _all(tx: Connection) -> Iterator[Mapping[str, Any]]:

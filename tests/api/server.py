@@ -14,6 +14,7 @@ import requests
 import uvicorn
 
 from broker.api.app import create_app
+from broker.api.connection import serving
 from broker.api.site import Site
 from broker.execution.collect import key, media_type
 from broker.jobs.lifecycle import Change, failed
@@ -151,18 +152,8 @@ class Server:
 def serve(settings: Settings) -> Iterator[Server]:
     """Run the app under uvicorn, as `broker up` does, until the context ends."""
     app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        host=settings.api.host,
-        port=settings.api.port,
-        loop="uvloop",
-        http="httptools",
-        log_level="warning",
-        lifespan="on",
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=3,
-    )
+    api = settings.api
+    config = serving(app, api, host=api.host, port=api.port, timeout_graceful_shutdown=3)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
