@@ -82,6 +82,19 @@ TEMPLATE = """\
 # package_hosts = ["*"]
 # max_bytes = 53687091200
 
+[secrets]
+# What encrypts the credentials of people and projects. Default: "secrets.key" in the state directory, made when the
+# first one is kept. Several machines on one database need the same file: keep a copy of it apart from the database's.
+# key_file = "/etc/earthcode-broker/secrets.key"
+
+[images]
+# From where container images may come; "*" is any registry. Where several people use the broker, name yours:
+# registries = ["docker.io", "ghcr.io/your-organisation"]
+# Registries that are asked by plain http:
+# insecure = ["registry.intranet.example.org:5000"]
+# Whether deploying a package replaces tags by digests, so that its jobs run the same image for ever:
+# pin = true
+
 # Where jobs run: [platforms.NAME]. Without any, the broker runs them on this machine.
 [platforms.local]
 adapter = "local"
