@@ -46,7 +46,7 @@ _LIGHT = select(*LIGHT).where(c.id == bindparam("wanted"), visible(jobs))
 _CHANGEABLE = select(c.id).where(c.id == bindparam("wanted"), changeable(jobs))
 _SET_LATER = {
     "lease_owner", "lease_until", "handle", "progress_done", "progress_total", "failure", "outputs", "log_cursor",
-    "parent", "step_key", "started", "finished", "swept",
+    "parent", "step_key", "started", "finished", "spent", "swept",
 }  # fmt: skip
 _INSERT = insert(jobs).values({column.name: bindparam(column.name) for column in c if column.name not in _SET_LATER})
 _CLOCK = select(now())
