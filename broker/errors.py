@@ -11,15 +11,16 @@ BrokerError                     fault     raised when
 ├── Missing                     input
 │   ├── NoSuchProcess · NoSuchJob · NoSuchUpload · NoSuchFile · NoSuchOutput · NoSuchPlatform ·
 │   │   NoSuchCredential
-│   └── ResultNotReady                    the job has not ended yet
+│   ├── ResultNotReady                    the job has not ended yet
+│   └── ResultsGone                       they were deleted: by the job's owner, or after their time
 ├── Conflict                    input
-│   ├── DuplicatedProcess · ImmutableProcess · IdempotencyConflict · UploadConflict · WrongPhase
+│   ├── DuplicatedProcess · ImmutableProcess · IdempotencyConflict · UploadConflict · WrongPhase · Held
 ├── AccessError                 input
 │   ├── Unauthenticated                   no token, or one that is not valid
 │   ├── Forbidden                         a valid token without the scope
 │   └── IssuerSilent                      the issuer of a token does not answer, and its keys are not known yet
 ├── LimitError                  limit     too large, too many, too long
-│   ├── QuotaExceeded
+│   ├── QuotaExceeded · TooManyRequests
 │   └── NoRoom                             a package that needs more than any platform has
 ├── EgressRefused               staging   an address that user-given URLs may not reach
 ├── StagingError                staging   an input could not be fetched
@@ -34,8 +35,9 @@ BrokerError                     fault     raised when
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class BrokerError(Exception):
@@ -157,6 +159,10 @@ class ResultNotReady(Missing):
     reason = "result-not-ready"
 
 
+class ResultsGone(Missing):
+    reason = "results-gone"
+
+
 class Conflict(BrokerError):
     fault = "input"
     reason = "conflict"
@@ -182,6 +188,12 @@ class WrongPhase(Conflict):
     reason = "wrong-phase"
 
 
+class Held(Conflict):
+    """Something still needs what was to be deleted."""
+
+    reason = "held"
+
+
 class AccessError(BrokerError):
     fault = "input"
     reason = "access"
@@ -205,7 +217,31 @@ class LimitError(BrokerError):
 
 
 class QuotaExceeded(LimitError):
+    """`quota`: kind, subject, name, used and allowed; `retry_after`: seconds after which it may be otherwise."""
+
     reason = "quota-exceeded"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        hint: str | None = None,
+        quota: Mapping[str, Any] | None = None,
+        retry_after: float = 60.0,
+    ) -> None:
+        super().__init__(detail, hint=hint)
+        self.quota = quota
+        self.retry_after = retry_after
+
+
+class TooManyRequests(LimitError):
+    """More requests than the rate allows; `retry_after` seconds."""
+
+    reason = "too-many-requests"
+
+    def __init__(self, detail: str, *, hint: str | None = None, retry_after: float = 60.0) -> None:
+        super().__init__(detail, hint=hint)
+        self.retry_after = retry_after
 
 
 class NoRoom(LimitError):

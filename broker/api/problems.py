@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import logging
+import math
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -46,6 +47,12 @@ class BodyTooLarge(errors.LimitError):
     reason = "body-too-large"
 
 
+class BodyTooLate(errors.LimitError):
+    """A document that takes too long to arrive."""
+
+    reason = "body-too-late"
+
+
 class RangeNotSatisfiable(InputError):
     """No byte of the file is in the range; `size` of the file in bytes."""
 
@@ -77,11 +84,13 @@ TABLE: Mapping[type[BrokerError], tuple[int, str, str]] = {
     errors.NoSuchPlatform: (404, OURS + "no-such-platform", "No such platform"),
     errors.NoSuchCredential: (404, OURS + "no-such-credential", "No such credential"),
     errors.ResultNotReady: (404, PART1 + "result-not-ready", "The results are not ready"),
+    errors.ResultsGone: (410, OURS + "results-gone", "The results were deleted"),
     errors.Conflict: (409, OURS + "conflict", "Conflict"),
     errors.DuplicatedProcess: (409, PART2 + "duplicated-process", "The process exists"),
     errors.ImmutableProcess: (403, PART2 + "immutable-process", "The process cannot be changed"),
     errors.IdempotencyConflict: (422, OURS + "idempotency-key-reused", "Idempotency-Key used for another request"),
     errors.UploadConflict: (409, OURS + "upload-conflict", "The upload has moved on"),
+    errors.Held: (409, OURS + "held", "Something still needs it"),
     errors.WrongPhase: (409, OURS + "wrong-phase", "The job has already ended"),
     errors.AccessError: (403, OURS + "access", "Not allowed"),
     errors.Unauthenticated: (401, OURS + "unauthenticated", "Authentication is needed"),
@@ -89,8 +98,10 @@ TABLE: Mapping[type[BrokerError], tuple[int, str, str]] = {
     errors.IssuerSilent: (503, OURS + "issuer-silent", "The login service does not answer now"),
     errors.LimitError: (413, OURS + "too-large", "Larger than the limits here"),
     errors.NoRoom: (422, OURS + "needs-too-much", "No platform is large enough"),
+    BodyTooLate: (408, OURS + "body-too-late", "The body came too slowly"),
     BodyTooLarge: (413, OURS + "body-too-large", "The body is too large"),
     errors.QuotaExceeded: (429, OURS + "quota-exceeded", "Over quota"),
+    errors.TooManyRequests: (429, OURS + "too-many-requests", "Too many requests"),
     errors.EgressRefused: (400, OURS + "address-refused", "The broker may not call this address"),
     errors.StagingError: (400, OURS + "staging-failed", "A link could not be fetched"),
     errors.PlatformError: (502, OURS + "platform-error", "The platform failed"),
@@ -136,6 +147,8 @@ def document(error: BrokerError, **members: Any) -> dict[str, Any]:
     if isinstance(error, PackageError) and error.place:
         place = {"file": error.file, "line": error.line, "column": error.column}
         full["place"] = {key: value for key, value in place.items() if value is not None}
+    if isinstance(error, errors.QuotaExceeded) and error.quota is not None:
+        full["quota"] = dict(error.quota)
     return full | members
 
 
@@ -145,11 +158,15 @@ def answer(
     """The problem as a response, with the headers that its status asks for; a page when a browser asks."""
     fields = dict(headers or {})
     problem = document(error, **members)
+    if isinstance(error, (errors.StorageError, errors.SetupError)):  # they name hosts, files and accounts of ours
+        problem |= _for_the_log(error)
     if problem["status"] == 401:
         fields["WWW-Authenticate"] = 'Bearer realm="earthcode-broker"'
-    elif problem["status"] == 503:
+    elif problem["status"] in (429, 503):
         after = getattr(error, "retry_after", None)
         fields["Retry-After"] = str(max(1, round(after))) if after else "5"
+    elif isinstance(error, errors.QuotaExceeded | errors.TooManyRequests):
+        fields["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     elif isinstance(error, RangeNotSatisfiable):
         fields["Content-Range"] = f"bytes */{error.size}"
     return plain(problem, fields, request)
@@ -201,18 +218,23 @@ async def _gone(request: Request, error: Exception) -> Response:
 
 def internal(request: Request, error: Exception) -> Response:
     """A fault of ours: a reference to find it in the log by, and nothing of the inside."""
-    reference = uuid.uuid4().hex[:12]
-    _log.error("%s %s failed [%s]", request.method, request.scope["path"], reference, exc_info=error)
     problem = {
         "type": OURS + "internal",
         "title": "The broker failed",
         "status": 500,
-        "detail": f"Something went wrong inside the broker. The operator finds it in the log under {reference}.",
         "fault": "broker",
         "reason": "broker-error",
-        "reference": reference,
     }
-    return plain(problem, None, request)
+    told = _for_the_log(error, f"{request.method} {request.scope['path']!r} failed")
+    return plain(problem | told, None, request)
+
+
+def _for_the_log(error: Exception, what: str = "a request failed") -> dict[str, str]:
+    """Log an error, and say where it is instead of what it is."""
+    reference = uuid.uuid4().hex[:12]
+    _log.error("%s [%s]", what, reference, exc_info=error)
+    detail = f"Something went wrong inside the broker. The operator finds it in the log under {reference}."
+    return {"detail": detail, "reference": reference}
 
 
 def refused(status: int, detail: str) -> Response:
