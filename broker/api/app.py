@@ -42,6 +42,13 @@ CLASSES: tuple[ConformanceClass, ...] = (
     JOBS, EXECUTION, CORE, PROCESSES, DEPLOYMENT, RESULTS, RECORDS, FILES, UPLOADS, PLATFORMS, HEALTH, AUDIT,
 )  # fmt: skip
 # routes are tried in this order: the busiest first
+# of every answer that does not say otherwise: it is nobody else's, and no browser makes more of it than it says
+PRIVATE = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cache-control", b"no-store"),
+)
 log = logging.getLogger(__name__)
 
 
@@ -117,23 +124,27 @@ class Boundary:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if "\0" in scope["path"] or b"%00" in scope["query_string"]:  # names nothing, and databases choke on it
-            await problems.nothing_here(Request(scope))(scope, receive, send)
-            return
         started = False
 
         async def sending(message: Message) -> None:
             nonlocal started
             started = True
+            if message["type"] == "http.response.start":
+                fields = message["headers"]
+                given = {name for name, _ in fields}
+                message["headers"] = [*fields, *(one for one in PRIVATE if one[0] not in given)]
             await send(message)
 
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:  # names nothing, and databases choke on it
+            await problems.nothing_here(Request(scope))(scope, receive, sending)
+            return
         try:
             await self.app(scope, receive, sending)
         except Exception as error:  # the boundary: it is logged, and answered
             answer = problems.internal(Request(scope), error)
             if started:
                 raise  # the server cuts the connection: the client must not take what it has for the whole
-            await answer(scope, receive, send)
+            await answer(scope, receive, sending)
 
 
 def _version() -> str:

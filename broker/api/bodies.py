@@ -10,13 +10,26 @@ from typing import Any, BinaryIO, cast
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
-from broker.api.problems import BodyTooLarge, NotJson, WrongMediaType
+from broker.api.problems import BodyTooLarge, BodyTooLate, NotJson, WrongMediaType
 from broker.errors import InputProblem
+
+READ_SECONDS = 60.0  # how long a document may take to arrive
 
 
 async def read(request: Request, limit: int) -> bytes:
-    """The whole body, at most `limit` bytes. Raises BodyTooLarge, before reading where the length is announced."""
+    """The whole body, at most `limit` bytes. Raises BodyTooLarge, before reading where the length is announced,
+    BodyTooLate, WrongMediaType for a compressed one: nothing here takes less memory than it says."""
     refuse_longer(request, limit)
+    if (coding := request.headers.get("content-encoding", "identity").strip().lower()) not in ("", "identity"):
+        raise WrongMediaType(InputProblem("", f"bodies are taken as they are, not in the coding {coding[:40]!r}"))
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            return await _whole(request, limit)
+    except TimeoutError:
+        raise BodyTooLate(f"The body did not arrive within {READ_SECONDS:.0f} s.") from None
+
+
+async def _whole(request: Request, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():

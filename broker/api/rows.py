@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,11 +11,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
+from broker.errors import QuotaExceeded
 from broker.execution.accept import Ticket, admit
 from broker.jobs.model import Job
 from broker.store.database import Database
 from broker.store.together import Together
 
+ARRIVALS = 32  # bodies of uploads that arrive at a time; each may take 48 MiB of memory where storage is S3
+ARRIVALS_EACH = 8  # of one owner
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -31,6 +35,8 @@ class Rows:
         self.inline = database.sqlite
         self._quick = ThreadPoolExecutor(threads, thread_name_prefix="rows")
         self._slow = ThreadPoolExecutor(slow_threads, thread_name_prefix="slow")
+        self._arrivals = ThreadPoolExecutor(ARRIVALS, thread_name_prefix="arrival")
+        self._arriving: Counter[str] = Counter()
         self.admit: Together[Ticket, tuple[Job, bool]] = Together(partial(admit, database), self._quick)
 
     async def read(self, look: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -47,6 +53,21 @@ class Rows:
         """A call of seconds (it parses, moves bytes, calls other servers), which must not hold up quick ones."""
         return await self._in(self._slow, do, *args, **kwargs)
 
+    async def arrive(self, owner: str, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """A call that keeps a body while it comes, for as long as the client takes: in a pool of its own, so that
+        slow clients hold up nobody else. Raises QuotaExceeded for too many at a time."""
+        if self._arriving[owner] >= ARRIVALS_EACH or self._arriving.total() >= ARRIVALS:
+            raise QuotaExceeded(
+                f"There are too many uploads at a time ({ARRIVALS_EACH} for each owner).", hint="Try again in a moment."
+            )
+        self._arriving[owner] += 1
+        try:
+            return await self._in(self._arrivals, do, *args, **kwargs)
+        finally:
+            self._arriving[owner] -= 1
+            if not self._arriving[owner]:
+                del self._arriving[owner]
+
     def _look(self, look: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         with self.database.read() as tx:
             return look(tx, *args, **kwargs)
@@ -57,3 +78,4 @@ class Rows:
     def close(self) -> None:
         self._quick.shutdown(cancel_futures=True)
         self._slow.shutdown(wait=False, cancel_futures=True)
+        self._arrivals.shutdown(wait=False, cancel_futures=True)

@@ -79,7 +79,7 @@ def _open(site: Site, caller: Principal, name: str, media_type: str, length: int
 async def _receive_whole(request: Request, site: Site, upload: Upload) -> Upload:
     source = bodies.Incoming(request, await _room(site, upload))
     try:
-        return await site.rows.slow(_keep_whole, site, upload, source.buffered())
+        return await site.rows.arrive(upload.owner, _keep_whole, site, upload, source.buffered())
     except (BrokerError, ClientDisconnect):
         await site.rows.slow(_remove, site, upload)
         raise
@@ -117,7 +117,7 @@ async def append(request: Request, upload_id: str, caller: Caller) -> Response:
         _refuse_wrong_offset(upload, offset)
         bodies.refuse_longer(request, room := await _room(site, upload))
         source = bodies.Incoming(request, room, lenient=True, seen=_renewing(site, upload, holder))
-        await site.rows.slow(_keep_slice, site, upload, source)
+        await site.rows.arrive(upload.owner, _keep_slice, site, upload, source)
         upload = await site.rows.read(uploads.get, upload_id, caller.reach)
         last = request.headers.get("upload-complete", "").strip() == "?1" and not source.cut
         if upload.received == upload.size or (last and upload.size is None):
