@@ -19,6 +19,7 @@ from broker.jobs.model import Limits
 from broker.packages.appackage import deployment
 from broker.packages.bundle import Bundle
 from broker.packages.cwl import Inspection
+from broker.packages.deployment import Deployment
 from broker.platform import Platform
 from broker.runner.client import Zygote
 from broker.settings import Settings
@@ -80,6 +81,15 @@ class Broker:
         """Load a package in a child of the zygote: it has no secrets, and no network. Raises PackageError."""
         return self.zygote.check(bundle.to_json())
 
+    def read_package(self, body: bytes, media_type: str, process: str | None) -> tuple[Deployment, Inspection]:
+        """What a deploy request holds, read in a child of the zygote; what it links to is fetched here, through
+        egress. Raises PackageError (and its kinds), LimitError, EgressRefused."""
+
+        def fetch(url: str) -> bytes:
+            return self.egress.get_bytes(url, self.settings.limits.document_bytes)
+
+        return self.zygote.read(body, media_type, process, fetch)
+
     def install_builtin(self) -> None:
         """Deploy the processes that come with the broker: immutable, owned by the system, once per content."""
         package = builtin("echo") / "package.cwl"
@@ -114,6 +124,9 @@ def package_policy(settings: Settings) -> EgressPolicy:
         allow_networks=rules.allow_networks,
         only_hosts=hosts,
         max_bytes=settings.limits.document_bytes,
+        connect_timeout=5.0,
+        read_timeout=10.0,
+        max_seconds=20.0,
     )
 
 

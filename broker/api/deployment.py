@@ -17,13 +17,10 @@ from broker.api.authentication import Caller
 from broker.api.classes import PART2, ConformanceClass, guarded
 from broker.api.processes import summary
 from broker.api.site import Site, site_of
-from broker.errors import Missing
 from broker.execution import deploy as deploying
 from broker.jobs.model import Needs
 from broker.jobs.placement import unfit
-from broker.packages.appackage import Deployment, deployment
 from broker.packages.describe import describe
-from broker.packages.keys import is_url
 from broker.store import platforms, processes
 from broker.store.processes import Process
 
@@ -50,23 +47,8 @@ def _deploy(
     site: Site, caller: Principal, body: bytes, content_type: str, w: str | None
 ) -> tuple[Process, tuple[str, ...]]:
     broker = site.broker
-    package = _package(site, body, content_type, w)
-    if package.process_id is not None:  # known before the package is loaded: say so at once
-        with broker.database.read() as tx:
-            processes.refuse_there(tx, package.process_id)
-    return deploying.deploy(broker.database, caller, package, broker.inspect)
-
-
-def _package(site: Site, body: bytes, content_type: str, w: str | None) -> Deployment:
-    limit = site.settings.limits.document_bytes
-
-    def read(url: str) -> bytes:
-        if not is_url(url):
-            hint = "Send the package with `broker deploy`, as one document ($graph), or by an https link."
-            raise Missing("only the document itself was sent.", hint=hint)
-        return site.broker.egress.get_bytes(url, limit)
-
-    return deployment(body, content_type, process=w, read=read)
+    package, inspection = broker.read_package(body, content_type, w)
+    return deploying.deploy(broker.database, caller, package, lambda _: inspection)
 
 
 def _most(site: Site) -> int:
@@ -99,8 +81,8 @@ def _replace(
     broker = site.broker
     with broker.database.read() as tx:
         processes.get_to_change(tx, process_id, caller.reach)
-    package = _package(site, body, content_type, w)
-    return deploying.replace(broker.database, caller, package, broker.inspect, process_id)
+    package, inspection = broker.read_package(body, content_type, w)
+    return deploying.replace(broker.database, caller, package, lambda _: inspection, process_id)
 
 
 @router.delete("/processes/{process_id}", name="undeploy", status_code=204)
@@ -121,8 +103,7 @@ async def check(request: Request, caller: Caller, w: Which = None) -> Response:
 
 
 def _check(site: Site, body: bytes, content_type: str, w: str | None, base: str) -> dict[str, Any]:
-    package = _package(site, body, content_type, w)
-    inspection = site.broker.inspect(package.bundle)
+    package, inspection = site.broker.read_package(body, content_type, w)
     description = describe(inspection, process_id=package.process_id, overrides=package.description_overrides)
     with site.broker.database.read() as tx:
         fits = fitting(tx, inspection.needs)

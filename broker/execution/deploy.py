@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from broker.access.principal import Principal, Scope
-from broker.packages.appackage import Deployment
 from broker.packages.bundle import Bundle
 from broker.packages.cwl import Inspection
+from broker.packages.deployment import Deployment
 from broker.packages.describe import describe, summary
 from broker.store import audit, processes
 from broker.store.database import Database

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urldefrag
 
@@ -13,6 +12,7 @@ from broker.errors import BrokerError, LimitError, PackageError, UnsupportedMedi
 from broker.packages.bundle import Bundle, build
 from broker.packages.closure import Read
 from broker.packages.cwl import MAX_DEPTH, parse
+from broker.packages.deployment import Deployment
 from broker.packages.docker import tool
 from broker.packages.keys import named
 
@@ -21,22 +21,6 @@ YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yam
 PACKAGE_TYPES = ("application/ogcapppkg+json", "application/json")
 MAX_BODY = 12 * 2**20
 BUNDLE_TYPE = "application/vnd.earthcode-broker.bundle+json"
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """A deploy request, read. `body` and `media_type` are what `GET /processes/{id}/package` gives back.
-
-    `process_id`: the id that the request asks for, None where it names none. `description_overrides`: see
-    `describe.describe`. `kind`: "cwl", or "docker" where the tool was made of a container image.
-    """
-
-    bundle: Bundle
-    body: bytes
-    media_type: str
-    process_id: str | None = None
-    description_overrides: Mapping[str, Any] = field(default_factory=dict)
-    kind: str = "cwl"
 
 
 def deployment(body: bytes, content_type: str, *, process: str | None, read: Read | None) -> Deployment:

@@ -36,6 +36,15 @@ def _eoap(path: str) -> str | None:
     return found.read_text("utf-8") if found.is_file() else None
 
 
+def warm_schemas() -> None:
+    """Read all eoap schema files, for a process that will have no files."""
+    whole = resource_files("broker.packages").joinpath("eoap")
+    for found in (*whole.iterdir(), *whole.joinpath("experimental").iterdir()):
+        if found.name.endswith(".yaml"):
+            _eoap(found.name)
+            _eoap(f"experimental/{found.name}")
+
+
 def eoap_schema(url: str) -> str | None:
     """The text of an eoap schema, whatever branch or tag the URL names; None for any other URL."""
     if not url.startswith(EOAP):

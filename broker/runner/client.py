@@ -5,16 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
 from broker.errors import BrokerError, PackageError, PlatformUnavailable
+from broker.packages.appackage import BUNDLE_TYPE
+from broker.packages.closure import MAX_REMOTE
 from broker.packages.cwl import Inspection
-from broker.runner.errorjson import from_json
+from broker.packages.deployment import Deployment, answered
+from broker.packages.keys import is_url
+from broker.runner import frames
+from broker.runner.errorjson import from_json, to_json
 
 TIMEOUT = 30.0
+READ_SECONDS = 60.0  # for a package, with all that it links to
+MAX_READS = MAX_REMOTE + 1  # the document itself, and its imports
+MAX_ANSWER = 32 * 2**20
 START = "Start it: broker up"
 
 
@@ -33,13 +42,39 @@ class Zygote:
         """Have the job of a directory run; True where it was started before. Raises PlatformUnavailable."""
         return bool(self._ask({"op": "start", "job": job.name})["adopted"])
 
-    def check(self, bundle: Mapping[str, Any], timeout: float = 60.0) -> Inspection:
-        """What the package of a bundle (`Bundle.to_json()`) is, found in a child process with little rights.
+    def check(self, bundle: Mapping[str, Any], timeout: float = READ_SECONDS) -> Inspection:
+        """What the package of a bundle (`Bundle.to_json()`) is; as `read`."""
+        return self.read(json.dumps(bundle).encode(), BUNDLE_TYPE, timeout=timeout)[1]
 
-        Raises what `loading.inspect` raises, and PlatformUnavailable.
+    def read(
+        self,
+        body: bytes,
+        media_type: str,
+        process: str | None = None,
+        fetch: Callable[[str], bytes] | None = None,
+        timeout: float = READ_SECONDS,
+    ) -> tuple[Deployment, Inspection]:
+        """Have a deploy request read in a child process with little rights: nothing of it is parsed here.
+
+        `process`: its `?w=`; `fetch` gives the bytes of the https links that the package names, at most `MAX_READS`.
+        Raises what `appackage.deployment` and `loading.inspect` raise, and PlatformUnavailable.
         """
-        answer = self._ask({"op": "check"}, json.dumps(bundle).encode(), timeout=timeout)
-        return Inspection.from_json(answer["ok"])
+        asked = {"mediaType": media_type.split(";")[0].strip()[:200], "process": process}
+        until = time.monotonic() + timeout
+        with self._connect(timeout) as connection, connection.makefile("rb") as stream:
+            try:
+                with contextlib.suppress(BrokenPipeError):
+                    connection.sendall(b'{"op": "check"}\n')
+                    frames.send(connection, asked, body)
+                whole = _conversation(connection, stream, fetch, until)
+            except (OSError, frames.Garbled) as error:
+                how = "did not answer in time" if isinstance(error, TimeoutError) else "ended without an answer"
+                raise PackageError(f"Reading the package took too much time or memory; its check {how}.") from error
+        try:
+            value = json.loads(whole)
+        except (ValueError, RecursionError) as error:
+            raise PackageError("Reading the package gave an answer that makes no sense.") from error
+        return answered(value, body)
 
     def events(self) -> Iterator[str]:
         """Names of jobs as they end, from now on. Ends when the connection does; raises PlatformUnavailable."""
@@ -64,28 +99,48 @@ class Zygote:
             raise PlatformUnavailable(f"No runner answers at {self.path} ({error.strerror}).", hint=START) from error
         return connection
 
-    def _ask(self, request: Mapping[str, Any], body: bytes = b"", timeout: float | None = None) -> dict[str, Any]:
-        with self._connect(timeout or self.timeout) as connection:
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        with self._connect(self.timeout) as connection:
             try:
                 with contextlib.suppress(BrokenPipeError):
-                    connection.sendall(json.dumps(request).encode() + b"\n" + body)
-                    connection.shutdown(socket.SHUT_WR)
+                    connection.sendall(json.dumps(request).encode() + b"\n")
                 line = connection.makefile("rb").readline()
             except TimeoutError as error:
-                raise self._silent(request, "did not answer in time") from error
+                raise self._silent("did not answer in time") from error
             except OSError as error:
-                raise self._silent(request, str(error.strerror)) from error
+                raise self._silent(str(error.strerror)) from error
         if not line.endswith(b"\n"):
-            raise self._silent(request, "ended without an answer")
+            raise self._silent("ended without an answer")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise from_json(answer["error"])
         return answer
 
-    def _silent(self, request: Mapping[str, Any], how: str) -> BrokerError:
-        if request["op"] == "check":
-            return PackageError(f"Reading the package took too much time or memory; its check {how}.")
+    def _silent(self, how: str) -> BrokerError:
         return PlatformUnavailable(f"The runner at {self.path} {how}.", hint=START)
+
+
+def _conversation(
+    connection: socket.socket, stream: BufferedIOBase, fetch: Callable[[str], bytes] | None, until: float
+) -> bytes:
+    """Answer what the child asks for until it has answered; what it found, as JSON."""
+    reads = 0
+    while True:
+        connection.settimeout(max(0.001, until - time.monotonic()))
+        said, found = frames.receive(stream, MAX_ANSWER)
+        if "error" in said:
+            raise from_json(said["error"])
+        if "read" not in said:
+            return found
+        reads += 1
+        try:
+            if fetch is None or reads > MAX_READS or not is_url(str(said["read"])):
+                raise PackageError("Packages by link are not read here.")
+            data = fetch(str(said["read"]))
+        except BrokerError as error:
+            frames.send(connection, {"error": to_json(error)})
+        else:
+            frames.send(connection, {}, data)
 
 
 def _lines(connection: socket.socket, stream: BufferedIOBase) -> Iterator[str]:

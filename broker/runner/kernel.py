@@ -10,7 +10,7 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,6 +19,10 @@ _PR_SET_CHILD_SUBREAPER = 36
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 _CLONE_NEWNS = 0x00020000
+_CLONE_NEWIPC = 0x08000000
+_PR_SET_NO_NEW_PRIVS = 38
+_CAPABILITY_VERSION_3 = 0x20080522
+NOBODY = 65534
 _MS_NOSUID, _MS_NOEXEC = 0x2, 0x8
 _MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
 # mount_setattr(2) has one number on all architectures, and no function in older C libraries.
@@ -54,16 +58,7 @@ def leave_network(*, as_user: bool = True) -> bool:
     """Move this process to a network namespace of its own, with nothing in it; whether that was permitted."""
     if _libc.unshare(_CLONE_NEWNET) == 0:
         return True
-    if not as_user:
-        return False
-    uid, gid = os.geteuid(), os.getegid()
-    if _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
-        return False
-    with contextlib.suppress(OSError):
-        Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
-        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
-    return True
+    return as_user and _as_user(_CLONE_NEWNET)
 
 
 def leave_mounts() -> None:
@@ -106,13 +101,71 @@ def _check(result: int, path: Path) -> None:
         raise OSError(number, os.strerror(number), str(path))
 
 
-def limit(*, memory: int | None = None, cpu: int | None = None) -> None:
-    """Bound this process and its children: bytes of address space, seconds of CPU; no core files."""
+def shut_in(nowhere: Path, *, keep: Iterable[int]) -> bool:
+    """Give up the network, the file system (for the empty directory `nowhere`), rights, and all descriptors but
+    `keep`; whether the kernel let us. Also other processes are out of reach then, even those of our own user."""
+    kept = sorted(keep)
+    for low, high in zip([-1, *kept], [*kept, 65536], strict=True):
+        if low + 1 < high:  # an empty range ending at 0 would be taken for all there are
+            os.closerange(low + 1, high)
+    root = os.geteuid() == 0
+    spaces = _CLONE_NEWNET | _CLONE_NEWNS | _CLONE_NEWIPC
+    if not (root and _libc.unshare(spaces) == 0) and not _as_user(spaces):
+        return False
+    os.chdir(nowhere)
+    os.chroot(".")
+    if root:
+        with contextlib.suppress(OSError):  # in a user namespace of its own there is nobody else to become
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+    _drop_rights()
+    return True
+
+
+def _as_user(spaces: int) -> bool:
+    """A user namespace of its own, and these with it."""
+    uid, gid = os.geteuid(), os.getegid()
+    if _libc.unshare(_CLONE_NEWUSER | spaces) != 0:
+        return False
+    with contextlib.suppress(OSError):
+        Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
+    return True
+
+
+def _drop_rights() -> None:
+    """No capability in any set, and none to be had from a program."""
+    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    _libc.capset(header, (ctypes.c_uint32 * 6)())
+
+
+def limit(
+    *,
+    memory: int | None = None,
+    cpu: int | None = None,
+    files: int | None = None,
+    written: int | None = None,
+    processes: int | None = None,
+) -> None:
+    """Bound this process and its children; no core files.
+
+    Bytes of address space, seconds of CPU, open descriptors, bytes of a written file, processes of this user.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if memory is not None:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     if cpu is not None:
         resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
+    for which, bound in (
+        (resource.RLIMIT_NOFILE, files),
+        (resource.RLIMIT_FSIZE, written),
+        (resource.RLIMIT_NPROC, processes),
+    ):
+        if bound is not None:
+            resource.setrlimit(which, (bound, bound))
 
 
 def fork(child: Callable[[], int]) -> int:

@@ -7,7 +7,7 @@ Protocol: one JSON line each way over a unix socket; `client` speaks it.
 |---|---|
 | {"op": "ping"} | {"ok": true, "pid": …, "jobs": …} |
 | {"op": "start", "job": name} | {"ok": true, "adopted": …}, once a keeper holds the job's lock |
-| {"op": "check"} + bundle as JSON, then end of writing | {"ok": inspection} or {"error": {…}} |
+| {"op": "check"}, then frames (see `check`) | frames, the last one with what the package is |
 | {"op": "events"} | the name of each job that ended, a line each, until the connection ends |
 | {"op": "ended", "job": name} | from keepers: tell the subscribers |
 """
@@ -34,6 +34,7 @@ from broker.runner.jobdir import JobDir
 from broker.runner.waiting import EngineInWaiting
 
 MAX_LINE = 4096
+NOWHERE = ".nowhere"  # the empty directory that readers of packages are shut in
 _NAME = re.compile(r"[\w.-]{1,200}", re.ASCII)
 
 
@@ -43,6 +44,8 @@ class Zygote:
     def __init__(self, root: Path, path: Path) -> None:
         self.root = root
         self.path = path
+        self.nowhere = root / NOWHERE
+        self.nowhere.mkdir(mode=0o555, exist_ok=True)
         self.selector = selectors.DefaultSelector()
         self.listener = listen(path)
         self.wakeup, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -108,7 +111,7 @@ class Zygote:
                 raise ValueError("no such job directory")
             self._start(name, connection)
         elif operation == "check":
-            self._fork(None, connection, lambda: check.serve(connection))
+            self._fork(None, connection, lambda: check.serve(connection, self.nowhere))
         elif operation == "ended":
             self._tell(name)
         elif operation == "ping":
@@ -260,6 +263,7 @@ def warm() -> None:
     """Load what every job needs, before any is forked."""
     loading.warm()
     check.warm()
+    check.preload()
     gc.collect()
     gc.freeze()
 
