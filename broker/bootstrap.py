@@ -13,8 +13,10 @@ from typing import Any
 from adapters import make_platform
 from broker import settings as settings_of
 from broker.access.principal import Principal, Scope
+from broker.access.quota import Kind, Quota
 from broker.egress import Egress, EgressPolicy
 from broker.execution.deploy import deploy
+from broker.execution.quotas import Ledger
 from broker.jobs.model import Limits
 from broker.packages.appackage import deployment
 from broker.packages.bundle import Bundle
@@ -61,6 +63,20 @@ class Broker:
         return Egress(package_policy(self.settings))
 
     @cached_property
+    def issuers_egress(self) -> Egress:
+        """To the issuers, whose addresses are the operator's: their answers are small, and requests wait for them."""
+        ca_file = self.settings.access.ca_file
+        return Egress(
+            EgressPolicy(
+                max_bytes=2**20,
+                connect_timeout=3.0,
+                read_timeout=5.0,
+                max_seconds=15.0,
+                ca_file=str(ca_file) if ca_file else None,
+            )
+        )
+
+    @cached_property
     def zygote(self) -> Zygote:
         return Zygote(self.settings.zygote_socket)
 
@@ -68,6 +84,14 @@ class Broker:
     def limits(self) -> Limits:
         bounds = self.settings.limits
         return Limits(bounds.job_seconds, bounds.output_bytes, bounds.output_files)
+
+    @cached_property
+    def quotas(self) -> Ledger:
+        """Who may have how much, as of a moment ago."""
+        given = self.settings.quota
+        return Ledger(
+            self.database, {kind: Quota(**getattr(given, kind.value).model_dump()) for kind in Kind}
+        )
 
     def shared(self) -> bool:
         """Whether several people use this broker: there are tokens or issuers, so that everybody is asked who they

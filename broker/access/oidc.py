@@ -19,6 +19,7 @@ from broker.access.principal import Role
 from broker.errors import Unauthenticated
 
 LONGEST_TOKEN: Final = 32 * 1024  # characters
+LONGEST_KID: Final = 200
 _ORCID = re.compile(r"(?:https?://orcid\.org/)?(\d{4}-\d{4}-\d{4}-\d{3}[\dX])\Z")
 _RANK = {Role.SCIENTIST: 1, Role.PUBLISHER: 2, Role.OPERATOR: 3}
 
@@ -26,7 +27,7 @@ _RANK = {Role.SCIENTIST: 1, Role.PUBLISHER: 2, Role.OPERATOR: 3}
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who a verified token speaks of. `issuer`: its name in the settings; `client`: whom it was given to;
-    `expires` in epoch seconds; `role`: None for somebody with no business here."""
+    `token`: its id (jti); `expires` in epoch seconds; `role`: None for somebody with no business here."""
 
     issuer: str
     subject: str
@@ -35,6 +36,7 @@ class Identity:
     orcid: str | None
     role: Role | None
     client: str | None
+    token: str | None
     expires: float
 
 
@@ -70,12 +72,9 @@ def look(token: str) -> Seen:
         raise Unauthenticated("The Authorization header holds neither a token of this broker nor a JWT.")
     header, claims = _json(parts[0]), _json(parts[1])
     kid = header.get("kid")
-    return Seen(
-        str(claims.get("iss", "")),
-        str(header.get("alg", "")),
-        str(header.get("typ", "")),
-        kid if isinstance(kid, str) else None,
-    )
+    if kid is not None and not (isinstance(kid, str) and len(kid) <= LONGEST_KID):
+        raise Unauthenticated("The token names its key by something that is no name (kid).")
+    return Seen(str(claims.get("iss", "")), str(header.get("alg", "")), str(header.get("typ", "")), kid)
 
 
 def refuse_kind(seen: Seen, issuer: Issuer, types: Sequence[str] | None = None) -> None:
@@ -135,6 +134,7 @@ def identity(name: str, issuer: Issuer, claims: Mapping[str, Any]) -> Identity:
         orcid[1] if orcid else None,
         role_of(issuer, at(claims, paths.roles)),
         client if isinstance(client, str) else None,
+        _text(claims.get("jti")),
         float(claims["exp"]),
     )
 

@@ -59,8 +59,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         broker = open_broker(chosen)
-        rows = Rows(broker.database)
-        gate = Gate(chosen, rows)
+        rows = Rows(broker.database, broker.quotas)
+        gate = Gate(chosen, rows, broker.issuers_egress)
         await gate.check_setup()
         relay = Relay(broker)
         wakeups = Wakeups(chosen.redis)

@@ -1,9 +1,11 @@
-"""Who is asking: nobody on a loopback address (open mode) until a token exists, then the bearer of a valid one."""
+"""Who is asking: nobody on a loopback address (open mode), the bearer of a token, or a browser with a session; and
+for whom, where a platform acts for a person or somebody for a project."""
 
 from __future__ import annotations
 
 import ipaddress
 import time
+from dataclasses import replace
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -12,87 +14,105 @@ from fastapi.security import HTTPBearer
 from starlette.requests import Request
 
 from broker.access.principal import LOCAL, Principal, Scope
-from broker.access.tokens import PREFIX, digest
+from broker.api.acting import Acting
+from broker.api.bearers import REMEMBERED, Bearers, Known
+from broker.api.browsers import Browsers
 from broker.api.rows import Rows
+from broker.egress import Egress
 from broker.errors import Forbidden, SetupError, Unauthenticated
 from broker.settings import Settings
 from broker.store import tokens
-from broker.store.tokens import Token
 
-REMEMBERED = 2.0  # seconds that an answer of the database counts for: how long a revoked token may live on
-USED_EVERY = 60.0  # seconds between notes of a token's use
-MOST_REMEMBERED = 10_000
+_NOBODY = Known(LOCAL.owner, LOCAL.project, LOCAL.scopes, LOCAL.owner)
 
 
 class Gate:
-    """Tells principals from requests. Deny by default: open mode needs a loopback host and that no token exists."""
+    """Tells principals from requests. Deny by default: open mode needs a loopback host, and that neither a token nor
+    an issuer is there. `egress`: to the issuers."""
 
-    def __init__(self, settings: Settings, rows: Rows) -> None:
+    def __init__(self, settings: Settings, rows: Rows, egress: Egress) -> None:
         self._rows = rows
         self._loopback = is_loopback(settings.api.host)
         self._origins = frozenset(settings.api.cors_origins)
         self._own_host = urlsplit(settings.public_url).hostname or ""
+        self._issuers = bool(settings.access.issuers)
         self._any = (0.0, True)
-        self._known: dict[str, tuple[float, Token | None]] = {}
-        self._noted: dict[str, float] = {}
+        self.bearers = Bearers(settings.access, rows, egress)
+        self.browsers = Browsers(settings.access, rows)
+        self._acting = Acting(settings.access, rows)
 
     def forget(self) -> None:
-        """Ask the database again: tokens have changed."""
+        """Ask the database again: tokens, sessions or members have changed."""
         self._any = (0.0, True)
-        self._known.clear()
+        self.bearers.forget()
+        self.browsers.forget()
+        self._acting.forget()
 
     async def check_setup(self) -> None:
         """Raise SetupError when everybody on the network could use the broker."""
-        if not self._loopback and not await self._tokens_exist():
+        if not self._loopback and not await self.required():
             raise SetupError(
                 "The broker does not serve other machines without tokens: everybody could run programs here.",
                 hint="Make a token first: broker token create NAME, or serve 127.0.0.1.",
             )
 
-    async def principal(self, request: Request) -> Principal:
-        """Raises Unauthenticated, Forbidden."""
-        given = request.headers.get("authorization")
-        if not await self._tokens_exist():
-            if not self._loopback:
-                raise Unauthenticated("No valid token is left.", hint="Make one: broker token create NAME")
-            self._refuse_web_pages(request)
-            return LOCAL
-        if not given:
-            raise Unauthenticated(
-                "This needs a token.", hint="Send Authorization: Bearer eb_..., made by: broker token create NAME"
-            )
-        scheme, _, secret = given.partition(" ")
-        secret = secret.strip()
-        if scheme.lower() != "bearer" or not secret.startswith(PREFIX):
-            raise Unauthenticated("The Authorization header holds no token of this broker (Bearer eb_...).")
-        token = await self._token(digest(secret))
-        if token is None:
-            raise Unauthenticated("The token is not valid: unknown, expired or revoked.")
-        scopes = frozenset(scope for scope in Scope if scope.value in token.scopes)
-        return Principal(token.owner, token.project, scopes, token.id)
-
-    async def _tokens_exist(self) -> bool:
+    async def required(self) -> bool:
+        """Whether authentication is on: issuers are configured, or there is a token that is not revoked."""
+        if self._issuers:
+            return True
         until, exist = self._any
         if time.monotonic() >= until:
             exist = await self._rows.read(tokens.any_valid)
             self._any = (time.monotonic() + REMEMBERED, exist)
         return exist
 
-    async def _token(self, hashed: str) -> Token | None:
-        until, token = self._known.get(hashed, (0.0, None))
-        if time.monotonic() >= until:
-            token = await self._rows.read(tokens.by_hash, hashed)
-            if len(self._known) >= MOST_REMEMBERED:
-                self._known.clear()
-            self._known[hashed] = (time.monotonic() + REMEMBERED, token)
-        if token is not None and time.monotonic() >= self._noted.get(token.id, 0.0):
-            self._noted[token.id] = time.monotonic() + USED_EVERY
-            await self._rows.quick(self._note, token.id)
-        return token
+    async def principal(self, request: Request) -> Principal:
+        """Raises Unauthenticated, Forbidden, IssuerSilent. Sets `principal`, `person` (a name to show) and `csrf` (for
+        forms; empty where there is no session) of the request's state."""
+        csrf = ""
+        if not await self.required():
+            known = self._nobody(request)
+        elif given := request.headers.get("authorization"):
+            known = await self._bearer(given)
+        else:
+            known, csrf = await self._browser(request)
+        headers = request.headers
+        person, project = headers.get("acting-for"), headers.get("acting-project")
+        address = request.client.host if request.client is not None else None
+        if known is _NOBODY and person is None and project is None:
+            principal = LOCAL
+        elif person is None and project is None:
+            _refuse_without_role(known)
+            principal = Principal(known.owner, known.project, known.scopes, known.reference, None, address)
+        else:
+            principal = replace(await self._acting.principal(known, person, project), address=address)
+        state = request.state
+        state.principal, state.person, state.csrf = principal, known.name, csrf
+        state.own_token = known.token
+        return principal
 
-    def _note(self, token_id: str) -> None:
-        with self._rows.database.write() as tx:
-            tokens.used(tx, token_id)
+    def _nobody(self, request: Request) -> Known:
+        if not self._loopback:
+            raise Unauthenticated("No valid token is left.", hint="Make one: broker token create NAME")
+        self._refuse_web_pages(request)
+        return _NOBODY
+
+    async def _bearer(self, given: str) -> Known:
+        scheme, _, secret = given.partition(" ")
+        secret = secret.strip()
+        if scheme.lower() != "bearer" or not secret:
+            raise Unauthenticated("The Authorization header holds no token (Bearer ...).")
+        return await self.bearers.known(secret)
+
+    async def _browser(self, request: Request) -> tuple[Known, str]:
+        found = await self.browsers.known(request, request.app.state.site.base(request)) if self._issuers else None
+        if found is None:
+            how = "broker login, /login in a browser, or " if self._issuers else ""
+            raise Unauthenticated(
+                "This needs a token.",
+                hint=f"{how or 'Send '}Authorization: Bearer eb_..., made by: broker token create NAME",
+            )
+        return found
 
     def _refuse_web_pages(self, request: Request) -> None:
         """Without tokens, a web page that the user happens to visit must not reach the broker through the browser:
@@ -106,6 +126,16 @@ class Gate:
         name = urlsplit(origin).hostname or ""
         if name != self._own_host and not is_loopback(name):
             raise Forbidden(f"Web pages of {origin[:100]!r} may not use this broker (api.cors_origins).")
+
+
+def _refuse_without_role(known: Known) -> None:
+    """Somebody whom an issuer knows, and the operator of this broker has given no role."""
+    who = known.identity
+    if who is not None and who.role is None:
+        raise Forbidden(
+            f"{known.name} is known to {who.issuer}, but has no role on this broker.",
+            hint=f"Ask its operator for one (access.issuers.{who.issuer}.roles or default_role).",
+        )
 
 
 def is_loopback(host: str) -> bool:
@@ -137,4 +167,4 @@ async def authenticated(request: Request) -> Principal:
 
 
 Caller = Annotated[Principal, Depends(authenticated)]
-bearer = HTTPBearer(auto_error=False, description="A token of this broker: `broker token create`.")
+bearer = HTTPBearer(auto_error=False, description="A token of this broker or of an issuer it trusts.")
