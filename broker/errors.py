@@ -10,11 +10,12 @@ BrokerError                     fault     raised when
 │   └── CredentialRefused       input     the other side does not take a credential; says what it answered
 ├── Missing                     input
 │   ├── NoSuchProcess · NoSuchJob · NoSuchUpload · NoSuchFile · NoSuchOutput · NoSuchPlatform ·
-│   │   NoSuchCredential
+│   │   NoSuchCredential · NoSuchProject · NoSuchInvitation
 │   ├── ResultNotReady                    the job has not ended yet
 │   └── ResultsGone                       they were deleted: by the job's owner, or after their time
 ├── Conflict                    input
-│   ├── DuplicatedProcess · ImmutableProcess · IdempotencyConflict · UploadConflict · WrongPhase · Held
+│   ├── DuplicatedProcess · ImmutableProcess · IdempotencyConflict · UploadConflict · WrongPhase · Held ·
+│   │   ProjectConflict
 ├── AccessError                 input
 │   ├── Unauthenticated                   no token, or one that is not valid
 │   ├── Forbidden                         a valid token without the scope
@@ -155,6 +156,14 @@ class NoSuchCredential(Missing):
     reason = "no-such-credential"
 
 
+class NoSuchProject(Missing):
+    reason = "no-such-project"
+
+
+class NoSuchInvitation(Missing):
+    reason = "no-such-invitation"
+
+
 class ResultNotReady(Missing):
     reason = "result-not-ready"
 
@@ -182,6 +191,12 @@ class IdempotencyConflict(Conflict):
 
 class UploadConflict(Conflict):
     reason = "upload-conflict"
+
+
+class ProjectConflict(Conflict):
+    """A project's id is taken, something still belongs to it, or it would be left without a maintainer."""
+
+    reason = "project-conflict"
 
 
 class WrongPhase(Conflict):

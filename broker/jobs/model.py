@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from broker.jobs.secrets import Released
+
 
 class Phase(StrEnum):
     """Where a job is in its life; legal moves are in `jobs.lifecycle`. OGC status is a projection of it."""
@@ -55,6 +57,7 @@ class Reason(StrEnum):
     LOST = "lost"  # the platform no longer knows the job, or its keeper was killed
     PLATFORM_REFUSED = "platform-refused"
     NO_PLATFORM = "no-platform"
+    SCATTER_TOO_WIDE = "scatter-too-wide"
     STORAGE = "storage"
     BROKER_ERROR = "broker-error"
 
@@ -207,7 +210,8 @@ class StageItem:
 
     `path` is relative to `inputs/` (no `..`). `url`: http(s), s3, or a `file:`/signed link that the broker
     itself made (`trusted`). `text`/`data` (base64): by value. `stac`: expand a STAC document at `url` into a
-    directory `path` that holds a self-contained `catalog.json` with its assets.
+    directory `path` that holds a self-contained `catalog.json` with its assets. `packaged`: a default of the package,
+    which nobody's credentials are used for.
     """
 
     path: str
@@ -219,6 +223,7 @@ class StageItem:
     directory: bool = False
     size: int | None = None
     sha256: str | None = None
+    packaged: bool = False
 
     def to_json(self) -> dict[str, Any]:
         full = {
@@ -231,6 +236,7 @@ class StageItem:
             "directory": self.directory,
             "size": self.size,
             "sha256": self.sha256,
+            "packaged": self.packaged,
         }
         return {key: value for key, value in full.items() if value not in (None, False)}
 
@@ -241,18 +247,24 @@ class StageItem:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one job: seconds of wall time, bytes and number of outputs."""
+    """Bounds of one job: seconds of wall time, bytes and number of outputs, runs of one scattered step."""
 
     time: float = 24 * 3600.0
     output_bytes: int = 100 * 2**30
     output_files: int = 100_000
+    scatter_width: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"time": self.time, "outputBytes": self.output_bytes, "outputFiles": self.output_files}
+        return {
+            "time": self.time,
+            "outputBytes": self.output_bytes,
+            "outputFiles": self.output_files,
+            "scatterWidth": self.scatter_width,
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Limits:
-        return cls(value["time"], value["outputBytes"], value["outputFiles"])
+        return cls(value["time"], value["outputBytes"], value["outputFiles"], value.get("scatterWidth"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +272,9 @@ class JobSpec:
     """All that an adapter is told of a job. `name` is a pure function of job id and attempt (`remote_name`).
 
     `bundle` is the closed package (`packages.bundle.Bundle.to_json()`), `job_order` the CWL inputs whose
-    Files and Directories have a `location` relative to the job's directory: `inputs/<path>`.
+    Files and Directories have a `location` relative to the job's directory: `inputs/<path>`. `images`: digests of
+    those that were pinned when the package was deployed. `secrets` go to staging and image pulls only: nothing that
+    sees the package, its logs or its records may have them.
     """
 
     job_id: str
@@ -275,6 +289,8 @@ class JobSpec:
     needs: Needs = Needs()
     limits: Limits = Limits()
     title: str = ""
+    images: Mapping[str, str] = field(default_factory=dict)
+    secrets: Released = field(default_factory=Released, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +355,7 @@ class Attempt:
 class Job:
     """A job row. `handle` is the adapter's own JSON; `job_order` and `stage` are the checked inputs.
 
-    `shared`: private | project | public; `delegate`: the platform that asked for it in the owner's name;
+    `shared`: private | project | public; `shared_with`: the project that it is shared with; `delegate`: the platform that asked for it in the owner's name;
     `swept`: when its results were deleted. `retries` counts fruitless calls of the platform in a row, `losses`
     attempts that the platform lost.
     `request` keeps `outputs`, `response` and `mode` as the client gave them; `outputs` is the CWL output
@@ -376,6 +392,7 @@ class Job:
     losses: int = 0
     priority: int = 0
     shared: str = "private"
+    shared_with: str | None = None
     delegate: str | None = None
     swept: float | None = None
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     RowMapping,
     Select,
     Text,
+    TextClause,
     and_,
     bindparam,
     func,
@@ -27,7 +28,7 @@ from broker.access.principal import Reach
 from broker.errors import Forbidden, IdempotencyConflict, NoSuchJob
 from broker.jobs.model import TERMINAL, Failure, Job, Needs, Phase, Progress, StageItem
 from broker.store import deliveries
-from broker.store.tables import LIVE_ROW, idempotency, job_events, jobs, now
+from broker.store.tables import LIVE_ROW, PUBLIC_ROW, SHARED_ROW, idempotency, job_events, jobs, now
 from broker.store.visible import PRIVATE, by, changeable, visible
 
 _EMPTY: Mapping[str, Any] = {}
@@ -74,14 +75,24 @@ class NewJob:
     needs: Needs
     priority: int = 0
     shared: str = PRIVATE
+    shared_with: str | None = None
     delegate: str | None = None
+
+    @property
+    def tenant(self) -> tuple[str, str, str | None]:
+        return self.owner, self.project, self.delegate
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which jobs a list shows. `statuses` are OGC status codes; times epoch seconds; durations seconds."""
+    """Which jobs a list shows. `statuses` are OGC status codes; times epoch seconds; durations seconds.
+
+    `project`: shared with it; `public`: those that everybody sees.
+    """
 
     owner: str | None = None
+    project: str | None = None
+    public: bool = False
     process_ids: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
     created_after: float | None = None
@@ -127,6 +138,7 @@ def _accepted(new: NewJob, at: float) -> Job:
         message="Waiting to be dispatched.",
         priority=new.priority,
         shared=new.shared,
+        shared_with=new.shared_with,
         delegate=new.delegate,
     )
 
@@ -138,6 +150,7 @@ def _row(job: Job) -> dict[str, Any]:
         "owner": job.owner,
         "project": job.project,
         "shared": job.shared,
+        "shared_with": job.shared_with,
         "delegate": job.delegate,
         "process_id": job.process_id,
         "process_revision": job.process_revision,
@@ -203,10 +216,14 @@ def page(tx: Connection, wanted: Filter, *, limit: int, before: str | None = Non
     return [as_job(row) for row in tx.execute(query).mappings()]
 
 
-def conditions(wanted: Filter) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = list(wanted.extra)
+def conditions(wanted: Filter) -> list[ColumnElement[bool] | TextClause]:
+    found: list[ColumnElement[bool] | TextClause] = list(wanted.extra)
     if wanted.owner is not None:
         found.append(c.owner == wanted.owner)
+    if wanted.project is not None:
+        found += [c.shared_with == wanted.project, SHARED_ROW]
+    if wanted.public:
+        found.append(PUBLIC_ROW)
     if wanted.process_ids:
         found.append(c.process_id.in_(wanted.process_ids))
     if wanted.statuses:
@@ -275,6 +292,12 @@ def remember_key(tx: Connection, owner: str, key: str, body_sha256: str, job_id:
     return tx.execute(bound).first() is not None
 
 
+def key_is_known(tx: Connection, owner: str, key: str) -> bool:
+    """Whether an Idempotency-Key is bound to a job."""
+    k = idempotency.c
+    return tx.execute(select(k.job_id).where(k.owner == owner, k.key == key)).first() is not None
+
+
 def by_key(tx: Connection, owner: str, key: str, body_sha256: str) -> Job | None:
     """The job an Idempotency-Key already made, or None. Raises IdempotencyConflict for another body."""
     k = idempotency.c
@@ -334,6 +357,7 @@ def as_job(row: RowMapping) -> Job:
         losses=row["losses"],
         priority=row["priority"],
         shared=row["shared"],
+        shared_with=row["shared_with"],
         delegate=row["delegate"],
         swept=row["swept"],
     )

@@ -37,6 +37,7 @@ class NewProcess:
     needs: Needs
     mutable: bool = True
     shared: str = PRIVATE
+    shared_with: str | None = None
     delegate: str | None = None
     images: Mapping[str, str] | None = None
 
@@ -59,6 +60,7 @@ class Process:
     needs: Needs
     created: float
     shared: str
+    shared_with: str | None
     delegate: str | None
     images: Mapping[str, str] | None
 
@@ -120,7 +122,7 @@ def replace(tx: Connection, new: NewProcess, reach: Reach) -> Process:
     Raises NoSuchProcess, ImmutableProcess, Forbidden.
     """
     old = get_to_change(tx, new.id, reach)
-    new = dataclasses.replace(new, owner=old.owner, project=old.project, shared=old.shared)
+    new = dataclasses.replace(new, owner=old.owner, project=old.project, shared=old.shared, shared_with=old.shared_with)
     retire(tx, new.id)
     return _insert(tx, new)
 
@@ -177,6 +179,7 @@ def _insert(tx: Connection, new: NewProcess) -> Process:
             needs=new.needs.to_json(),
             created=now(),
             shared=new.shared,
+            shared_with=new.shared_with,
             delegate=new.delegate,
             images=None if new.images is None else dict(new.images),
         )

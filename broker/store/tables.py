@@ -101,6 +101,7 @@ processes = Table(
     Column("owner", Text, nullable=False),
     Column("project", Text, nullable=False),
     Column("shared", Text, nullable=False, server_default="private"),
+    Column("shared_with", Text),  # a project
     Column("delegate", Text),
     Column("images", Json),
     Column("current", Boolean, nullable=False),
@@ -126,6 +127,7 @@ jobs = Table(
     Column("owner", Text, nullable=False),
     Column("project", Text, nullable=False),
     Column("shared", Text, nullable=False, server_default="private"),
+    Column("shared_with", Text),
     Column("delegate", Text),
     Column("process_id", Text, nullable=False),
     Column("process_revision", Integer, nullable=False),
@@ -166,7 +168,10 @@ jobs = Table(
 )
 _LIVE = "phase not in ('successful', 'failed', 'dismissed')"
 Index("ix_jobs_owner", jobs.c.owner, jobs.c.id)
-Index("ix_jobs_project", jobs.c.project, jobs.c.id)
+_SHARED, _PUBLIC = "shared <> 'private'", "shared = 'public'"
+SHARED_ROW, PUBLIC_ROW = text(_SHARED), text(_PUBLIC)  # few of all jobs; spelled as in these indexes, like LIVE_ROW
+Index("ix_jobs_shared", jobs.c.shared_with, jobs.c.id, sqlite_where=text(_SHARED), postgresql_where=text(_SHARED))
+Index("ix_jobs_public", jobs.c.id, sqlite_where=text(_PUBLIC), postgresql_where=text(_PUBLIC))
 Index("ix_jobs_process", jobs.c.owner, jobs.c.process_id, jobs.c.id)
 LIVE_ROW = text(_LIVE)  # spelled as in the partial indexes: without it SQLite scans all jobs that ever were
 _DUE = "due_at is not null"
@@ -280,6 +285,7 @@ uploads = Table(
     Column("owner", Text, nullable=False),
     Column("project", Text, nullable=False),
     Column("shared", Text, nullable=False, server_default="private"),
+    Column("shared_with", Text),
     Column("delegate", Text),
     Column("name", Text, nullable=False),
     Column("media_type", Text, nullable=False),

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from broker.access.principal import Reach
-from broker.errors import NoSuchUpload, QuotaExceeded, UploadConflict
+from broker.errors import Forbidden, NoSuchUpload, QuotaExceeded, UploadConflict
 from broker.store.tables import now, uploads
-from broker.store.visible import by, visible
+from broker.store.visible import PRIVATE, PUBLIC, by, changeable, visible
 
 u = uploads.c
 FIELDS = [
@@ -25,12 +25,17 @@ FIELDS = [
     u.complete,
     u.created,
     u.expires,
+    u.shared,
+    u.shared_with,
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """`size`: announced bytes (None: unknown until complete); `received`: bytes safely stored; times epoch seconds."""
+    """`size`: announced bytes (None: unknown until complete); `received`: bytes safely stored; times epoch seconds.
+
+    `shared`: private | project | public; `shared_with`: which project.
+    """
 
     id: str
     owner: str
@@ -43,6 +48,8 @@ class Upload:
     complete: bool
     created: float
     expires: float
+    shared: str
+    shared_with: str | None
 
 
 def prefix(upload: Upload) -> str:
@@ -99,6 +106,14 @@ def get(tx: Connection, upload_id: str, reach: Reach | None = None) -> Upload:
     return Upload(*row)
 
 
+def get_to_change(tx: Connection, upload_id: str, reach: Reach) -> Upload:
+    """Raises NoSuchUpload, and Forbidden for what one sees but may not change."""
+    found = get(tx, upload_id, reach)
+    if tx.execute(select(u.id).where(u.id == upload_id, changeable(uploads)), by(reach)).first() is None:
+        raise Forbidden(f"The upload {upload_id} is shared with you; it is not yours to change.")
+    return found
+
+
 def grow(tx: Connection, upload: Upload, received: int) -> None:
     """`received` bytes are stored now. Raises UploadConflict when another request was faster."""
     step = update(uploads).where(u.id == upload.id, u.received == upload.received, ~u.complete)
@@ -111,9 +126,23 @@ def complete(tx: Connection, upload: Upload, size: int, sha256: str) -> Upload:
     return get(tx, upload.id)
 
 
-def page(tx: Connection, owner: str, *, limit: int, before: str | None = None) -> Sequence[Upload]:
-    """Newest first."""
-    query = select(*FIELDS).where(u.owner == owner, u.expires > now()).order_by(u.id.desc()).limit(limit)
+def page(
+    tx: Connection,
+    owner: str | None,
+    *,
+    limit: int,
+    before: str | None = None,
+    project: str | None = None,
+    public: bool = False,
+) -> Sequence[Upload]:
+    """Newest first: of an owner, shared with a project, public ones (None, False: whichever)."""
+    query = select(*FIELDS).where(u.expires > now()).order_by(u.id.desc()).limit(limit)
+    if owner is not None:
+        query = query.where(u.owner == owner)
+    if project is not None:
+        query = query.where(u.shared_with == project, u.shared != PRIVATE)
+    if public:
+        query = query.where(u.shared == PUBLIC)
     if before is not None:
         query = query.where(u.id < before)
     return [Upload(*row) for row in tx.execute(query)]

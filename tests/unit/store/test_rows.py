@@ -54,7 +54,7 @@ def test_other_peoples_jobs_do_not_exist(database: Database) -> None:
 
 def test_what_is_shared_is_seen_and_not_changed(database: Database) -> None:
     """Private: the owner. Project: its members see it, its maintainers change it. Public: everybody sees it."""
-    rows = {shared: job_row(database, "a", project="p", shared=shared) for shared in visible.SHARED}
+    rows = {shared: job_row(database, "a", shared_with="p", shared=shared) for shared in visible.SHARED}
     parts = [("p", "b", "member"), ("p", "c", "maintainer"), ("other", "d", "maintainer")]
     with database.write() as tx:
         for project, person, part in parts:

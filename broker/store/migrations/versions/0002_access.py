@@ -178,6 +178,7 @@ def upgrade() -> None:
     op.create_index("ix_removals_due_at", "removals", ["due_at"], unique=False)
     op.create_index("ix_idempotency_created", "idempotency", ["created"], unique=False)
     op.add_column("jobs", sa.Column("shared", sa.Text(), server_default="private", nullable=False))
+    op.add_column("jobs", sa.Column("shared_with", sa.Text(), nullable=True))
     op.add_column("jobs", sa.Column("delegate", sa.Text(), nullable=True))
     op.add_column("jobs", sa.Column("swept", sa.Double(), nullable=True))
     op.add_column("jobs", sa.Column("spent", sa.Double(), server_default="0", nullable=False))
@@ -191,9 +192,12 @@ def upgrade() -> None:
     op.create_index("ix_jobs_active", "jobs", load, unique=False, sqlite_where=ACTIVE, postgresql_where=ACTIVE)
     ended = sa.text("finished is not null")
     op.create_index("ix_jobs_finished", "jobs", ["finished"], unique=False, sqlite_where=ended, postgresql_where=ended)
-    op.create_index("ix_jobs_project", "jobs", ["project", "id"], unique=False)
+    shared, public = sa.text("shared <> 'private'"), sa.text("shared = 'public'")
+    op.create_index("ix_jobs_shared", "jobs", ["shared_with", "id"], unique=False, sqlite_where=shared, postgresql_where=shared)
+    op.create_index("ix_jobs_public", "jobs", ["id"], unique=False, sqlite_where=public, postgresql_where=public)
 
     op.add_column("processes", sa.Column("shared", sa.Text(), server_default="private", nullable=False))
+    op.add_column("processes", sa.Column("shared_with", sa.Text(), nullable=True))
     op.add_column("processes", sa.Column("delegate", sa.Text(), nullable=True))
     op.add_column("processes", sa.Column("images", sa.Text(), nullable=True))
 
@@ -202,6 +206,7 @@ def upgrade() -> None:
     op.create_index("ix_tokens_parent", "tokens", ["parent"], unique=False)
 
     op.add_column("uploads", sa.Column("shared", sa.Text(), server_default="private", nullable=False))
+    op.add_column("uploads", sa.Column("shared_with", sa.Text(), nullable=True))
     op.add_column("uploads", sa.Column("delegate", sa.Text(), nullable=True))
     op.create_index("ix_uploads_project", "uploads", ["project"], unique=False)
     # until now everybody saw every process
