@@ -89,9 +89,7 @@ class Broker:
     def quotas(self) -> Ledger:
         """Who may have how much, as of a moment ago."""
         given = self.settings.quota
-        return Ledger(
-            self.database, {kind: Quota(**getattr(given, kind.value).model_dump()) for kind in Kind}
-        )
+        return Ledger(self.database, {kind: Quota(**getattr(given, kind.value).model_dump()) for kind in Kind})
 
     def shared(self) -> bool:
         """Whether several people use this broker: there are tokens or issuers, so that everybody is asked who they

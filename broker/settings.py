@@ -97,6 +97,51 @@ class LimitSettings(Frozen):
     output_files: int = 100_000
 
 
+class QuotaOf(Frozen):
+    """What each person (project, delegating platform) may have; None: as much as there is.
+
+    Jobs that wait, jobs that run, core-hours a calendar month (UTC), bytes of results and uploads, runs of one
+    scattered step. An operator may set others for one of them: PUT /quotas/{kind}/{subject}.
+    """
+
+    queued: int | None = Field(None, ge=0)
+    running: int | None = Field(None, ge=0)
+    cpu_hours: float | None = Field(None, ge=0)
+    storage_bytes: int | None = Field(None, ge=0)
+    scatter_width: int | None = Field(None, ge=0)
+
+
+class QuotaSettings(Frozen):
+    person: QuotaOf = QuotaOf()
+    project: QuotaOf = QuotaOf()
+    delegate: QuotaOf = QuotaOf()
+
+
+class Rate(Frozen):
+    """Requests, submissions and failed authentications a minute; None: as many as come.
+
+    Counted for each person (and delegating platform), in open mode and for failures for each client address, in the
+    memory of the API process.
+    """
+
+    requests: int | None = Field(None, ge=1)
+    submissions: int | None = Field(None, ge=1)
+    failures: int | None = Field(None, ge=1)
+
+
+class Retention(Frozen):
+    """Days until things are removed; None: never. They count from the end of the job; for idempotency keys from
+    their first use, for logins (and sessions) and invitations from when they expire."""
+
+    scratch_days: float = Field(0.0, ge=0)
+    results_days: float | None = Field(None, ge=0)
+    logs_days: float | None = Field(None, ge=0)
+    jobs_days: float | None = Field(None, ge=0)
+    idempotency_days: float | None = Field(7.0, ge=0)
+    logins_days: float | None = Field(0.0, ge=0)
+    invitations_days: float | None = Field(None, ge=0)
+
+
 class EgressSettings(Frozen):
     """Addresses that users' documents may make the broker call.
 
@@ -150,6 +195,9 @@ class Settings(BaseSettings):
     storage: StorageSettings = StorageSettings()
     uploads: Uploads = Uploads()
     limits: LimitSettings = LimitSettings()
+    quota: QuotaSettings = QuotaSettings()
+    rate: Rate = Rate()
+    retention: Retention = Retention()
     egress: EgressSettings = EgressSettings()
     secrets: Secrets = Secrets()
     images: Images = Images()

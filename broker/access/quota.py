@@ -15,6 +15,7 @@ from typing import Any
 from broker.errors import QuotaExceeded
 
 HOUR = 3600.0
+WAITS = "Waiting: "  # how the message of a job begins that waits for a quota
 
 
 class Kind(StrEnum):
@@ -162,7 +163,7 @@ def waits(tenant: Tenant, quota: Quota, running: int) -> str | None:
     if quota.running is None or running < quota.running:
         return None
     whose = _whose(tenant)
-    return f"Waiting: {whose[0].lower()}{whose[1:]} quota of {quota.running} running jobs."
+    return f"{WAITS}{whose[0].lower()}{whose[1:]} quota of {quota.running} running jobs."
 
 
 def month(now: float) -> int:

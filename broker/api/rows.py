@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from broker.errors import QuotaExceeded
 from broker.execution.accept import Ticket, admit
+from broker.execution.quotas import Ledger
 from broker.jobs.model import Job
 from broker.store.database import Database
 from broker.store.together import Together
@@ -30,14 +31,18 @@ class Rows:
     admitted share a commit: the more wait for the disk, the more go with the next one.
     """
 
-    def __init__(self, database: Database, *, threads: int = 8, slow_threads: int = 4) -> None:
+    def __init__(self, database: Database, quotas: Ledger, *, threads: int = 8, slow_threads: int = 4) -> None:
         self.database = database
+        self._quotas = quotas
         self.inline = database.sqlite
         self._quick = ThreadPoolExecutor(threads, thread_name_prefix="rows")
         self._slow = ThreadPoolExecutor(slow_threads, thread_name_prefix="slow")
         self._arrivals = ThreadPoolExecutor(ARRIVALS, thread_name_prefix="arrival")
         self._arriving: Counter[str] = Counter()
-        self.admit: Together[Ticket, tuple[Job, bool]] = Together(partial(admit, database), self._quick)
+        self.admit: Together[Ticket, tuple[Job, bool]] = Together(self._admit, self._quick)
+
+    def _admit(self, tickets: Sequence[Ticket]) -> Sequence[tuple[Job, bool] | Exception]:
+        return admit(self.database, tickets, self._quotas.now())
 
     async def read(self, look: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`look(connection, ...)` in one read transaction."""

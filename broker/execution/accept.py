@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DatabaseError
 
 from broker.access.principal import Principal, Scope
+from broker.access.quota import NONE, Quotas
 from broker.errors import (
     IdempotencyConflict,
     InputError,
@@ -19,7 +20,9 @@ from broker.errors import (
     NoSuchUpload,
     PlatformRefused,
     PlatformUnavailable,
+    QuotaExceeded,
 )
+from broker.execution.quotas import Places
 from broker.jobs.model import Job, Needs
 from broker.jobs.placement import Placement, place
 from broker.packages.cwl import Inspection
@@ -101,28 +104,50 @@ def prepare(
     return Ticket(job, key, frozenset(url.removeprefix(UPLOAD_SCHEME) for url in used), entry)
 
 
-def admit(database: Database, tickets: Sequence[Ticket]) -> list[tuple[Job, bool] | Exception]:
+def admit(database: Database, tickets: Sequence[Ticket], quotas: Quotas = NONE) -> list[tuple[Job, bool] | Exception]:
     """Make jobs of tickets in one transaction. For each the job, and whether this call made it (False: another
-    request with its Idempotency-Key was quicker), or its error.
+    request with its Idempotency-Key was quicker), or its error (QuotaExceeded where there is no place for it).
 
     A ticket that cannot be written spoils only itself. Raises StorageError for all of them.
     """
     try:
         with database.write() as tx:
-            return _admit(tx, tickets)
+            return _admit(tx, tickets, quotas)
     except (DatabaseError, NoSuchUpload) as error:
         if len(tickets) == 1:
             return [error]
-        return [found for ticket in tickets for found in admit(database, [ticket])]
+        return [found for ticket in tickets for found in admit(database, [ticket], quotas)]
 
 
-def _admit(tx: Connection, tickets: Sequence[Ticket]) -> list[tuple[Job, bool] | Exception]:
-    new = [ticket for ticket in tickets if ticket.key is None or _bound(tx, ticket.job, ticket.key)]
+def _admit(tx: Connection, tickets: Sequence[Ticket], quotas: Quotas) -> list[tuple[Job, bool] | Exception]:
+    new, refused = _with_places(tx, tickets, quotas)
     if used := {upload for ticket in new for upload in ticket.uploads}:
         uploads.prolong(tx, used, USED_SECONDS)
     made = {job.id: job for job in jobs.insert_jobs(tx, [ticket.job for ticket in new])}
     audit.record(tx, *(ticket.entry for ticket in new))
-    return [(made[ticket.job.id], True) if ticket.job.id in made else _earlier(tx, ticket) for ticket in tickets]
+    return [
+        (made[ticket.job.id], True) if ticket.job.id in made else refused.get(ticket.job.id) or _earlier(tx, ticket)
+        for ticket in tickets
+    ]
+
+
+def _with_places(
+    tx: Connection, tickets: Sequence[Ticket], quotas: Quotas
+) -> tuple[list[Ticket], dict[str, QuotaExceeded]]:
+    """The tickets that make jobs, and by job id why others do not; those of an earlier job are neither."""
+    places = Places(tx, quotas, (ticket.job.tenant for ticket in tickets))
+    new: list[Ticket] = []
+    refused: dict[str, QuotaExceeded] = {}
+    for ticket in tickets:
+        error = places.refuse(*ticket.job.tenant)
+        if error is not None:
+            # a request that was sent twice is answered with its job, whatever is used up by now
+            if ticket.key is None or not jobs.key_is_known(tx, ticket.job.owner, ticket.key.key):
+                refused[ticket.job.id] = error
+        elif ticket.key is None or _bound(tx, ticket.job, ticket.key):
+            places.take(*ticket.job.tenant)
+            new.append(ticket)
+    return new, refused
 
 
 def _bound(tx: Connection, job: jobs.NewJob, key: Key) -> bool:

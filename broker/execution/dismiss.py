@@ -60,7 +60,7 @@ def _cancel(platform: Platform, job: Job) -> Change:
         platform.cancel(job.attempt_of())
         seen = list(platform.observe([job.attempt_of()]))
         if not seen or seen[0].state in lifecycle.ENDED:  # what it does not list is gone
-            return lifecycle.dismissed(seen[0].finished if seen else None)
+            return lifecycle.dismissed(seen[0].finished, seen[0].started) if seen else lifecycle.dismissed()
     except PlatformError as error:
         return Change("", message=f"Waiting for {platform.name} to dismiss the job: {error.detail}", due_in=AGAIN)
     return Change("", message="Being dismissed.", due_in=AGAIN)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from broker.access.quota import NONE, Quotas
 from broker.errors import NoSuchUpload, PlatformRefused, PlatformUnavailable
 from broker.execution.accept import UPLOAD_SCHEME
 from broker.execution.hold import alone, held
@@ -21,13 +22,20 @@ LINK_SECONDS = 24 * 3600.0  # how long a platform may take until it fetches an i
 
 
 def dispatch(
-    database: Database, platform: Platform, offer: Capabilities, storage: Storage, limits: Limits, holder: str
+    database: Database,
+    platform: Platform,
+    offer: Capabilities,
+    storage: Storage,
+    limits: Limits,
+    holder: str,
+    quotas: Quotas = NONE,
 ) -> Job | None:
     """Submit the job that goes next; the job as saved, or None when nothing may go now."""
     with database.write() as tx:
-        job = claims.claim_next(tx, platform.name, offer, holder)
+        job = claims.claim_next(tx, platform.name, offer, holder, quotas)
     if job is None:
         return None
+    limits = replace(limits, scatter_width=quotas.scatter_width(job.owner, job.project, job.delegate))
     with held(database, [job]):
         if why := too_small(job.needs, offer):
             text = f"{platform.name} has become too small for the job: {' '.join(why)} Execute it again."

@@ -103,8 +103,8 @@ def stumbled(times: int) -> Change:
     return failed(Failure(Fault.BROKER, Reason.BROKER_ERROR, message))
 
 
-def failed(failure: Failure, finished: float | None = None) -> Change:
-    return Change("failed", P.FAILED, message=failure.message, failure=failure, finished=finished)
+def failed(failure: Failure, finished: float | None = None, started: float | None = None) -> Change:
+    return Change("failed", P.FAILED, message=failure.message, failure=failure, started=started, finished=finished)
 
 
 def collected() -> Change:
@@ -112,8 +112,9 @@ def collected() -> Change:
     return Change("successful", P.SUCCESSFUL, message="")
 
 
-def dismissed(finished: float | None = None) -> Change:
-    return Change("dismissed", P.DISMISSED, message="Dismissed at the request of its owner.", finished=finished)
+def dismissed(finished: float | None = None, started: float | None = None) -> Change:
+    message = "Dismissed at the request of its owner."
+    return Change("dismissed", P.DISMISSED, message=message, started=started, finished=finished)
 
 
 def lost(job: Job, what: str) -> Change:
@@ -132,7 +133,7 @@ def lost(job: Job, what: str) -> Change:
 def observed(job: Job, seen: Observation) -> Change:
     """What one look at the platform means; without an event where nothing changed."""
     if job.dismiss_requested and seen.state in ENDED:
-        return dismissed(seen.finished)
+        return dismissed(seen.finished, seen.started)
     match seen.state:
         case State.SUCCEEDED:
             return Change(
@@ -140,12 +141,13 @@ def observed(job: Job, seen: Observation) -> Change:
                 P.COLLECTING,
                 message="Collecting outputs.",
                 started=seen.started,
+                finished=seen.finished,
                 progress=seen.progress,
                 due_in=0.0,
             )
         case State.FAILED:
             failure = seen.failure or Failure(Fault.PLATFORM, Reason.BROKER_ERROR, "The platform gave no reason.")
-            return failed(failure, seen.finished)
+            return failed(failure, seen.finished, seen.started)
         case State.CANCELLED:
             return lost(job, "the platform says that it was cancelled there.")
         case State.LOST:

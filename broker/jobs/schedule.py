@@ -10,13 +10,15 @@ from broker.jobs.model import Capabilities, Needs
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The oldest waiting job of one owner at one priority."""
+    """The oldest waiting job of one owner in one project at one priority."""
 
     job_id: str
     owner: str
+    project: str
     priority: int
     created: float
     needs: Needs
+    delegate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +30,20 @@ class Load:
     ram_mib: int = 0
 
 
-def order(waiting: Iterable[Waiting], active_by_owner: Mapping[str, int]) -> list[Waiting]:
-    """Fair order: higher priority first, then the owner with the fewest active jobs, then the oldest job."""
-    return sorted(waiting, key=lambda w: (-w.priority, active_by_owner.get(w.owner, 0), w.created, w.job_id))
+def order(
+    waiting: Iterable[Waiting], active_by_owner: Mapping[str, int], active_by_project: Mapping[str, int]
+) -> list[Waiting]:
+    """Fair order: higher priority first, then who has the fewest active jobs, then the oldest job.
+
+    Who: the owner or the project, whichever has more. So neither an owner with many projects nor a project with
+    many owners gets more than others; within a project the owner with the fewest goes first.
+    """
+
+    def rank(w: Waiting) -> tuple[int, int, int, float, str]:
+        own, shared = active_by_owner.get(w.owner, 0), active_by_project.get(w.project, 0)
+        return -w.priority, max(own, shared), own, w.created, w.job_id
+
+    return sorted(waiting, key=rank)
 
 
 def short_of(needs: Needs, load: Load, offer: Capabilities) -> str | None:

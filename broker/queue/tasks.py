@@ -71,6 +71,7 @@ def dispatch(platform: str, job_id: str | None = None) -> None:
             broker.storage,
             broker.limits,
             broker.holder,
+            broker.quotas.now(),
         )
         changed(job)
         if job is None or job.phase is Phase.SUBMITTING:  # no room, or the platform does not answer

@@ -6,23 +6,25 @@ touched means that somebody else has the job now: stop (`LostClaim`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Double, Update, bindparam, func, or_, select, tuple_, update
+from sqlalchemy import Connection, Double, Update, bindparam, case, func, or_, select, text, tuple_, update
 
+from broker.access.quota import NONE, WAITS, Kind, Quotas, Tenant, tenants, waits
 from broker.jobs import lifecycle, placement, schedule
 from broker.jobs.lifecycle import Change
-from broker.jobs.model import ACTIVE, TERMINAL, Capabilities, Job, Needs, Phase
-from broker.store.jobs import as_job, record
-from broker.store.tables import LIVE_ROW, jobs, now, platforms
+from broker.jobs.model import TERMINAL, Capabilities, Job, Needs, Phase, Reason
+from broker.store import usage
+from broker.store.jobs import FIRST_MESSAGE, as_job, record
+from broker.store.tables import ACTIVE_ROW, LIVE_ROW, jobs, now, platforms
 
 LEASE_SECONDS = 10.0  # of tasks that take milliseconds; how long a killed worker holds up its jobs
+THERE = frozenset({Phase.SUBMITTING, Phase.SUBMITTED, Phase.RUNNING, Phase.WAITING})  # as in tables.ACTIVE_ROW
+NOBODY = " "  # no delegate is called so
 c = jobs.c
-
-
-_ACTIVE = [phase.value for phase in (*ACTIVE, Phase.WAITING) if phase is not Phase.COLLECTING]
 
 
 class LostClaim(Exception):
@@ -49,14 +51,47 @@ _STUCK = (
     .limit(1)
 )
 _ACCEPTED = (LIVE_ROW, _HERE, c.phase == Phase.ACCEPTED.value)
-_HEADS = select(c.id, c.owner, c.priority, c.created, c.needs).where(
-    c.id.in_(select(func.min(c.id)).where(*_ACCEPTED, _FREE, ~c.dismiss_requested).group_by(c.priority, c.owner))
+# One jump in the index for each owner and project that has something waiting, however much that is
+_FIRST_OF_EACH = text(
+    """with recursive heads(id) as (
+      select (select n.id from jobs n where n.platform = :here and n.phase = 'accepted' and n.{live}
+              order by n.priority, n.owner, n.project, n.id limit 1)
+      union all
+      select (select n.id from jobs n where n.platform = :here and n.phase = 'accepted' and n.{live}
+              and (n.priority, n.owner, n.project) > (h.priority, h.owner, h.project)
+              order by n.priority, n.owner, n.project, n.id limit 1)
+      from heads join jobs h on h.id = heads.id
+    ) select id from heads where id is not null""".replace("{live}", str(LIVE_ROW))
+).columns(c.id)
+_BUSY = or_(c.lease_until >= now(), c.dismiss_requested)
+_WAITING = select(
+    c.id,
+    c.owner,
+    c.project,
+    c.delegate,
+    c.priority,
+    c.created,
+    c.needs,
+    c.message,
+    func.coalesce(_BUSY, False).label("busy"),
 )
-_LOAD = (
-    select(c.owner, func.count(), func.sum(c.cores), func.sum(c.ram_mib))
-    .where(LIVE_ROW, _HERE, _IN_PHASES)
-    .group_by(c.owner)
+_HEADS = _WAITING.where(c.id.in_(_FIRST_OF_EACH))
+_NEXT = (
+    _WAITING.where(*_ACCEPTED, _FREE, ~c.dismiss_requested)
+    .where(c.priority == bindparam("prio"), c.owner == bindparam("of_owner"), c.project == bindparam("of_project"))
+    .where(func.coalesce(c.delegate, "").not_in(bindparam("without", expanding=True)))
+    .order_by(c.id)
+    .limit(1)
 )
+_SAY = (
+    update(jobs)
+    .where(c.id == bindparam("of"), c.message != bindparam("text"))
+    .values(message=bindparam("text"), updated=now())
+)
+_TENANT = (c.owner, c.project, c.delegate)
+_LOAD = select(c.platform, *_TENANT, func.count(), func.sum(c.cores), func.sum(c.ram_mib)).where(ACTIVE_ROW)
+_LOAD = _LOAD.group_by(c.platform, *_TENANT)
+_LOAD_HERE = _LOAD.where(_HERE)
 _MAKE_DUE = update(jobs).where(*_ACCEPTED, c.due_at > now()).values(due_at=now())
 _MINE = select(c.id).where(*_UNDER_FENCE)
 
@@ -91,11 +126,12 @@ def claim_due(tx: Connection, platform: str, phases: Iterable[Phase], holder: st
     return claim(tx, list(tx.execute(_DUE, wanted).scalars()), phases, holder)
 
 
-def claim_next(tx: Connection, platform: str, offer: Capabilities, holder: str) -> Job | None:
+def claim_next(tx: Connection, platform: str, offer: Capabilities, holder: str, quotas: Quotas = NONE) -> Job | None:
     """Take the job that goes next on a platform, in fair order, if the platform has room for it now.
 
     Serialised per platform by its row, so that two workers never admit into the same room. A job that has to
-    wait for room gets a message that says for what; jobs behind it wait too (no overtaking, no starvation). One
+    wait for room gets a message that says for what; jobs behind it wait too (no overtaking, no starvation). Those
+    of a tenant who may run no more are passed by all others, and taken when one of the tenant's has ended. One
     that the platform has become too small for is taken all the same: it is for the caller to refuse.
     """
     if tx.dialect.name == "postgresql":  # SQLite has one writer anyway
@@ -103,16 +139,17 @@ def claim_next(tx: Connection, platform: str, offer: Capabilities, holder: str) 
     stuck = _reclaim(tx, platform, holder)
     if stuck is not None:
         return stuck
-    waiting = _heads(tx, platform)
+    if quotas.of_running:
+        usage.lock_running(tx)
+    active = _Active(tx, platform, quotas)
+    waiting = _heads(tx, platform, active)
     if not waiting:
         return None
-    rows = tx.execute(_LOAD, {"here": platform, "phases": _ACTIVE}).all()
-    load = schedule.Load(sum(r[1] for r in rows), float(sum(r[2] for r in rows)), int(sum(r[3] for r in rows)))
-    first = schedule.order(waiting, {row[0]: row[1] for row in rows})[0]
+    load = active.load
+    first = schedule.order(waiting, active.by_owner, active.by_project)[0]
     short = schedule.short_of(first.needs, load, offer)
     if short is not None and not placement.too_small(first.needs, offer):  # else it would wait for ever
-        text = f"Waiting for {short} on {platform}."
-        tx.execute(update(jobs).where(c.id == first.job_id, c.message != text).values(message=text, updated=now()))
+        _say(tx, first.job_id, f"Waiting for {short} on {platform}.")
         # no due time: the end of an active job nudges the platform; the sweep is the safety net
         tx.execute(update(jobs).where(c.id == first.job_id).values(due_at=now() + lifecycle.LONGEST_LOOK))
         return None
@@ -127,12 +164,66 @@ def _reclaim(tx: Connection, platform: str, holder: str) -> Job | None:
     return found[0] if found else None
 
 
-def _heads(tx: Connection, platform: str) -> list[schedule.Waiting]:
-    """The oldest waiting job of each owner and priority."""
-    return [
-        schedule.Waiting(row.id, row.owner, row.priority, row.created, Needs.from_json(row.needs))
-        for row in tx.execute(_HEADS, {"here": platform})
-    ]
+class _Active:
+    """The jobs that hold room: on one platform, and where running jobs are limited on all of them."""
+
+    def __init__(self, tx: Connection, platform: str, quotas: Quotas) -> None:
+        self.by_owner: Counter[str] = Counter()
+        self.by_project: Counter[str] = Counter()
+        self._of: Counter[Tenant] = Counter()
+        self._quotas = quotas
+        count, cores, ram = 0, 0.0, 0
+        for row in tx.execute(_LOAD) if quotas.of_running else tx.execute(_LOAD_HERE, {"here": platform}):
+            where, owner, project, delegate, jobs_of, cores_of, ram_of = row
+            if where == platform:
+                count, cores, ram = count + jobs_of, cores + float(cores_of), ram + int(ram_of)
+                self.by_owner[owner] += jobs_of
+                self.by_project[project] += jobs_of
+            if quotas.of_running:
+                self._of.update(dict.fromkeys(tenants(owner, project, delegate), jobs_of))
+        self.load = schedule.Load(count, cores, ram)
+
+    def full(self, owner: str, project: str, delegate: str | None) -> dict[Kind, str]:
+        """Whose running jobs are as many as may be, and what the next one has to say."""
+        if not self._quotas.of_running:
+            return {}
+        found = {
+            tenant.kind: waits(tenant, limits, self._of[tenant])
+            for tenant, limits in self._quotas.limited(owner, project, delegate)
+        }
+        return {kind: text for kind, text in found.items() if text is not None}
+
+
+def _heads(tx: Connection, platform: str, active: _Active) -> list[schedule.Waiting]:
+    """The oldest waiting job of each owner, project and priority that may start as far as quotas go."""
+    found = []
+    for row in tx.execute(_HEADS, {"here": platform}).all():
+        head: Any = row
+        without = [NOBODY]
+        while head is not None:
+            full = active.full(head.owner, head.project, head.delegate)
+            if full and not head.busy:
+                _say(tx, head.id, next(iter(full.values())))
+            if not full and not head.busy:
+                if head.message.startswith(WAITS):
+                    _say(tx, head.id, FIRST_MESSAGE)
+                found.append(_waiting(head))
+                break
+            if Kind.PERSON in full or Kind.PROJECT in full:
+                break
+            if full:
+                without.append(head.delegate)
+            where = {"prio": row.priority, "of_owner": row.owner, "of_project": row.project}
+            head = tx.execute(_NEXT, {"here": platform, "without": without, **where}).first()
+    return found
+
+
+def _waiting(row: Any) -> schedule.Waiting:
+    return schedule.Waiting(row.id, row.owner, row.project, row.priority, row.created, Needs.from_json(row.needs))
+
+
+def _say(tx: Connection, job_id: str, message: str) -> None:
+    tx.execute(_SAY, {"of": job_id, "text": message})
 
 
 def _submitting(tx: Connection, job: Job) -> Job:
@@ -149,6 +240,8 @@ def save(tx: Connection, job: Job, change: Change, *, hold: bool = False, **colu
     phase = change.phase or job.phase
     lifecycle.check(job.phase, phase)
     values, computed = _values(change, phase)
+    if job.phase in THERE and (phase not in THERE or change.next_attempt):
+        computed |= _left(change)
     if not hold:
         values |= {"lease_owner": None, "lease_until": None}
     values |= columns
@@ -168,7 +261,9 @@ def save(tx: Connection, job: Job, change: Change, *, hold: bool = False, **colu
         elif change.message and phase is not Phase.RUNNING:
             data["message"] = change.message
         record(tx, job.id, job.attempt, change.event, phase, data)
-    if (phase in TERMINAL and job.phase not in TERMINAL) or change.next_attempt:
+    if phase in TERMINAL and job.phase not in TERMINAL:
+        usage.book(tx, row)
+    if "left" in computed or "lost_at" in computed:
         _make_due(tx, job.platform)  # its room is free now
     return as_job(row)
 
@@ -176,6 +271,21 @@ def save(tx: Connection, job: Job, change: Change, *, hold: bool = False, **colu
 def _make_due(tx: Connection, platform: str) -> None:
     """Jobs that wait for room on a platform are due now (their heads were put off when there was none)."""
     tx.execute(_MAKE_DUE, {"here": platform})
+
+
+def _left(change: Change) -> dict[str, Any]:
+    """The job leaves its platform: what it held there is added up. Of an attempt that was lost nobody knows when it
+    ended: what counts is when it last gave a sign of itself."""
+    began = {"began": change.started}
+    if change.event == "lost" or (change.failure is not None and change.failure.reason is Reason.LOST):
+        return {"lost_at": None, **began}
+    return {"left": change.finished, **began}
+
+
+def _held(until: Any) -> Any:
+    """Core-seconds from the start of the attempt, and those of the attempts before it; never less than none."""
+    seconds = until - func.coalesce(bindparam("began", type_=Double), c.started)
+    return c.spent + c.cores * case((seconds > 0, seconds), else_=0.0)
 
 
 # what the database computes: name -> columns; the parameters have the values of `_values`
@@ -186,6 +296,9 @@ _COMPUTED: dict[str, dict[str, Any]] = {
     "again": {"retries": c.retries + 1},
     "lost": {"losses": c.losses + 1},
     "next_attempt": {"attempt": c.attempt + 1},
+    "left": {"spent": _held(func.coalesce(bindparam("left", type_=Double), now()))},
+    "lost_at": {"spent": _held(c.updated)},
+    "began": {},
 }
 
 

@@ -50,6 +50,7 @@ _SET_LATER = {
     "parent", "step_key", "started", "finished", "spent", "swept",
 }  # fmt: skip
 _INSERT = insert(jobs).values({column.name: bindparam(column.name) for column in c if column.name not in _SET_LATER})
+FIRST_MESSAGE = "Waiting to be dispatched."
 _CLOCK = select(now())
 _RECORD = insert(job_events).values(
     {name: bindparam(name) for name in ("job_id", "attempt", "event", "phase", "data")} | {"at": now()}
@@ -135,7 +136,7 @@ def _accepted(new: NewJob, at: float) -> Job:
         needs=new.needs,
         created=at,
         updated=at,
-        message="Waiting to be dispatched.",
+        message=FIRST_MESSAGE,
         priority=new.priority,
         shared=new.shared,
         shared_with=new.shared_with,
