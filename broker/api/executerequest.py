@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from starlette.requests import Request
@@ -13,23 +14,26 @@ from starlette.requests import Request
 from broker.errors import InputError, InputProblem, InvalidParameter
 from broker.execution.accept import ExecuteRequest, Key
 
-MEMBERS = ("inputs", "outputs", "response", "title", "tags", "platform")
+MEMBERS = ("inputs", "outputs", "response", "title", "tags", "platform", "shared")
 IGNORED = frozenset({"mode", "process", "id", "$schema"})  # of other versions and clients; Prefer decides the mode
 OUTPUT_MEMBERS = frozenset({"format", "transmissionMode"})
 MOST_TAGS = 32
 LONGEST_TITLE = 500
+MOST_OUTPUTS = 1000
+MOST_PROBLEMS = 50  # that are looked for, and told
 
 
 def execute_request(body: Mapping[str, Any]) -> ExecuteRequest:
     """Check the members of the body; the inputs themselves are checked against the package. Raises InputError."""
     problems: list[InputProblem] = []
-    for name in body:
-        if name not in MEMBERS and name not in IGNORED:
-            problems.append(InputProblem("/" + _escaped(name), _unknown(name)))
+    unknown = (name for name in body if name not in MEMBERS and name not in IGNORED)
+    problems += (InputProblem("/" + _escaped(name), _unknown(name)) for name in islice(unknown, MOST_PROBLEMS))
     inputs = _typed(body, "inputs", dict, "an object: {input name: value}", problems) or {}
     outputs = _typed(body, "outputs", dict, "an object: {output name: {transmissionMode, format}}", problems)
-    for name, wanted in (outputs or {}).items():
+    for name, wanted in islice((outputs or {}).items(), MOST_OUTPUTS):
         problems += _output_problems(name, wanted)
+    if len(outputs or {}) > MOST_OUTPUTS:
+        problems.append(InputProblem("/outputs", f"names more than {MOST_OUTPUTS} outputs"))
     response = body.get("response", "raw")
     if response not in ("raw", "document"):
         problems.append(InputProblem("/response", "is neither raw nor document"))
@@ -37,11 +41,14 @@ def execute_request(body: Mapping[str, Any]) -> ExecuteRequest:
     if len(title) > LONGEST_TITLE or not title.isprintable():
         problems.append(InputProblem("/title", f"is not one line of at most {LONGEST_TITLE} characters"))
     platform = _typed(body, "platform", str, "the name of a platform", problems)
+    shared = body.get("shared", "private")
+    if shared not in ("private", "project"):
+        problems.append(InputProblem("/shared", "is neither private nor project; a job is made public when it is there"))
     tags = _typed(body, "tags", list, "a list of texts", problems) or []
     if len(tags) > MOST_TAGS or not all(isinstance(tag, str) for tag in tags):
         problems.append(InputProblem("/tags", f"is not a list of at most {MOST_TAGS} texts"))
     if problems:
-        raise InputError(*problems[:50])
+        raise InputError(*problems[:MOST_PROBLEMS])
     return ExecuteRequest(
         inputs=inputs,
         outputs=outputs or None,
@@ -49,6 +56,7 @@ def execute_request(body: Mapping[str, Any]) -> ExecuteRequest:
         title=title,
         tags=tuple(dict.fromkeys(tags)),
         platform=platform,
+        shared=shared,
         extra={} if "response" in body else {"responseDefault": True},
     )
 

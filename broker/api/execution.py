@@ -30,6 +30,7 @@ from broker.store import jobs, platforms, processes
 router = guarded("Execution")
 EXECUTION = ConformanceClass(router)
 LOOK_SECONDS = 1.0  # a waiting client's row is looked at so often even when no wake-up comes
+LONG = 64 * 1024  # bytes of a request whose checks would hold up other clients
 DryRun = Annotated[bool, Query(alias="dryRun", description="Check the request only: the same as POST .../check.")]
 
 
@@ -59,9 +60,8 @@ async def _execute(
         return await _checked(site, caller, process_id, wanted)
     key = idempotency_key(request, process_id, raw)
     prefer = preference(request)
-    found = await site.rows.read(
-        prepare, caller, process_id, wanted, upload_id=site.upload_id, revision=revision, key=key
-    )
+    look = site.rows.read if len(raw) <= LONG else site.rows.read_long
+    found = await look(prepare, caller, process_id, wanted, upload_id=site.upload_id, revision=revision, key=key)
     job, made = await site.rows.admit(found) if isinstance(found, Ticket) else (found, False)
     base = site.base(request)
     if prefer.respond_async:

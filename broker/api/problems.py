@@ -26,6 +26,7 @@ PART1 = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
 PART2 = "http://www.opengis.net/def/exceptions/ogcapi-processes-2/1.0/"
 OURS = "urn:earthcode-broker:problem:"
 MEDIA_TYPE = "application/problem+json"
+MOST_TOLD = 100  # of the problems of one request
 _log = logging.getLogger(__name__)
 
 
@@ -146,7 +147,7 @@ def document(error: BrokerError, **members: Any) -> dict[str, Any]:
     if error.hint:
         full["hint"] = error.hint
     if isinstance(error, InputError):
-        full["errors"] = [{"pointer": p.pointer, "detail": p.detail} for p in error.problems]
+        full["errors"] = [{"pointer": p.pointer, "detail": p.detail} for p in error.problems[:MOST_TOLD]]
     if isinstance(error, PackageError) and error.place:
         place = {"file": error.file, "line": error.line, "column": error.column}
         full["place"] = {key: value for key, value in place.items() if value is not None}

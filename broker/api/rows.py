@@ -50,6 +50,10 @@ class Rows:
             return self._look(look, *args, **kwargs)
         return await self._in(self._quick, self._look, look, *args, **kwargs)
 
+    async def read_long(self, look: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for a look that thinks for longer than it reads."""
+        return await self._in(self._slow, self._look, look, *args, **kwargs)
+
     async def quick(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A call of milliseconds, mostly a write, in the pool of writes."""
         return await self._in(self._quick, do, *args, **kwargs)
