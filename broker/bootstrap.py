@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 from adapters import make_platform
 from broker import settings as settings_of
+from broker.access.credential import Secret
 from broker.access.principal import Principal, Scope
 from broker.access.quota import Kind, Quota
+from broker.access.vault import KeyFile, Vault
 from broker.egress import Egress, EgressPolicy
 from broker.execution.deploy import deploy
+from broker.execution.images import Images
 from broker.execution.quotas import Ledger
+from broker.execution.trials import tried
 from broker.jobs.model import Limits
 from broker.packages.appackage import deployment
 from broker.packages.bundle import Bundle
@@ -74,6 +79,38 @@ class Broker:
                 max_seconds=15.0,
                 ca_file=str(ca_file) if ca_file else None,
             )
+        )
+
+    @cached_property
+    def inquiries(self) -> Egress:
+        """For short questions to what people hold credentials of, and to registries of images."""
+        policy = input_policy(self.settings)
+        return Egress(replace(policy, max_bytes=2**20, connect_timeout=5.0, read_timeout=10.0, max_seconds=15.0))
+
+    @cached_property
+    def vault(self) -> Vault:
+        """Seals and opens credentials. Raises SetupError for a key in the environment that is none."""
+        key = self.settings.secrets.key
+        return Vault(KeyFile(self.settings.key_file)) if key is None else Vault.of_text(key.get_secret_value())
+
+    @cached_property
+    def images(self) -> Images:
+        rules = self.settings.images
+        return Images(rules.registries, rules.insecure, rules.pin, self.inquiries, self.database, self.vault)
+
+    def try_credential(self, secret: Secret, url: str | None = None) -> str:
+        """Use a credential once. Raises CredentialRefused, EgressRefused, FetchError."""
+        return tried(self.inquiries, self.settings.images.insecure, secret, url)
+
+    def plain_host(self, host: str) -> bool:
+        """Whether the operator lists a host or its address as one of the own network, where http may do."""
+        rules = self.settings.egress
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return any(host == name or (name[:1] == "." and host.endswith(name)) for name in rules.allow_hosts)
+        return host in rules.allow_hosts or any(
+            address in ip_network(net, strict=False) for net in rules.allow_networks
         )
 
     @cached_property

@@ -48,7 +48,7 @@ def _deploy(
 ) -> tuple[Process, tuple[str, ...]]:
     broker = site.broker
     package, inspection = broker.read_package(body, content_type, w)
-    return deploying.deploy(broker.database, caller, package, lambda _: inspection)
+    return deploying.deploy(broker.database, caller, package, lambda _: inspection, images=broker.images)
 
 
 def _most(site: Site) -> int:
@@ -82,7 +82,7 @@ def _replace(
     with broker.database.read() as tx:
         processes.get_to_change(tx, process_id, caller.reach)
     package, inspection = broker.read_package(body, content_type, w)
-    return deploying.replace(broker.database, caller, package, lambda _: inspection, process_id)
+    return deploying.replace(broker.database, caller, package, lambda _: inspection, process_id, images=broker.images)
 
 
 @router.delete("/processes/{process_id}", name="undeploy", status_code=204)
@@ -104,6 +104,7 @@ async def check(request: Request, caller: Caller, w: Which = None) -> Response:
 
 def _check(site: Site, body: bytes, content_type: str, w: str | None, base: str) -> dict[str, Any]:
     package, inspection = site.broker.read_package(body, content_type, w)
+    site.broker.images.check(inspection.needs.images)
     description = describe(inspection, process_id=package.process_id, overrides=package.description_overrides)
     with site.broker.database.read() as tx:
         fits = fitting(tx, inspection.needs)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from broker.access.principal import Principal, Scope
+from broker.execution.images import Images
 from broker.packages.bundle import Bundle
 from broker.packages.cwl import Inspection
 from broker.packages.deployment import Deployment
@@ -24,32 +25,39 @@ def deploy(
     deployment: Deployment,
     inspect: Inspect,
     *,
+    images: Images | None = None,
     mutable: bool = True,
     process_id: str | None = None,
 ) -> tuple[Process, tuple[str, ...]]:
-    """Store the package as a new process; gives the process and the warnings of its inspection.
+    """Store the package as a new process; gives the process and the warnings of its inspection and of its images.
 
     Raises PackageError, DuplicatedProcess, ImmutableProcess; nothing is registered then.
     """
-    new, bundle, inspection = _prepare(principal, deployment, inspect, mutable, process_id)
+    new, bundle, inspection, warnings = _prepare(principal, deployment, inspect, images, mutable, process_id)
     with database.write() as tx:
         processes.keep_package(tx, bundle.digest, bundle.to_json(), inspection.to_json())
         process = processes.add(tx, new)
         if mutable:
             audit.record(tx, audit.entry(principal, "deploy", f"process/{process.id}", revision=process.revision))
-        return process, inspection.warnings
+        return process, warnings
 
 
 def replace(
-    database: Database, principal: Principal, deployment: Deployment, inspect: Inspect, process_id: str
+    database: Database,
+    principal: Principal,
+    deployment: Deployment,
+    inspect: Inspect,
+    process_id: str,
+    *,
+    images: Images | None = None,
 ) -> tuple[Process, tuple[str, ...]]:
     """Store the package as the next revision of a process. Raises also NoSuchProcess, ImmutableProcess."""
-    new, bundle, inspection = _prepare(principal, deployment, inspect, True, process_id)
+    new, bundle, inspection, warnings = _prepare(principal, deployment, inspect, images, True, process_id)
     with database.write() as tx:
         processes.keep_package(tx, bundle.digest, bundle.to_json(), inspection.to_json())
         process = processes.replace(tx, new, principal.reach)
         audit.record(tx, audit.entry(principal, "replace", f"process/{process.id}", revision=process.revision))
-        return process, inspection.warnings
+        return process, warnings
 
 
 def undeploy(database: Database, principal: Principal, process_id: str) -> None:
@@ -61,10 +69,16 @@ def undeploy(database: Database, principal: Principal, process_id: str) -> None:
 
 
 def _prepare(
-    principal: Principal, deployment: Deployment, inspect: Inspect, mutable: bool, process_id: str | None
-) -> tuple[NewProcess, Bundle, Inspection]:
+    principal: Principal,
+    deployment: Deployment,
+    inspect: Inspect,
+    images: Images | None,
+    mutable: bool,
+    process_id: str | None,
+) -> tuple[NewProcess, Bundle, Inspection, tuple[str, ...]]:
     principal.need(Scope.DEPLOY)
     inspection = inspect(deployment.bundle)
+    pinned, unpinned = images.pin(principal, inspection.needs.images) if images else ({}, ())
     description: Mapping[str, Any] = describe(
         inspection,
         process_id=process_id or deployment.process_id,
@@ -86,5 +100,6 @@ def _prepare(
         mutable=mutable,
         shared=PRIVATE if mutable else PUBLIC,
         delegate=principal.delegate,
+        images=pinned or None,
     )
-    return new, deployment.bundle, inspection
+    return new, deployment.bundle, inspection, (*inspection.warnings, *unpinned)

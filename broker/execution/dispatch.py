@@ -7,9 +7,12 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from broker.access.quota import NONE, Quotas
-from broker.errors import NoSuchUpload, PlatformRefused, PlatformUnavailable
+from broker.access.vault import Vault
+from broker.errors import NoSuchUpload, PackageError, PlatformRefused, PlatformUnavailable
+from broker.execution import credentials
 from broker.execution.accept import UPLOAD_SCHEME
 from broker.execution.hold import alone, held
+from broker.execution.images import Images
 from broker.jobs import lifecycle
 from broker.jobs.model import Capabilities, Failure, Fault, Job, JobSpec, Limits, Reason, StageItem
 from broker.jobs.placement import too_small
@@ -29,8 +32,14 @@ def dispatch(
     limits: Limits,
     holder: str,
     quotas: Quotas = NONE,
+    *,
+    vault: Vault | None = None,
+    images: Images | None = None,
 ) -> Job | None:
-    """Submit the job that goes next; the job as saved, or None when nothing may go now."""
+    """Submit the job that goes next; the job as saved, or None when nothing may go now.
+
+    `vault`: opens the credentials that the job's inputs and images need; `images`: the rules for images of now.
+    """
     with database.write() as tx:
         job = claims.claim_next(tx, platform.name, offer, holder, quotas)
     if job is None:
@@ -40,12 +49,24 @@ def dispatch(
         if why := too_small(job.needs, offer):
             text = f"{platform.name} has become too small for the job: {' '.join(why)} Execute it again."
             return _save(database, job, lifecycle.failed(Failure(Fault.LIMIT, Reason.NO_PLATFORM, text)))
-        return alone(database, job, lambda: _submit(database, platform, job, storage, limits))
+        return alone(database, job, lambda: _submit(database, platform, job, storage, limits, vault, images))
 
 
-def _submit(database: Database, platform: Platform, job: Job, storage: Storage, limits: Limits) -> Job:
+def _submit(
+    database: Database,
+    platform: Platform,
+    job: Job,
+    storage: Storage,
+    limits: Limits,
+    vault: Vault | None,
+    images: Images | None,
+) -> Job:
     try:
+        if images is not None:
+            images.check(job.needs.images)  # the rules may have changed since the package was deployed
         spec = _spec(database, job, storage, limits)
+        if vault is not None:
+            spec = _with_secrets(database, job, spec, vault)
         for handle in platform.submit(spec):
             job = _save(database, job, lifecycle.submitted(handle), hold="pending" in handle)
         return job
@@ -55,6 +76,8 @@ def _submit(database: Database, platform: Platform, job: Job, storage: Storage, 
         return _save(database, job, lifecycle.refused(job, error))
     except NoSuchUpload as error:
         return _save(database, job, lifecycle.failed(Failure(Fault.STAGING, Reason.INPUT_UNREACHABLE, error.detail)))
+    except PackageError as error:
+        return _save(database, job, lifecycle.failed(Failure(Fault.PLATFORM, Reason.PLATFORM_REFUSED, str(error))))
 
 
 def _save(database: Database, job: Job, change: lifecycle.Change, hold: bool = False) -> Job:
@@ -80,7 +103,21 @@ def _spec(database: Database, job: Job, storage: Storage, limits: Limits) -> Job
         needs=job.needs,
         limits=limits,
         title=job.title,
+        images=process.images or {},
     )
+
+
+def _with_secrets(database: Database, job: Job, spec: JobSpec, vault: Vault) -> JobSpec:
+    """The spec with what is released to it, which is written down first."""
+    wanted = credentials.Wanted.of(spec.stage, job.needs.images)
+    if not wanted.kinds:
+        return spec
+    with database.read() as tx:
+        released, rows = credentials.release(tx, vault, job, wanted)
+    if rows:
+        with database.write() as tx:
+            credentials.note(tx, job, rows)
+    return replace(spec, secrets=released)
 
 
 def _linked(tx: Connection, storage: Storage, item: StageItem) -> StageItem:

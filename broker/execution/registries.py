@@ -104,4 +104,3 @@ class Registry:
         if method == "HEAD":
             answer.close()
         return answer
-

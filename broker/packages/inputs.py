@@ -21,6 +21,8 @@ from broker.packages.types import crs_symbols, eoap, is_bbox, members, resolve, 
 
 __all__ = ["Order", "UploadRef", "check", "job_order"]
 MAX_PROBLEMS = 50
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_NUMBERS = (int, float, bool, type(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,9 @@ def job_order(inspection: Inspection, inputs: Mapping[str, Any], *, uploads: Upl
             order[name] = reader.parameter(at, parameter, inputs[name])
         elif parameter.get("default") is not None:
             if remote(parameter["default"]):
+                mark = reader.stager.mark()
                 order[name] = reader.value(at, parameter["type"], parameter["default"], name, parameter)
+                reader.stager.of_package(mark)
         elif not nullable and "default" not in parameter:
             reader.problem(at, "is missing, and has no default")
     if reader.problems:
@@ -76,17 +80,19 @@ def job_order(inspection: Inspection, inputs: Mapping[str, Any], *, uploads: Upl
 def unstorable(at: str, value: Any, depth: int = 0) -> Iterator[InputProblem]:
     """Texts that no database keeps (NUL, halves of surrogate pairs), and values that are nested without end."""
     if isinstance(value, str):
-        if "\0" in value or any("\ud800" <= char <= "\udfff" for char in value):
+        if _NO_TEXT.search(value):
             yield InputProblem(at, "holds a character that is no text (NUL, or half a surrogate pair)")
     elif depth > MAX_DEPTH and isinstance(value, Mapping | list):
         yield InputProblem(at[:200], f"is nested more than {MAX_DEPTH} levels deep")
     elif isinstance(value, Mapping):
         for key, one in value.items():
             yield from unstorable(at, str(key), depth)
-            yield from unstorable(f"{at}{pointer(key)}", one, depth + 1)
+            if type(one) not in _NUMBERS:
+                yield from unstorable(f"{at}{pointer(key)}", one, depth + 1)
     elif isinstance(value, list):
         for index, one in enumerate(value):
-            yield from unstorable(f"{at}/{index}", one, depth + 1)
+            if type(one) not in _NUMBERS:  # there may be millions of them
+                yield from unstorable(f"{at}/{index}", one, depth + 1)
 
 
 def default_problems(parameters: Sequence[Mapping[str, Any]], custom: Mapping[str, Any]) -> list[str]:

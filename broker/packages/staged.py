@@ -8,7 +8,7 @@ import json
 import mimetypes
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 
@@ -83,6 +83,10 @@ class Stager:
         for item in self.items[mark:]:
             self.taken.discard(item.path)
         del self.items[mark:]
+
+    def of_package(self, mark: int) -> None:
+        """What was added since the mark was asked for by the package, not by the person who runs it."""
+        self.items[mark:] = [replace(item, packaged=True) for item in self.items[mark:]]
 
     def place(self, folder: str, name: str) -> str:
         """A free path in `folder`."""

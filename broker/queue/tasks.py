@@ -72,6 +72,8 @@ def dispatch(platform: str, job_id: str | None = None) -> None:
             broker.limits,
             broker.holder,
             broker.quotas.now(),
+            vault=broker.vault,
+            images=broker.images,
         )
         changed(job)
         if job is None or job.phase is Phase.SUBMITTING:  # no room, or the platform does not answer

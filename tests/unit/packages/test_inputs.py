@@ -153,7 +153,7 @@ def test_defaults_stay_the_packages() -> None:
 def test_a_default_at_a_link_is_staged() -> None:
     text = "{a: {type: File, default: {class: File, location: 'https://h/x.tif'}}}"
     found = order(text, {})
-    assert found.stage == (StageItem("a/x.tif", url="https://h/x.tif"),)
+    assert found.stage == (StageItem("a/x.tif", url="https://h/x.tif", packaged=True),)
     assert order(text, {"a": "s3://b/y.tif"}).stage == (StageItem("a/y.tif", url="s3://b/y.tif"),)
 
 
