@@ -118,6 +118,8 @@ class Access(Frozen):
         for name in (*self.issuers, *self.delegates):
             if not _named(name):
                 raise ValueError(f"{name!r}: names are of lower-case letters, digits and hyphens")
+        if "callback" in self.issuers:
+            raise ValueError("an issuer cannot be called callback: /login/callback is where browsers come back to")
         urls = [one.url for one in self.issuers.values()]
         if len(set(urls)) < len(urls):
             raise ValueError("two issuers have the same url; one issuer may have several audiences")

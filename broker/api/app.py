@@ -27,10 +27,12 @@ from broker.api.jobresults import RESULTS
 from broker.api.jobs import JOBS, status
 from broker.api.landing import CORE
 from broker.api.line import Line
+from broker.api.login import LOGIN, OWN
 from broker.api.platforms import PLATFORMS
 from broker.api.processes import PROCESSES
 from broker.api.rows import Rows
 from broker.api.site import Site
+from broker.api.tokens import TOKENS
 from broker.api.uploads import UPLOADS
 from broker.bootstrap import open_broker
 from broker.queue.relay import Relay
@@ -40,6 +42,7 @@ from broker.web import static
 
 CLASSES: tuple[ConformanceClass, ...] = (
     JOBS, EXECUTION, CORE, PROCESSES, DEPLOYMENT, RESULTS, RECORDS, FILES, UPLOADS, PLATFORMS, HEALTH, AUDIT,
+    LOGIN, OWN, TOKENS,
 )  # fmt: skip
 # routes are tried in this order: the busiest first
 # of every answer that does not say otherwise: it is nobody else's, and no browser makes more of it than it says

@@ -64,6 +64,9 @@ ANSWERS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "uploadAppend": {"200": _contents(_ref("upload"))},
     "uploadStatus": {"200": _contents(_ref("upload"))},
     "uploadDelete": {"204": {}},
+    "login": {"200": {JSON: {"schema": {"type": "object"}}, "text/html": {"schema": {"type": "string"}}}},
+    "makeToken": {"201": _contents({"type": "object"})},
+    "revokeToken": {"204": {}},
 }
 BODIES: Mapping[str, Mapping[str, Any]] = {
     "deploy": _contents(_BINARY, *_PACKAGES),
@@ -73,6 +76,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "checkExecution": _contents(_ref("execute")),
     "upload": _contents(_BINARY, "*/*"),
     "uploadAppend": _contents(_BINARY, "*/*"),
+    "makeToken": _contents({"type": "object"}),
 }
 _HEADER = {"in": "header", "required": False}
 _LENGTH = {"schema": {"type": "integer", "minimum": 0}, **_HEADER}

@@ -78,8 +78,3 @@ def end(tx: Connection, digest: str) -> str | None:
     """The person whose session has been ended, None where there was none."""
     found = tx.execute(delete(sessions).where(s.hash == digest).returning(s.person)).scalar()
     return None if found is None else str(found)
-
-
-def end_all(tx: Connection, person: str) -> int:
-    """End every session of a person; how many there were."""
-    return tx.execute(delete(sessions).where(s.person == person)).rowcount

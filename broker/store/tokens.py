@@ -75,6 +75,11 @@ def get(tx: Connection, token_id: str) -> Token | None:
     return None if row is None else _token(row)
 
 
+def left(tx: Connection, token: Token) -> float:
+    """Seconds that a token with an end has left, by the database's clock."""
+    return float(tx.execute(select(k.expires - now()).where(k.id == token.id)).scalar_one())
+
+
 def every(tx: Connection, owner: str | None = None) -> list[Token]:
     """All tokens, or those of one owner, oldest first; revoked ones are among them."""
     chosen = select(*FIELDS).order_by(k.id)

@@ -44,4 +44,4 @@ def test_the_definition(still: Server) -> None:
 def test_public_operations_ask_for_no_token(still: Server) -> None:
     paths = still.get("/api").json()["paths"]
     free = {path for path, operations in paths.items() if all("security" not in one for one in operations.values())}
-    assert free == {"/", "/conformance", "/api", "/health/live", "/health/ready"}
+    assert free == {"/", "/conformance", "/api", "/health/live", "/health/ready", "/login"}
