@@ -18,6 +18,7 @@ from broker.api import problems
 from broker.api.audit import AUDIT
 from broker.api.authentication import Gate
 from broker.api.classes import ConformanceClass
+from broker.api.credentials import CREDENTIALS
 from broker.api.deployment import DEPLOYMENT
 from broker.api.execution import EXECUTION, execute_plain
 from broker.api.health import HEALTH
@@ -30,7 +31,9 @@ from broker.api.line import Line
 from broker.api.login import LOGIN, OWN
 from broker.api.platforms import PLATFORMS
 from broker.api.processes import PROCESSES
+from broker.api.projects import PROJECTS
 from broker.api.rows import Rows
+from broker.api.sharing import SHARING
 from broker.api.site import Site
 from broker.api.tokens import TOKENS
 from broker.api.uploads import UPLOADS
@@ -41,8 +44,8 @@ from broker.settings import Settings
 from broker.web import static
 
 CLASSES: tuple[ConformanceClass, ...] = (
-    JOBS, EXECUTION, CORE, PROCESSES, DEPLOYMENT, RESULTS, RECORDS, FILES, UPLOADS, PLATFORMS, HEALTH, AUDIT,
-    LOGIN, OWN, TOKENS,
+    JOBS, EXECUTION, CORE, PROCESSES, DEPLOYMENT, RESULTS, RECORDS, FILES, UPLOADS, PROJECTS, SHARING, PLATFORMS, HEALTH, AUDIT,
+    LOGIN, OWN, TOKENS, CREDENTIALS,
 )  # fmt: skip
 # routes are tried in this order: the busiest first
 # of every answer that does not say otherwise: it is nobody else's, and no browser makes more of it than it says

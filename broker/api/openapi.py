@@ -25,6 +25,12 @@ def _contents(schema: Mapping[str, Any], *media_types: str) -> dict[str, Any]:
     return {media_type: {"schema": schema} for media_type in media_types or (JSON,)}
 
 
+def _inline(*texts: str, **others: Any) -> dict[str, Any]:
+    """An object of texts, and others."""
+    return {"type": "object", "properties": {**{name: {"type": "string"} for name in texts}, **others}}
+
+
+_SHAREABLE = ("process", "job", "upload")
 _RESULTS = {
     JSON: {"schema": _ref("results")},
     "multipart/related": {"schema": _BINARY},
@@ -64,9 +70,26 @@ ANSWERS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "uploadAppend": {"200": _contents(_ref("upload"))},
     "uploadStatus": {"200": _contents(_ref("upload"))},
     "uploadDelete": {"204": {}},
+    "projects": {"200": _contents(_ref("projectList"))},
+    "projectCreate": {"201": _contents(_ref("project"))},
+    "project": {"200": _contents(_ref("project"))},
+    "projectRename": {"200": _contents(_ref("project"))},
+    "projectDelete": {"204": {}},
+    "projectMembers": {"200": _contents(_ref("memberList"))},
+    "projectMember": {"200": _contents(_ref("member"))},
+    "projectPart": {"200": _contents(_ref("member"))},
+    "projectLeave": {"204": {}},
+    "projectInvitations": {"200": _contents(_ref("invitationList"))},
+    "projectInvite": {"201": _contents(_ref("invitation"))},
+    "projectRevoke": {"204": {}},
+    "invitation": {"200": _contents(_ref("invitation"))},
+    "invitationAccept": {"200": _contents(_ref("project"))},
+    **{f"{kind}{verb}": {"200": _contents(_ref("sharing"))} for kind in _SHAREABLE for verb in ("Share", "Sharing")},
     "login": {"200": {JSON: {"schema": {"type": "object"}}, "text/html": {"schema": {"type": "string"}}}},
     "makeToken": {"201": _contents({"type": "object"})},
     "revokeToken": {"204": {}},
+    "keepCredential": {"200": _contents({"type": "object"}), "201": _contents({"type": "object"})},
+    "removeCredential": {"204": {}},
 }
 BODIES: Mapping[str, Mapping[str, Any]] = {
     "deploy": _contents(_BINARY, *_PACKAGES),
@@ -76,7 +99,14 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "checkExecution": _contents(_ref("execute")),
     "upload": _contents(_BINARY, "*/*"),
     "uploadAppend": _contents(_BINARY, "*/*"),
+    "projectCreate": _contents(_inline("id", "title")),
+    "projectRename": _contents(_inline("title")),
+    "projectPart": _contents(_inline("part")),
+    "projectInvite": _contents(_inline("part", "note", days={"type": "number"})),
+    **{f"{kind}Share": _contents(_inline("shared", "project")) for kind in _SHAREABLE},
     "makeToken": _contents({"type": "object"}),
+    "keepCredential": _contents({"type": "object"}),
+    "testCredential": _contents({"type": "object"}),
 }
 _HEADER = {"in": "header", "required": False}
 _LENGTH = {"schema": {"type": "integer", "minimum": 0}, **_HEADER}

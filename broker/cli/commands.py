@@ -39,6 +39,7 @@ COMMANDS = {
     "doctor": Entry("doctor", _OWN, "Say what is missing on this machine, and what mends it."),
     "token": Entry("token", _OWN, "Make, list and revoke the tokens of your broker; keep those you were given."),
     "audit": Entry("audit", _OWN, "Print who did what for whom; check that nobody changed the record of it."),
+    "credential": Entry("credential", _ASK, "Credentials that the broker uses in your name."),
     "version": Entry("version", _OWN, "Print the version."),
 }
 

@@ -18,9 +18,10 @@ from rich.markup import escape
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from adapters import make_platform
+from broker.access.vault import KeyFile, Vault
 from broker.cli import exposure, problems, queue_server
 from broker.cli.console import AsJson, ConfigFile, amount, command, console, put_json
-from broker.errors import BrokerError
+from broker.errors import BrokerError, SetupError
 from broker.runner import isolation
 from broker.settings import Settings, default_file, load
 from broker.store.database import Database
@@ -77,7 +78,7 @@ def findings(config: Path | None) -> Iterator[Finding]:
     file = config or default_file()
     source = str(file.absolute()) if file.is_file() else f"no configuration file (looked for {file}), defaults"
     yield Finding("settings", "ok", f"{source}; state in {settings.state}")
-    checks: tuple[Callable[[Settings], Finding], ...] = (state, space, database, queue, port, access)
+    checks: tuple[Callable[[Settings], Finding], ...] = (state, space, database, queue, port, access, secrets, images)
     for check in checks:
         yield check(settings)
     for name, options in settings.platforms.items():
@@ -176,6 +177,33 @@ def access(settings: Settings) -> Finding:
         return Finding("access", "ok", "open to everybody on this machine, closed to all others")
     mend = "broker token create NAME"
     return Finding("access", "error", f"{settings.api.host} is served to other machines only with tokens", mend)
+
+
+def secrets(settings: Settings) -> Finding:
+    """Whether what encrypts credentials is there and closed to others."""
+    if settings.secrets.key is not None:
+        try:
+            Vault.of_text(settings.secrets.key.get_secret_value())
+        except SetupError as error:
+            return Finding("secrets", "error", error.detail, error.hint or "")
+        return Finding("secrets", "ok", "the key is in the environment")
+    try:
+        found = KeyFile(settings.key_file)()
+    except SetupError as error:
+        return Finding("secrets", "error", error.detail, (error.hint or "").removeprefix("Run: "))
+    detail = f"{len(found)} keys in {settings.key_file}" if found else "the key is made with the first credential"
+    return Finding("secrets", "ok", detail)
+
+
+def images(settings: Settings) -> Finding:
+    """Whether strangers could have the container engine call any address."""
+    listed = settings.images.registries
+    if "*" not in listed:
+        return Finding("images", "ok", f"from {', '.join(listed) or 'no registry'}")
+    if exposure.is_loopback(settings.api.host) and not settings.access.issuers:
+        return Finding("images", "ok", "from any registry")
+    mend = 'registries = ["docker.io"] below [images] in broker.toml'
+    return Finding("images", "warning", "several people use this broker, and images come from any registry", mend)
 
 
 def platform(name: str, options: dict[str, Any], settings: Settings, source: str) -> Iterator[Finding]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import orjson
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from broker.access.credential import Kind, Secret, name_of
 from broker.access.principal import Principal, Scope
 from broker.access.vault import Vault
-from broker.errors import InputError, InputProblem, NoSuchCredential, PackageError, QuotaExceeded
+from broker.errors import Conflict, InputError, InputProblem, NoSuchCredential, PackageError, QuotaExceeded
 from broker.execution.trials import Trial, account
 from broker.jobs.model import Job, StageItem
 from broker.jobs.secrets import Released, origin
@@ -44,13 +45,16 @@ def keep(
     with database.read() as tx:
         _row(tx, principal, name, secret, shared)  # before the other side is asked: what cannot be kept is not tried
     said = trial(secret, url) if trial else None
-    with database.write() as tx:
-        row, new = _row(tx, principal, name, secret, shared)
-        row = replace(row, tested=said is not None)
-        credentials.put(tx, row, vault.seal(orjson.dumps(dict(secret.fields)), row.bond))
-        what = {"name": row.name, "kind": row.kind, "target": row.target, "shared": row.shared, "new": new}
-        audit.record(tx, audit.entry(principal, "keep-credential", f"credential/{row.id}", **what))
-        return credentials.get(tx, row.id, principal.reach), new, said
+    try:
+        with database.write() as tx:
+            row, new = _row(tx, principal, name, secret, shared)
+            row = replace(row, tested=said is not None)
+            credentials.put(tx, row, vault.seal(orjson.dumps(dict(secret.fields)), row.bond))
+            what = {"name": row.name, "kind": row.kind, "target": row.target, "shared": row.shared, "new": new}
+            audit.record(tx, audit.entry(principal, "keep-credential", f"credential/{row.id}", **what))
+            return credentials.get(tx, row.id, principal.reach), new, said
+    except IntegrityError:
+        raise Conflict(f"Another request has just made the credential {name!r}.", hint="Send yours again.") from None
 
 
 def _row(
