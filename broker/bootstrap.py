@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import ip_address, ip_network
@@ -58,7 +58,7 @@ class Broker:
     def platforms(self) -> Mapping[str, Platform]:
         """The configured platforms by full name; those of other hosts (`name@host`) are not among them."""
         return {
-            name: _platform(name, dict(options), self.settings)
+            name: _platform(name, dict(options), self.settings, self.shared)
             for name, options in self.settings.platform_names().items()
         }
 
@@ -189,12 +189,13 @@ def package_policy(settings: Settings) -> EgressPolicy:
     )
 
 
-def _platform(name: str, options: dict[str, Any], settings: Settings) -> Platform:
+def _platform(name: str, options: dict[str, Any], settings: Settings, shared: Callable[[], bool]) -> Platform:
     """A configured platform; a local one works in the state directory unless it is told otherwise."""
     kind = str(options.pop("adapter"))
     if kind == "local":
         options.setdefault("root", settings.state / "local")
         options.setdefault("socket", settings.zygote_socket)
+        options["shared"] = shared
         options.setdefault("egress", input_policy(settings).to_json())
         options.setdefault("s3", {name: _account(s3, s3.endpoint).to_json() for name, s3 in settings.s3.items()})
     platform: Platform = make_platform(kind, name, options)

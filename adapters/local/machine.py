@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 import time
+from dataclasses import replace
 
 from adapters.local.settings import LocalSettings
 from broker.runner.isolation import Isolation, Software, find, find_software
@@ -15,7 +16,21 @@ FILE = ".isolation.json"
 FRESH = 300.0  # seconds for which `check` trusts an answer that was good
 
 
-def isolation(settings: LocalSettings, *, again: bool = False) -> Isolation:
+PLAIN_REFUSED = (
+    'isolation = "process" is for one person only: several use this broker (there are tokens or issuers), so that no'
+    ' tool runs as a plain process. Set isolation = "auto".'
+)
+
+
+def isolation(settings: LocalSettings, *, shared: bool, again: bool = False) -> Isolation:
+    """What tools may run in: what works, but never plain processes where several people use the broker."""
+    found = _working(settings, again=again)
+    if found.tools != "process" or not shared:
+        return found
+    return replace(found, tools="container" if found.engine else "none", notes=(PLAIN_REFUSED,))
+
+
+def _working(settings: LocalSettings, *, again: bool) -> Isolation:
     """What works, from the file of an earlier trial with the same settings; `again`: not older than `FRESH`."""
     asked = [settings.isolation, settings.engine, list(settings.engine_args), sys.prefix]
     key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()

@@ -14,6 +14,7 @@ from adapters.local import logs, machine
 from adapters.local.settings import LocalSettings
 from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable, SetupError
 from broker.jobs.model import Capabilities, Failure, Fault, JobSpec, Progress, Reason, StageItem, Step
+from broker.packages.lint import EXTENSIONS, REQUIREMENTS
 from broker.platform import (
     Attempt,
     Collected,
@@ -24,12 +25,15 @@ from broker.platform import (
     OutputFile,
     State,
 )
+from broker.runner.cgroups import UNGROUPED, Bounds
 from broker.runner.client import Zygote
-from broker.runner.isolation import INSTALL_ENGINE, Isolation
+from broker.runner.isolation import INSTALL_ENGINE
 from broker.runner.jobdir import JobDir, read_json, remove_tree, write_json
 from broker.runner.remains import sweep
 from broker.runner.report import read_progress, read_steps
 
+# What a package may require where several people use the broker: not the changing of inputs in their place.
+_SHARED_FEATURES = frozenset({*REQUIREMENTS, *EXTENSIONS}) - {"InplaceUpdateRequirement"}
 END_SECONDS = 10.0  # for a keeper to end what it started
 _ENDED = {"succeeded": State.SUCCEEDED, "failed": State.FAILED, "cancelled": State.CANCELLED}
 
@@ -80,7 +84,9 @@ class LocalPlatform:
 
     def _spec(self, spec: JobSpec) -> dict[str, Any]:
         """spec.json: the job, and what the runner must know of this platform. Raises PlatformRefused."""
-        found = self._isolation()
+        shared = self.settings.shared()
+        found = machine.isolation(self.settings, shared=shared)
+        network = self._network(shared)
         required = sorted(image for image, needed in spec.needs.images.items() if needed)
         if required and not found.engine:
             raise PlatformRefused(
@@ -89,6 +95,8 @@ class LocalPlatform:
             )
         if found.tools == "none":
             raise PlatformRefused("This machine has no way to isolate tools.", hint=" ".join(found.notes))
+        if shared and (missing := spec.needs.features - _SHARED_FEATURES):
+            raise PlatformRefused(f"The platform does not offer {', '.join(sorted(missing))} to several people.")
         try:
             software = machine.software(self.settings)
         except SetupError as error:
@@ -105,7 +113,9 @@ class LocalPlatform:
             "settings": {
                 "isolation": found.to_json(),
                 "software": {"directories": list(software.directories), "path": list(software.path)},
-                "network": self.settings.network and spec.needs.network,
+                "network": network and spec.needs.network,
+                "inplace": not shared and "InplaceUpdateRequirement" in spec.needs.features,
+                "bounds": Bounds(self.settings.ram_mib * 2**20, self.settings.processes, self.settings.cores).to_json(),
                 "nice": self.settings.nice,
                 "slots": str(self.settings.root / ".slots"),
                 "images": str(self.settings.root / ".images"),
@@ -125,8 +135,9 @@ class LocalPlatform:
             "hardLinks": tools != "process" and "InplaceUpdateRequirement" not in spec.needs.features,
         }
 
-    def _isolation(self) -> Isolation:
-        return machine.isolation(self.settings)
+    def _network(self, shared: bool) -> bool:
+        """Whether tools that ask for the network get it: where several people use the broker, an operator says so."""
+        return not shared if self.settings.network is None else self.settings.network
 
     def observe(self, attempts: Sequence[Attempt]) -> Iterable[Observation]:
         """Reads a few small files per attempt; needs no zygote."""
@@ -246,7 +257,8 @@ class LocalPlatform:
     def check(self) -> Health:
         """Ask the zygote, and try each kind of isolation that the settings allow."""
         notes: list[str] = []
-        found = machine.isolation(self.settings, again=True)
+        shared = self.settings.shared()
+        found = machine.isolation(self.settings, shared=shared, again=True)
         notes += found.notes
         available = found.tools != "none"
         try:
@@ -255,7 +267,8 @@ class LocalPlatform:
             available = False
             notes.append(str(error))
         try:
-            self.zygote.ping()
+            if self.zygote.ping().get("groups") is None:
+                notes.append(UNGROUPED)
         except PlatformError as error:
             available = False
             notes.append(str(error))
@@ -266,7 +279,8 @@ class LocalPlatform:
             slots=self.settings.slots,
             container_engine=found.engine,
             isolation=found.tools,
-            network=self.settings.network,
+            features=_SHARED_FEATURES if shared else frozenset(),
+            network=self._network(shared),
         )
         return Health(available, capabilities, " ".join(notes))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,7 +26,9 @@ class LocalSettings(BaseModel):
     `root` holds one directory per job, `socket` is where the runner's zygote listens. `cores` and `ram_mib` are what
     all jobs together may use. `isolation`: auto (images in containers, all else in bubblewrap), or one kind for all;
     `process` is for development only. `software`: directories that tools without an image see read-only beside the
-    system's programs, their `bin` first on PATH. `network`: whether a tool that asks for network access gets it.
+    system's programs, their `bin` first on PATH. `network`: whether a tool that asks for network access gets it
+    (None: only where one person uses the broker). `processes`: of one job at a time, threads counted. `shared`: whether
+    several people use the broker, so that no tool runs as a plain process; the broker sets it.
     `egress`: fields of `broker.egress.EgressPolicy` for the fetching of inputs; `s3`: fields of
     `broker.storage.signing.S3Account` by bucket, "*" for all others.
     """
@@ -40,8 +43,10 @@ class LocalSettings(BaseModel):
     engine: Literal["auto", "podman", "docker", "apptainer", "none"] = "auto"
     engine_args: tuple[str, ...] = ()
     software: Annotated[tuple[Path, ...], BeforeValidator(_directories)] = ()
-    network: bool = True
+    network: bool | None = None
+    processes: int = Field(default=4096, ge=16)
     nice: int = Field(default=10, ge=0, le=19)
     slots: int | None = Field(default=None, ge=1)
     egress: dict[str, Any] = Field(default_factory=dict)
     s3: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)
+    shared: Callable[[], bool] = Field(default=lambda: False, exclude=True)

@@ -53,6 +53,7 @@ class Reason(StrEnum):
     INPUT_UNREACHABLE = "input-unreachable"
     TIME_LIMIT = "time-limit"
     OUT_OF_MEMORY = "out-of-memory"
+    TOO_MANY_PROCESSES = "too-many-processes"
     OUTPUT_TOO_LARGE = "output-too-large"
     LOST = "lost"  # the platform no longer knows the job, or its keeper was killed
     PLATFORM_REFUSED = "platform-refused"

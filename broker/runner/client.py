@@ -35,7 +35,7 @@ class Zygote:
         self.timeout = timeout
 
     def ping(self) -> Mapping[str, Any]:
-        """`{"pid": …, "jobs": …}`. Raises PlatformUnavailable."""
+        """`{"pid": …, "jobs": …, "groups": version of control groups or None}`. Raises PlatformUnavailable."""
         return self._ask({"op": "ping"})
 
     def start(self, job: Path) -> bool:

@@ -108,6 +108,7 @@ def run(
         Isolation.from_json(settings["isolation"]),
         Software(tuple(settings["software"]["directories"]), tuple(settings["software"]["path"])),
         network=settings["network"],
+        inplace=settings["inplace"],
         offline=offline,
         images=images,
         missing=missing,

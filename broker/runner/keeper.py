@@ -25,6 +25,7 @@ from broker.errors import BrokerError
 from broker.jobs.model import Failure, Fault, Limits, Reason, StageItem
 from broker.runner import apptainer, engine, kernel, verdict
 from broker.runner.advice import said_last
+from broker.runner.cgroups import Bounds, Group
 from broker.runner.fetch import Rules
 from broker.runner.isolation import IMAGE, Isolation
 from broker.runner.jobdir import JobDir, read_json, remove_tree, write_json
@@ -53,9 +54,9 @@ class _Ended:
     code: int
 
 
-def in_waiting() -> EngineInWaiting:
-    """The engine of the job that this keeper will get."""
-    return EngineInWaiting(_become)
+def in_waiting(group: Group | None) -> EngineInWaiting:
+    """The engine of the job that this keeper will get, in the control group that was made for the job."""
+    return EngineInWaiting(_become, group)
 
 
 def keep(
@@ -63,6 +64,7 @@ def keep(
     answer: Callable[[dict[str, Any]], None],
     notify: Callable[[], None],
     waiting: EngineInWaiting | None = None,
+    group: Group | None = None,
 ) -> int:
     """Run the job of a directory to its end; the exit status of the keeper process.
 
@@ -83,7 +85,7 @@ def keep(
     write_json(job.started, {"pid": os.getpid(), "started": started})
     answer({"ok": True, "adopted": False})
     kernel.adopt_orphans()
-    _Keeper(job, control, held, started, waiting).run()
+    _Keeper(job, control, held, started, waiting, group).run()
     notify()
     for directory in (job.work, job.package):
         remove_tree(directory)
@@ -91,8 +93,17 @@ def keep(
 
 
 class _Keeper:
-    def __init__(self, job: JobDir, control: int, lock: int, started: float, waiting: EngineInWaiting | None) -> None:
+    def __init__(
+        self,
+        job: JobDir,
+        control: int,
+        lock: int,
+        started: float,
+        waiting: EngineInWaiting | None,
+        group: Group | None,
+    ) -> None:
         self.waiting = waiting
+        self.group = group
         self.job = job
         self.control = control
         self.lock = lock
@@ -118,6 +129,8 @@ class _Keeper:
             failure = Failure(Fault.BROKER, reason, f"The platform failed: {error}")
         kernel.end_children()
         self._end_containers()
+        if self.group is not None:
+            self.group.remove()
         verdict.write(self.job, state, self.started, failure, facts)
 
     limit = 0.0
@@ -139,6 +152,7 @@ class _Keeper:
             if failed:
                 return failed, {}
         images, missing = self._images(spec)
+        self._bound(Bounds.from_json(spec["settings"]["bounds"]))
         ended = self._wait_for(self._engine(images, missing, network=spec["settings"]["network"]))
         if self.job.report.exists() and self.job.report.stat().st_size > MAX_REPORT:
             message = f"The output values take more than {MAX_REPORT // 2**20} MiB: give them as files."
@@ -148,8 +162,18 @@ class _Keeper:
             return self._no_report(ended), {}
         facts = dict(report.get("facts") or {})
         if report["failure"]:
-            return Failure.from_json(report["failure"]), facts
+            met = self.group.met() if self.group is not None else None
+            return verdict.bounded(Failure.from_json(report["failure"]), met), facts
         return verdict.collect(self.job, report["outputs"], limits), facts
+
+    def _bound(self, bounds: Bounds) -> None:
+        """Where there is no group, or it takes no limits, the engine bounds each process by itself."""
+        if self.group is not None:
+            try:
+                self.group.bound(bounds)
+            except OSError:
+                self.group.remove()
+                self.group = None
 
     def _stage(self) -> Failure | None:
         """Fetch the inputs in a child that never sees the package; what it was told is gone when that is opened."""
@@ -183,7 +207,11 @@ class _Keeper:
         told = {"job": str(self.job.path), "images": dict(images), "missing": dict(missing)}
         if self.waiting is not None and not network and self.waiting.tell(told):
             return self.waiting.pid
-        return self._begin(lambda: _run(told), "engine")
+
+        def run() -> int:
+            return _run(told | {"grouped": self.group is not None and self.group.entered()})
+
+        return self._begin(run, "engine")
 
     def _no_report(self, ended: _Ended) -> Failure:
         lines = tail(self.job.logs / "engine.log")
@@ -283,7 +311,11 @@ def _run(told: Mapping[str, Any]) -> int:
     offline = bool(told.get("offline"))
     if not offline and not settings["network"]:
         offline = kernel.leave_network(as_user=not rootless)
-    kernel.limit()
+    bounds = Bounds.from_json(settings["bounds"])
+    if told["grouped"]:
+        kernel.limit()
+    else:
+        kernel.limit(data=bounds.memory, processes=bounds.processes)
     if isolation.tools == "bubblewrap":
         kernel.adopt_orphans()  # to measure what is inside
     engine.run(job, spec, told["images"], told["missing"], offline=offline)

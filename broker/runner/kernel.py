@@ -149,10 +149,12 @@ def limit(
     files: int | None = None,
     written: int | None = None,
     processes: int | None = None,
+    data: int | None = None,
 ) -> None:
     """Bound this process and its children; no core files.
 
-    Bytes of address space, seconds of CPU, open descriptors, bytes of a written file, processes of this user.
+    Bytes of address space, seconds of CPU, open descriptors, bytes of a written file, processes of this user;
+    `data`: bytes of private memory, which spares those that reserve more address space than they use.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if memory is not None:
@@ -163,6 +165,7 @@ def limit(
         (resource.RLIMIT_NOFILE, files),
         (resource.RLIMIT_FSIZE, written),
         (resource.RLIMIT_NPROC, processes),
+        (resource.RLIMIT_DATA, data),
     ):
         if bound is not None:
             resource.setrlimit(which, (bound, bound))

@@ -21,6 +21,7 @@ class Run:
     """One run. `images` maps each image that is here to its digest (what `keeper` found or fetched), `missing` each
     other one to what the container engine said of it.
 
+    `inplace`: whether tools may change their inputs in their place, which are nobody else's then.
     `image_files`: where the images of an engine are that keeps none itself.
     """
 
@@ -32,6 +33,7 @@ class Run:
         software: Software,
         *,
         network: bool,
+        inplace: bool,
         offline: bool,
         images: Mapping[str, str],
         missing: Mapping[str, str],
@@ -43,6 +45,7 @@ class Run:
         self.isolation = how
         self.software = software
         self.network = network
+        self.inplace = inplace
         self.offline = offline
         self.images = images
         self.missing = missing

@@ -200,6 +200,7 @@ class Tool(CommandLineTool):
         self, job_order: CWLObjectType, output_callbacks: OutputCallbackType, runtimeContext: RuntimeContext
     ) -> Generator[JobBase | CallbackJob, None, None]:
         kind = self.kind(runtimeContext)
+        self._settle_inplace(run_of(runtimeContext).inplace)
         context = runtimeContext.copy()
         context.use_container = kind == "container"
         if kind != "bubblewrap":
@@ -211,6 +212,20 @@ class Tool(CommandLineTool):
             if isinstance(job, JobBase):
                 job.outdir, job.tmpdir, job.stagedir = outdir, tmpdir, None
             yield job
+
+    def _settle_inplace(self, allowed: bool) -> None:
+        """Inputs may share their bytes with the broker's storage: changed in place only where the broker copied them.
+
+        A hint, or a requirement that came with the inputs, is not what the broker went by. Raises
+        UnsupportedRequirement.
+        """
+        name = "InplaceUpdateRequirement"
+        requirement, required = self.get_requirement(name)
+        if allowed or not requirement or not requirement.get("inplaceUpdate"):
+            return
+        if required:
+            raise UnsupportedRequirement(f"{name} is not supported here: copy the file with InitialWorkDirRequirement.")
+        self.hints = [hint for hint in self.hints if hint["class"] != name]
 
 
 class Script(ExpressionTool):

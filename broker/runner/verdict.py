@@ -7,10 +7,12 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from broker.jobs.model import Failure, Fault, Limits, Reason
+from broker.runner import cgroups
 from broker.runner.jobdir import JobDir, write_json
 
 CHUNK = 1024 * 1024
@@ -29,6 +31,16 @@ def write(job: JobDir, state: str, started: float, failure: Failure | None, fact
             "facts": facts,
         },
     )
+
+
+def bounded(failure: Failure, met: str | None) -> Failure:
+    """The same failure, or, where a bound of the job was met, that: what a tool says of it is seldom clear."""
+    if met is None or failure.fault != Fault.PACKAGE:
+        return failure
+    reason = Reason.OUT_OF_MEMORY if met == cgroups.MEMORY else Reason.TOO_MANY_PROCESSES
+    why = "more memory" if met == cgroups.MEMORY else "more processes at one time"
+    message = f"{failure.message.rstrip('.')}. The job used {why} than a job may have here."
+    return replace(failure, fault=Fault.LIMIT, reason=reason, message=message)
 
 
 def collect(job: JobDir, outputs: dict[str, Any], limits: Limits) -> Failure | None:

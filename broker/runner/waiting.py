@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from broker.runner import check, kernel
+from broker.runner.cgroups import Group
 
 
 class EngineInWaiting:
     """Made in a keeper that waits for a job itself; `become` is what its process does once it is told."""
 
-    def __init__(self, become: Callable[[Mapping[str, Any]], int]) -> None:
+    def __init__(self, become: Callable[[Mapping[str, Any]], int], group: Group | None = None) -> None:
         keeper = os.getpid()
         self._ours, theirs = socket.socketpair()
 
@@ -28,14 +30,21 @@ class EngineInWaiting:
             self._ours.close()
             kernel.die_with_parent(keeper)
             os.setpgid(0, 0)
+            grouped = group is not None and group.entered()
             offline = os.geteuid() == 0 and kernel.leave_network(as_user=False)
             check.warm(newest=True)
             with theirs, theirs.makefile("rb") as reader:
                 line = reader.readline()
-            return become(json.loads(line) | {"offline": offline}) if line else 0
+            return become(json.loads(line) | {"offline": offline, "grouped": grouped}) if line else 0
 
         self.pid = kernel.fork(wait)
         theirs.close()
+
+    def end(self) -> None:
+        """There will be no job."""
+        self._ours.close()
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
 
     def tell(self, what: Mapping[str, Any]) -> bool:
         """Begin; False where it is there no more."""

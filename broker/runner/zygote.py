@@ -5,7 +5,7 @@ Protocol: one JSON line each way over a unix socket; `client` speaks it.
 
 | request | answer |
 |---|---|
-| {"op": "ping"} | {"ok": true, "pid": …, "jobs": …} |
+| {"op": "ping"} | {"ok": true, "pid": …, "jobs": …, "groups": version of control groups or null} |
 | {"op": "start", "job": name} | {"ok": true, "adopted": …}, once a keeper holds the job's lock |
 | {"op": "check"}, then frames (see `check`) | frames, the last one with what the package is |
 | {"op": "events"} | the name of each job that ended, a line each, until the connection ends |
@@ -24,12 +24,13 @@ import selectors
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from broker.errors import SetupError
-from broker.runner import check, keeper, kernel, loading, remains
+from broker.runner import cgroups, check, keeper, kernel, loading, remains
 from broker.runner.jobdir import JobDir
 from broker.runner.waiting import EngineInWaiting
 
@@ -44,6 +45,7 @@ class Zygote:
     def __init__(self, root: Path, path: Path) -> None:
         self.root = root
         self.path = path
+        self.groups = cgroups.find()
         self.nowhere = root / NOWHERE
         self.nowhere.mkdir(mode=0o555, exist_ok=True)
         self.selector = selectors.DefaultSelector()
@@ -116,7 +118,8 @@ class Zygote:
             self._tell(name)
         elif operation == "ping":
             jobs = sum(1 for child in self.children.values() if child is not None)
-            _answer(connection, {"ok": True, "pid": os.getpid(), "jobs": jobs})
+            groups = self.groups.version if self.groups else None
+            _answer(connection, {"ok": True, "pid": os.getpid(), "jobs": jobs, "groups": groups})
         else:
             raise ValueError(operation)
         connection.close()
@@ -124,7 +127,7 @@ class Zygote:
     def _start(self, name: str, connection: socket.socket) -> None:
         """Give the job to the keeper in waiting, or to a new one; then have the next one wait while a core is idle."""
         if self.waiting is None or not self._hand_over(name, connection):
-            self._fork(name, connection, lambda: self._keep(name, connection, None))
+            self._fork(name, connection, lambda: self._keep(name, connection, None, self._group()))
         if sum(1 for child in self.children.values() if child is not None) <= self.cores:
             self._have_one_wait()
 
@@ -144,22 +147,36 @@ class Zygote:
 
         def wait() -> int:
             ours.close()
-            engine = keeper.in_waiting()
+            group = self._group()
+            engine = keeper.in_waiting(group)
             name, descriptors, _, _ = socket.recv_fds(theirs, MAX_LINE, 1)
             theirs.close()
-            if not descriptors:
-                return 0  # the zygote has ended
-            return self._keep(name.decode(), socket.socket(fileno=descriptors[0]), engine)
+            if not descriptors:  # the zygote has ended
+                engine.end()
+                if group is not None:
+                    group.remove()
+                return 0
+            return self._keep(name.decode(), socket.socket(fileno=descriptors[0]), engine, group)
 
         self.waiting = (self._fork(None, theirs, wait), ours)
         theirs.close()
 
-    def _keep(self, name: str, connection: socket.socket, engine: EngineInWaiting | None) -> int:
+    def _group(self) -> cgroups.Group | None:
+        """A new control group for one job, where we may make groups."""
+        if self.groups is None:
+            return None
+        with contextlib.suppress(OSError):
+            return self.groups.make(f"{os.getpid()}-{time.time_ns()}")
+        return None
+
+    def _keep(
+        self, name: str, connection: socket.socket, engine: EngineInWaiting | None, group: cgroups.Group | None
+    ) -> int:
         def answer(value: dict[str, Any]) -> None:
             _answer(connection, value)
             connection.close()
 
-        return keeper.keep(JobDir(self.root / name), answer, lambda: _tell_zygote(self.path, name), engine)
+        return keeper.keep(JobDir(self.root / name), answer, lambda: _tell_zygote(self.path, name), engine, group)
 
     def _fork(self, name: str | None, connection: socket.socket, child: Callable[[], int]) -> int:
         def begin() -> int:
