@@ -37,6 +37,11 @@ def time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def sharing(shared: str, project: str | None) -> dict[str, Any]:
+    """The members of a document that say with whom it is shared."""
+    return {"shared": shared} | ({"sharedWith": project} if project is not None else {})
+
+
 def representation(request: Request, offers: Mapping[str, str]) -> str:
     """The name of the representation to send: `?f=` decides, else Accept, else the first offer.
 

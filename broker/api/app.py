@@ -44,8 +44,8 @@ from broker.settings import Settings
 from broker.web import static
 
 CLASSES: tuple[ConformanceClass, ...] = (
-    JOBS, EXECUTION, CORE, PROCESSES, DEPLOYMENT, RESULTS, RECORDS, FILES, UPLOADS, PROJECTS, SHARING, PLATFORMS, HEALTH, AUDIT,
-    LOGIN, OWN, TOKENS, CREDENTIALS,
+    JOBS, EXECUTION, CORE, PROCESSES, DEPLOYMENT, RESULTS, RECORDS, FILES, UPLOADS, PROJECTS, SHARING,
+    PLATFORMS, HEALTH, AUDIT, LOGIN, OWN, TOKENS, CREDENTIALS,
 )  # fmt: skip
 # routes are tried in this order: the busiest first
 # of every answer that does not say otherwise: it is nobody else's, and no browser makes more of it than it says

@@ -43,7 +43,7 @@ def execute_request(body: Mapping[str, Any]) -> ExecuteRequest:
     platform = _typed(body, "platform", str, "the name of a platform", problems)
     shared = body.get("shared", "private")
     if shared not in ("private", "project"):
-        problems.append(InputProblem("/shared", "is neither private nor project; a job is made public when it is there"))
+        problems.append(InputProblem("/shared", "is neither private nor project (with which the job runs)"))
     tags = _typed(body, "tags", list, "a list of texts", problems) or []
     if len(tags) > MOST_TAGS or not all(isinstance(tag, str) for tag in tags):
         problems.append(InputProblem("/tags", f"is not a list of at most {MOST_TAGS} texts"))

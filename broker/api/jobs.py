@@ -15,6 +15,7 @@ from broker.access.principal import Principal
 from broker.api.answers import JSON, OGC, Json, page_links, representation
 from broker.api.authentication import Caller, authenticated
 from broker.api.classes import PART1, ConformanceClass, guarded
+from broker.api.listed import OfProject, Owner, Public, listed
 from broker.api.paging import Cursor, Limit, Representation, size
 from broker.api.site import site_of
 from broker.api.status import status_info
@@ -43,17 +44,21 @@ async def page(
     min_duration: Annotated[float | None, Query(alias="minDuration", ge=0)] = None,
     max_duration: Annotated[float | None, Query(alias="maxDuration", ge=0)] = None,
     tag: Names = None,
+    project: OfProject = None,
+    public: Public = False,
+    owner: Owner = None,
     limit: Limit = None,
     cursor: Cursor = None,
     f: Representation = None,
 ) -> Response:
-    """One's own jobs, newest first."""
+    """One's own jobs, newest first (an operator's: everybody's); those shared with a project; public ones."""
     representation(request, {"json": JSON})
     site = site_of(request)
     _known("?type", _split(type), ("process",))
     after, before = interval(datetime)
+    whose = await listed(site, caller, project, public, owner)
     wanted = Filter(
-        owner=caller.lists,
+        **whose,
         process_ids=_split(process_id),
         statuses=_known("?status", _split(status), STATUSES),
         created_after=after,

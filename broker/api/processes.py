@@ -11,9 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.access.principal import Reach
-from broker.api.answers import JSON, OGC, Json, link, page_links, representation
+from broker.api.answers import JSON, OGC, Json, link, page_links, representation, sharing
 from broker.api.authentication import Caller
 from broker.api.classes import PART1, ConformanceClass, guarded
+from broker.api.listed import OfProject, Owner, Public, listed
 from broker.api.paging import Cursor, Limit, Representation, size
 from broker.api.site import site_of
 from broker.store import processes
@@ -31,14 +32,24 @@ Version = Annotated[str | None, Query(max_length=200, description="The newest re
 
 @router.get("/processes", name="processes")
 async def page(
-    request: Request, caller: Caller, limit: Limit = None, cursor: Cursor = None, f: Representation = None
+    request: Request,
+    caller: Caller,
+    project: OfProject = None,
+    public: Public = False,
+    owner: Owner = None,
+    limit: Limit = None,
+    cursor: Cursor = None,
+    f: Representation = None,
 ) -> Response:
-    """What can be run here."""
+    """What can be run here: all that one sees, or only what is shared with a project, is public, is somebody's."""
     representation(request, {"json": JSON})
     site = site_of(request)
     base = site.base(request)
     count = size(limit, site.settings.api.page)
-    found = await site.rows.read(processes.page, limit=count + 1, after=cursor, reach=caller.reach)
+    whose = await listed(site, caller, project, public, owner)
+    if owner is None:
+        whose["owner"] = None  # not only one's own: what others share can be run as well
+    found = await site.rows.read(processes.page, limit=count + 1, after=cursor, reach=caller.reach, **whose)
     shown = found[:count]
     following = {"cursor": shown[-1].id, "limit": str(count)} if len(found) > count else None
     return Json(
@@ -55,6 +66,7 @@ def summary(process: Process, base: str) -> dict[str, Any]:
         **process.summary,
         "version": process.version,
         "mutable": process.mutable,
+        **sharing(process.shared, process.shared_with),
         "links": [
             link(f"{base}/processes/{process.id}", "self", "The process description"),
             link(f"{base}/processes/{process.id}", "alternate", "The process description"),
@@ -69,6 +81,7 @@ def described(process: Process, base: str) -> dict[str, Any]:
         **process.description,
         "version": process.version,
         "mutable": process.mutable,
+        **sharing(process.shared, process.shared_with),
         "revision": process.revision,
         "digest": process.digest,
         "links": [

@@ -23,7 +23,11 @@ def _list_of(name: str) -> dict[str, Any]:
 
 _STATUS = {"type": "string", "enum": ["accepted", "running", "successful", "failed", "dismissed"]}
 _FAULT = {"type": "string", "enum": ["package", "input", "platform", "staging", "limit", "broker"]}
+_SHARED = {"type": "string", "enum": ["private", "project", "public"]}
+_PART = {"type": "string", "enum": ["viewer", "member", "maintainer"]}
 _SUMMARY = {
+    "shared": _SHARED,
+    "sharedWith": _TEXT,
     "id": _TEXT,
     "title": _TEXT,
     "description": _TEXT,
@@ -68,6 +72,7 @@ SCHEMAS: Mapping[str, Any] = {
         response={"type": "string", "enum": ["raw", "document"], "default": "raw"},
         title=_TEXT,
         tags={"type": "array", "items": _TEXT},
+        shared={"type": "string", "enum": ["private", "project"], "default": "private"},
         platform=_TEXT,
     ),
     "statusInfo": _object(
@@ -85,6 +90,9 @@ SCHEMAS: Mapping[str, Any] = {
         links=_LINKS,
         title=_TEXT,
         tags={"type": "array", "items": _TEXT},
+        project=_TEXT,
+        shared=_SHARED,
+        sharedWith=_TEXT,
         platform=_TEXT,
         phase=_TEXT,
         attempt=_COUNT,
@@ -107,6 +115,27 @@ SCHEMAS: Mapping[str, Any] = {
         sha256={"type": "string", "nullable": True},
         created=_TIME,
         expires=_TIME,
+        shared=_SHARED,
+        sharedWith=_TEXT,
         links=_LINKS,
     ),
+    "sharing": _object(["shared"], shared=_SHARED, project={"type": "string", "nullable": True}, links=_LINKS),
+    "project": _object(["id", "title"], id=_TEXT, title=_TEXT, created=_TIME, part=_PART, links=_LINKS),
+    "projectList": _object(["projects", "links"], projects=_list_of("project"), links=_LINKS),
+    "member": _object(["person", "part"], person=_TEXT, name=_TEXT, part=_PART, since=_TIME),
+    "memberList": _object(["members"], members=_list_of("member"), links=_LINKS),
+    "invitation": _object(
+        ["id", "part"],
+        id=_TEXT,
+        project=_TEXT,
+        title=_TEXT,
+        part=_PART,
+        note=_TEXT,
+        invitedBy=_TEXT,
+        created=_TIME,
+        expires=_TIME,
+        code=_TEXT,
+        href=_TEXT,
+    ),
+    "invitationList": _object(["invitations"], invitations=_list_of("invitation"), links=_LINKS),
 }

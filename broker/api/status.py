@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.api.answers import OGC, link, time
+from broker.api.answers import OGC, link, sharing, time
 from broker.jobs import lifecycle
 from broker.jobs.model import Job, Phase
 
@@ -28,6 +28,8 @@ def status_info(job: Job, base: str, *, position: int | None = None) -> dict[str
         "revision": job.process_revision,
         "title": job.title,
         "tags": job.tags,
+        "project": job.project,
+        **sharing(job.shared, job.shared_with),
     }
     if job.started is not None:
         full["started"] = time(job.started)

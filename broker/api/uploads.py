@@ -19,6 +19,7 @@ from broker.api import answers, bodies, slices
 from broker.api.answers import JSON, Json, link, page_links, representation
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
+from broker.api.listed import OfProject, Owner, Public, listed
 from broker.api.paging import Cursor, Limit, Representation, size
 from broker.api.problems import BodyTooLarge
 from broker.api.site import Site, site_of
@@ -105,7 +106,7 @@ async def append(request: Request, upload_id: str, caller: Caller) -> Response:
     """Append at Upload-Offset. The upload is complete at its announced length, or with `Upload-Complete: ?1`."""
     caller.need(Scope.RUN)
     site = site_of(request)
-    upload = await site.rows.read(uploads.get, upload_id, caller.reach)
+    upload = await site.rows.read(uploads.get_to_change, upload_id, caller.reach)
     offset = _count(request, "upload-offset")
     if offset is None:
         raise InvalidParameter(InputProblem("Upload-Offset", "is missing: say where these bytes belong"))
@@ -113,7 +114,7 @@ async def append(request: Request, upload_id: str, caller: Caller) -> Response:
     await site.rows.quick(_hold, site, upload, holder)
     try:
         # read again: the row may have moved on before this request held the upload
-        upload = await site.rows.read(uploads.get, upload_id, caller.reach)
+        upload = await site.rows.read(uploads.get_to_change, upload_id, caller.reach)
         _refuse_wrong_offset(upload, offset)
         bodies.refuse_longer(request, room := await _room(site, upload))
         source = bodies.Incoming(request, room, lenient=True, seen=_renewing(site, upload, holder))
@@ -206,14 +207,22 @@ async def offset_of(request: Request, upload_id: str, caller: Caller) -> Respons
 
 @router.get("/uploads", name="uploads")
 async def page(
-    request: Request, caller: Caller, limit: Limit = None, cursor: Cursor = None, f: Representation = None
+    request: Request,
+    caller: Caller,
+    project: OfProject = None,
+    public: Public = False,
+    owner: Owner = None,
+    limit: Limit = None,
+    cursor: Cursor = None,
+    f: Representation = None,
 ) -> Response:
-    """One's own uploads, newest first."""
+    """One's own uploads, newest first (an operator's: everybody's); those shared with a project; public ones."""
     representation(request, {"json": JSON})
     site = site_of(request)
     base = site.base(request)
     count = size(limit, site.settings.api.page)
-    found = await site.rows.read(uploads.page, caller.owner, limit=count + 1, before=cursor)
+    whose = await listed(site, caller, project, public, owner)
+    found = await site.rows.read(uploads.page, **whose, limit=count + 1, before=cursor)
     shown = found[:count]
     following = {"cursor": shown[-1].id, "limit": str(count)} if len(found) > count else None
     return Json(
@@ -229,7 +238,7 @@ async def delete(request: Request, upload_id: str, caller: Caller) -> Response:
     """Forget an upload. A job that has not fetched it yet then fails."""
     caller.need(Scope.RUN)
     site = site_of(request)
-    upload = await site.rows.read(uploads.get, upload_id, caller.reach)
+    upload = await site.rows.read(uploads.get_to_change, upload_id, caller.reach)
     await site.rows.slow(_remove, site, upload)
     return Response(status_code=204)
 
@@ -253,6 +262,7 @@ def _document(upload: Upload, base: str) -> dict[str, Any]:
         "sha256": upload.sha256,
         "created": answers.time(upload.created),
         "expires": answers.time(upload.expires),
+        **answers.sharing(upload.shared, upload.shared_with),
         "links": [link(here, "self", "This upload")],
     }
 

@@ -22,6 +22,7 @@ from broker.errors import (
     PlatformUnavailable,
     QuotaExceeded,
 )
+from broker.execution import sharing
 from broker.execution.quotas import Places
 from broker.jobs.model import Job, Needs
 from broker.jobs.placement import Placement, place
@@ -30,6 +31,7 @@ from broker.packages.inputs import Order, UploadRef, job_order
 from broker.store import audit, jobs, platforms, processes, uploads
 from broker.store.database import Database, new_id
 from broker.store.processes import Process
+from broker.store.visible import PRIVATE, PROJECT
 
 MOST_KNOWN = 64
 _known: dict[tuple[str, int, str, float], tuple[Process, Inspection]] = {}
@@ -40,7 +42,8 @@ USED_SECONDS = 7 * 24 * 3600.0  # that an upload lives on once a job counts on i
 
 @dataclass(frozen=True, slots=True)
 class ExecuteRequest:
-    """The body of an execution (execute.yaml), with the members that are ours: title, tags, platform.
+    """The body of an execution (execute.yaml), with the members that are ours: title, tags, platform,
+    shared (private | project: with the one in whose name the job runs).
 
     `outputs` None: all of them. `response`: raw | document.
     """
@@ -51,6 +54,7 @@ class ExecuteRequest:
     title: str = ""
     tags: tuple[str, ...] = ()
     platform: str | None = None
+    shared: str = PRIVATE
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def remembered(self) -> dict[str, Any]:
@@ -95,6 +99,8 @@ def prepare(
     principal.need(Scope.RUN)
     if key is not None and (made := jobs.by_key(tx, principal.owner, key.key, key.body_sha256)):
         return made
+    if request.shared != PRIVATE:
+        sharing.refuse_stranger(tx, principal)
     process, inspection = _process(tx, principal, process_id, revision)
     order = _checked(tx, principal, process, inspection, request, upload_id)
     placement = _placed(process.needs, place(process.needs, platforms.candidates(tx), request.platform), request)
@@ -257,6 +263,8 @@ def _new_job(
         process_id=process.id,
         process_revision=process.revision,
         platform=platform,
+        shared=request.shared,
+        shared_with=principal.project if request.shared == PROJECT else None,
         title=request.title,
         tags=request.tags,
         request=request.remembered(),

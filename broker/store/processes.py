@@ -15,7 +15,7 @@ from broker.access.principal import Reach
 from broker.errors import DuplicatedProcess, Forbidden, ImmutableProcess, NoSuchProcess
 from broker.jobs.model import Needs
 from broker.store.tables import now, packages, processes
-from broker.store.visible import PRIVATE, by, changeable, visible
+from broker.store.visible import PRIVATE, PUBLIC, by, changeable, visible
 
 p = processes.c
 
@@ -223,9 +223,25 @@ def revision_of(tx: Connection, process_id: str, version: str, *, reach: Reach |
     return int(number)
 
 
-def page(tx: Connection, *, limit: int, after: str | None = None, reach: Reach | None = None) -> Sequence[Process]:
-    """Current processes by id, at most `limit`, after the id `after` (keyset paging)."""
+def page(
+    tx: Connection,
+    *,
+    limit: int,
+    after: str | None = None,
+    reach: Reach | None = None,
+    owner: str | None = None,
+    project: str | None = None,
+    public: bool = False,
+) -> Sequence[Process]:
+    """Current processes that the reach sees by id, at most `limit`, after the id `after` (keyset paging); only of an
+    owner, shared with a project, public ones (None, False: whichever)."""
     query = select(*FIELDS).where(p.current, visible(processes)).order_by(p.id).limit(limit)
+    if owner is not None:
+        query = query.where(p.owner == owner)
+    if project is not None:
+        query = query.where(p.shared_with == project, p.shared != PRIVATE)
+    if public:
+        query = query.where(p.shared == PUBLIC)
     if after is not None:
         query = query.where(p.id > after)
     return [

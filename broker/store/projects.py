@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from broker.access.principal import Part, Reach
@@ -78,22 +77,37 @@ def get(tx: Connection, project_id: str, reach: Reach) -> Project:
     """Raises NoSuchProject, also for a project that is not one's own."""
     mine = and_(m.project == p.id, m.person == reach.owner)
     query = select(*p, m.part).select_from(projects.outerjoin(members, mine)).where(p.id == project_id)
-    row = tx.execute(query).first()
-    if row is None or (row.part is None and not reach.everything):
+    row = tx.execute(query).mappings().first()
+    if row is None or (row["part"] is None and not reach.everything):
         raise NoSuchProject(f"There is no project {project_id!r}.", hint="List your projects with: broker project list")
     return _project(row)
 
 
-def get_to_change(tx: Connection, project_id: str, reach: Reach) -> Project:
-    """The same for a maintainer or an operator, locked until the transaction ends, so that changes of a project take
-    turns. Raises Forbidden for who is something else in it."""
+def lock(tx: Connection, project_id: str) -> None:
+    """Changes of a project and of its members take turns until the transaction ends: its last maintainer is counted
+    by one at a time. (SQLite has one writer anyway.)"""
     tx.execute(select(p.id).where(p.id == project_id).with_for_update())
+
+
+def get_to_change(tx: Connection, project_id: str, reach: Reach) -> Project:
+    """The same for a maintainer or an operator, locked. Raises Forbidden for who is something else in it."""
+    lock(tx, project_id)
+    return get_maintained(tx, project_id, reach)
+
+
+def get_maintained(tx: Connection, project_id: str, reach: Reach) -> Project:
+    """The same, only to read what maintainers see."""
     found = get(tx, project_id, reach)
     if found.part is not Part.MAINTAINER and not reach.everything:
         raise Forbidden(
             f"Only maintainers change the project {project_id!r}; you are its {found.part}.", hint="Ask one of them."
         )
     return found
+
+
+def title_of(tx: Connection, project_id: str) -> str:
+    """The title, for who was invited and sees no more yet."""
+    return str(tx.execute(select(p.title).where(p.id == project_id)).scalar_one())
 
 
 def page(tx: Connection, person: str | None, me: str, *, limit: int, after: str | None = None) -> Sequence[Project]:
@@ -104,7 +118,7 @@ def page(tx: Connection, person: str | None, me: str, *, limit: int, after: str 
         query = query.where(p.id.in_(select(m.project).where(m.person == person)))
     if after is not None:
         query = query.where(p.id > after)
-    return [_project(row) for row in tx.execute(query)]
+    return [_project(row) for row in tx.execute(query).mappings()]
 
 
 def rename(tx: Connection, project_id: str, title: str) -> None:
@@ -152,6 +166,12 @@ def part_of(tx: Connection, project_id: str, person: str) -> Part | None:
     return None if found is None else Part(found)
 
 
+def somebody(tx: Connection, person: str) -> bool:
+    """Whether an id is of a person who was here, or owns a token."""
+    found = select(or_(exists().where(people.c.id == person), exists().where(tokens.c.owner == person)))
+    return bool(tx.execute(found).scalar())
+
+
 def members_of(tx: Connection, project_id: str) -> list[Member]:
     """Maintainers first, then by name."""
     name = func.coalesce(people.c.name, m.person).label("name")
@@ -180,10 +200,17 @@ def take_out(tx: Connection, project_id: str, person: str) -> None:
     """End a membership. Raises NoSuchProject when there is none, ProjectConflict for the last maintainer's."""
     before = part_of(tx, project_id, person)
     if before is None:
-        raise NoSuchProject(f"{person!r} is no member of the project {project_id!r}.")
+        raise no_member(project_id, person)
     _keep_one(tx, project_id, person, before)
     tx.execute(delete(members).where(m.project == project_id, m.person == person))
     _withdraw(tx, project_id, person)
+
+
+def no_member(project_id: str, person: str) -> NoSuchProject:
+    return NoSuchProject(
+        f"{person!r} is no member of the project {project_id!r}.",
+        hint=f"Invite people with: broker project invite {project_id}",
+    )
 
 
 def _keep_one(tx: Connection, project_id: str, person: str, before: Part) -> None:
@@ -200,5 +227,5 @@ def _withdraw(tx: Connection, project_id: str, person: str) -> None:
     tx.execute(delete(invitations).where(i.project == project_id, i.invited_by == person, i.used.is_(None)))
 
 
-def _project(row: Row[Any]) -> Project:
-    return Project(row.id, row.title, row.owner, row.created, None if row.part is None else Part(row.part))
+def _project(row: RowMapping) -> Project:
+    return Project(**{**row, "part": None if row["part"] is None else Part(row["part"])})

@@ -128,12 +128,12 @@ def complete(tx: Connection, upload: Upload, size: int, sha256: str) -> Upload:
 
 def page(
     tx: Connection,
-    owner: str | None,
+    owner: str | None = None,
     *,
-    limit: int,
-    before: str | None = None,
     project: str | None = None,
     public: bool = False,
+    limit: int,
+    before: str | None = None,
 ) -> Sequence[Upload]:
     """Newest first: of an owner, shared with a project, public ones (None, False: whichever)."""
     query = select(*FIELDS).where(u.expires > now()).order_by(u.id.desc()).limit(limit)
