@@ -36,6 +36,7 @@ from broker.errors import BrokerError
 from broker.jobs.model import Failure, Fault, Reason
 from broker.packages.bundle import Bundle
 from broker.runner import executor, expressions, failures, loading, outputs, visits, workflow
+from broker.runner.cgroups import Bounds
 from broker.runner.confinement import confine
 from broker.runner.isolation import Isolation, Software
 from broker.runner.jobdir import JobDir
@@ -109,6 +110,7 @@ def run(
         Software(tuple(settings["software"]["directories"]), tuple(settings["software"]["path"])),
         network=settings["network"],
         inplace=settings["inplace"],
+        bounds=Bounds.from_json(settings["bounds"]),
         offline=offline,
         images=images,
         missing=missing,

@@ -7,6 +7,8 @@ import resource
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from broker.runner import apptainer
@@ -17,9 +19,26 @@ PROBE_IMAGE = "localhost/earthcode-broker-probe:1"
 _PROBE_MOUNT = ("--mount=type=bind,source=/usr,target=/usr,readonly",)
 
 
-def working(
-    name: str, engine_args: Sequence[str], notes: list[str], *, wanted: bool
-) -> tuple[str, tuple[str, ...], tuple[str, ...]] | None:
+# For every container: no right of root's, also where it runs as root, and none to be had from a program.
+HARDENED = ("--cap-drop=all", "--security-opt=no-new-privileges")
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A container engine that works here. `run_args`: what `run` needs; `limited`: whether it keeps `limits`."""
+
+    name: str
+    argv: tuple[str, ...]
+    run_args: tuple[str, ...]
+    limited: bool = False
+
+
+def limits(memory: int, processes: int, cores: float) -> tuple[str, ...]:
+    """Arguments of `run`: bytes (no swap besides), processes and threads, cores."""
+    return (f"--memory={memory}b", f"--memory-swap={memory}b", f"--pids-limit={processes}", f"--cpus={cores:g}")
+
+
+def working(name: str, engine_args: Sequence[str], notes: list[str], *, wanted: bool) -> Engine | None:
     """The first way of calling the engine that really starts a container (of an empty image, with our /usr)."""
     program = shutil.which(name, path=os.environ.get("PATH", SYSTEM_PATH))
     if program is None:
@@ -31,21 +50,21 @@ def working(
         if isinstance(found, str):
             notes.append(f"{name} is installed but starts no container ({found}).")
             return None
-        return name, *found
+        return Engine(name, *found)
     calls = [(program, *engine_args)]
     if name == "podman" and not engine_args and shutil.which("runc"):
         calls.append((program, "--runtime", "runc"))
     outcome = _make_probe_image(calls[0])
-    for run_args in ((), _ulimits()):
-        for call in calls:
-            if outcome is None or outcome.startswith("run:"):
-                said = trial(
-                    [*call, "run", "--rm", "--network=none", *run_args, *_PROBE_MOUNT, PROBE_IMAGE, "/usr/bin/true"],
-                    engine_environment(),
-                )
-                if said is None:
-                    return name, call, run_args
-                outcome = f"run: {said}"
+    bounds = limits(2**28, 100, 1.0)
+    for run_args, bounded, call in product(((), _ulimits()), (bounds, ()), calls):
+        if outcome is None or outcome.startswith("run:"):
+            words = [*call, "run", "--rm", "--network=none", *HARDENED, *bounded, *run_args, *_PROBE_MOUNT]
+            said = trial([*words, PROBE_IMAGE, "/usr/bin/true"], engine_environment())
+            if said is None:
+                if not bounded:
+                    notes.append(f"{name} cannot limit memory and processes of containers here.")
+                return Engine(name, call, (*HARDENED, *run_args), bool(bounded))
+            outcome = f"run: {said}"
     notes.append(f"{name} is installed but starts no container ({outcome}).")
     return None
 

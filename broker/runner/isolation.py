@@ -53,7 +53,8 @@ class Isolation:
     """What was found to work on this machine; goes into each job's spec.
 
     `tools` says how a tool without an image runs: bubblewrap, container (never without an image), process, none.
-    `engine` is the container engine's name, `engine_argv` how it is called, `run_args` what `run` needs here.
+    `engine` is the container engine's name, `engine_argv` how it is called, `run_args` what `run` needs here,
+    `limited` whether it keeps limits of memory and processes.
     """
 
     tools: str = "none"
@@ -62,6 +63,7 @@ class Isolation:
     engine_argv: tuple[str, ...] = ()
     run_args: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    limited: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -71,6 +73,7 @@ class Isolation:
             "engineArgv": list(self.engine_argv),
             "runArgs": list(self.run_args),
             "notes": list(self.notes),
+            "limited": self.limited,
         }
 
     @classmethod
@@ -82,6 +85,7 @@ class Isolation:
             tuple(value["engineArgv"]),
             tuple(value["runArgs"]),
             tuple(value["notes"]),
+            value.get("limited", False),
         )
 
 
@@ -214,8 +218,9 @@ def find(isolation: str, engine: str, engine_args: Sequence[str] = ()) -> Isolat
         tools = "bubblewrap" if bwrap else "container" if found else "none"
     if tools == "none":
         notes.append(f"No isolation of tools works here, so no tool will be run. {INSTALL_ENGINE}, or allow bubblewrap")
-    name_, argv, run = found or (None, (), ())
-    return Isolation(tools, bwrap, name_, argv, run, tuple(notes))
+    if found is None:
+        return Isolation(tools, bwrap, notes=tuple(notes))
+    return Isolation(tools, bwrap, found.name, found.argv, found.run_args, tuple(notes), found.limited)
 
 
 def bwrap_path() -> str | None:

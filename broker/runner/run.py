@@ -11,6 +11,7 @@ from pathlib import Path
 from cwltool.errors import UnsupportedRequirement, WorkflowException
 
 from broker.runner import advice, isolation, rootfs
+from broker.runner.cgroups import Bounds
 from broker.runner.failures import NO_IMAGE
 from broker.runner.isolation import Isolation, Software
 from broker.runner.jobdir import JobDir
@@ -34,6 +35,7 @@ class Run:
         *,
         network: bool,
         inplace: bool,
+        bounds: Bounds,
         offline: bool,
         images: Mapping[str, str],
         missing: Mapping[str, str],
@@ -46,6 +48,7 @@ class Run:
         self.software = software
         self.network = network
         self.inplace = inplace
+        self.bounds = bounds
         self.offline = offline
         self.images = images
         self.missing = missing

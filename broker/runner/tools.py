@@ -17,7 +17,7 @@ from cwltool.pathmapper import MapperEnt
 from cwltool.process import shortname, stage_files
 from cwltool.utils import OutputCallbackType
 
-from broker.runner import apptainer, isolation
+from broker.runner import apptainer, engines, isolation
 from broker.runner.outputs import put
 from broker.runner.probe import engine_environment
 from broker.runner.steps import StepJob, ToolProcess, encoded, run_of
@@ -135,7 +135,10 @@ class ContainerJob(StepJob, DockerCommandLineJob):
         if not network:
             words.append("--net=none")
         name = run.container_name()
-        words[:2] = [*run.isolation.engine_argv, "run", *run.isolation.run_args, f"--name={name}", "--pull=never"]
+        bounds = run.bounds
+        limits = engines.limits(bounds.memory, bounds.processes, bounds.cores) if run.isolation.limited else ()
+        first = [*run.isolation.engine_argv, "run", *run.isolation.run_args, *limits]
+        words[:2] = [*first, f"--name={name}", "--pull=never"]
         self.container = name
         return [*words, str(self.image())], engine_environment(), ()
 
