@@ -33,7 +33,7 @@ from schema_salad.exceptions import ValidationException
 from schema_salad.ref_resolver import file_uri
 
 from broker.errors import BrokerError
-from broker.jobs.model import Failure, Fault, Reason
+from broker.jobs.model import Failure, Fault, Limits, Reason
 from broker.packages.bundle import Bundle
 from broker.runner import executor, expressions, failures, loading, outputs, visits, workflow
 from broker.runner.cgroups import Bounds
@@ -115,6 +115,7 @@ def run(
         images=images,
         missing=missing,
         image_files=Path(settings.get("images", job.path)),
+        scatter_width=Limits.from_json(spec["limits"]).scatter_width,
         log=log,
     )
     os.environ["PATH"] = one.software.search_path

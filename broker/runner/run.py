@@ -40,6 +40,7 @@ class Run:
         images: Mapping[str, str],
         missing: Mapping[str, str],
         image_files: Path,
+        scatter_width: int | None,
         log: logging.Logger,
     ) -> None:
         self.job = job
@@ -53,6 +54,7 @@ class Run:
         self.images = images
         self.missing = missing
         self.image_files = image_files
+        self.scatter_width = scatter_width
         self.log = log
         self._sandbox: dict[bool, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._containers = 0

@@ -14,7 +14,7 @@ from cwltool.utils import JobsGeneratorType
 from cwltool.workflow import Workflow
 from cwltool.workflow_job import ReceiveScatterOutput
 
-from broker.jobs.model import Step
+from broker.jobs.model import Failure, Fault, Reason, Step
 from broker.runner.run import Run
 
 
@@ -63,7 +63,9 @@ def _count_scatters(run: Run) -> None:
             if depth:  # a nested cross product calls itself
                 return scatter(step, order, keys, callback, context)
             inner = leaves(step.step.embedded_tool)
-            run.report.count(more=(width(scatter, order, keys) - 1) * inner)
+            runs = width(scatter, order, keys)
+            _refuse_wider(run, step, runs)
+            run.report.count(more=(runs - 1) * inner)
             evaluate = context.postScatterEval
 
             def noted(one: CWLObjectType) -> CWLObjectType | None:
@@ -103,6 +105,16 @@ def _count_scatters(run: Run) -> None:
         receive(self, step, ports, final, outputs, status)
 
     workflow_job.WorkflowJob.receive_output = receive_output  # type: ignore[method-assign, assignment]
+
+
+def _refuse_wider(run: Run, step: Any, runs: int) -> None:
+    """Raise WorkflowException where a step would run more often than the job may."""
+    if run.scatter_width is None or runs <= run.scatter_width:
+        return
+    name = step.name.removeprefix("step ")
+    message = f"Step '{name}' is scattered over {runs} items; this job's quota allows {run.scatter_width}."
+    run.report.fail(Failure(Fault.LIMIT, Reason.SCATTER_TOO_WIDE, message, name))
+    raise WorkflowException(message)
 
 
 def parallel_steps(

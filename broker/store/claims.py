@@ -53,7 +53,7 @@ _STUCK = (
 _ACCEPTED = (LIVE_ROW, _HERE, c.phase == Phase.ACCEPTED.value)
 # A jump in the index for each owner and project that has something waiting, however much that is. Three steps where
 # one comparison of rows would say the same: SQLite jumps by the first column of such a comparison only
-_LINE = f"(select n.id from jobs n where n.platform = :here and n.phase = 'accepted' and n.{LIVE_ROW}"
+_LINE = f"(select n.id from jobs n where n.platform = :here and n.phase = 'accepted' and n.{LIVE_ROW}"  # noqa: S608 - made of constants
 _FIRST_OF_EACH = text(
     f"""with recursive heads(id) as (
       select {_LINE} order by n.priority, n.owner, n.project, n.id limit 1)
