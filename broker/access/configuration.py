@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from broker.access.addresses import secure
 from broker.access.principal import Role, Scope
 
 # asymmetric ones only: with HS256 whoever knows the public key could sign (RFC 8725, 2.1)
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Frozen(BaseModel):
@@ -127,16 +126,6 @@ class Access(Frozen):
             if one.issuer is not None and one.issuer not in self.issuers:
                 raise ValueError(f"the delegate {name} is of an issuer {one.issuer!r} that is not configured")
         return self
-
-
-def secure(url: str) -> bool:
-    """Whether what is read from an address, and sent to it, is nobody else's: https, or this machine."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK))
 
 
 def _named(name: str) -> bool:

@@ -15,7 +15,7 @@ from joserfc import jwk
 from joserfc.errors import JoseError
 from joserfc.jwk import Key
 
-from broker.access.configuration import secure
+from broker.access.addresses import secure
 from broker.egress import Egress, FetchError
 from broker.errors import EgressRefused, IssuerSilent
 

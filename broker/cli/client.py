@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -19,19 +19,22 @@ BUNDLE: Final = "application/vnd.earthcode-broker.bundle+json"
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 75.0  # longer than the server waits for a synchronous execution
 DONE: Final = frozenset({"successful", "failed", "dismissed"})
+Token = str | Callable[[], str | None] | None  # a callable is asked for every request: tokens of a login expire
 _SAFE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 
 class _Bearer(AuthBase):
     """Sends the token to the server it is for, and to nobody else that an answer links to."""
 
-    def __init__(self, token: str | None, origin: tuple[str, str]) -> None:
+    def __init__(self, token: Token, origin: tuple[str, str]) -> None:
         self.token = token
         self.origin = origin
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self.token and origin(request.url or "") == self.origin:
-            request.headers["Authorization"] = f"Bearer {self.token}"
+        if origin(request.url or "") == self.origin:
+            token = self.token() if callable(self.token) else self.token
+            if token:
+                request.headers["Authorization"] = f"Bearer {token}"
         return request
 
 
@@ -49,7 +52,7 @@ class Client:
     of otherwise. `patience`: for how many seconds a request that may be repeated is repeated when nobody answers.
     """
 
-    def __init__(self, server: str, token: str | None = None, *, patience: float = 0.0) -> None:
+    def __init__(self, server: str, token: Token = None, *, patience: float = 0.0) -> None:
         self.server = server.rstrip("/")
         self.patience = patience
         self.session = requests.Session()
@@ -222,6 +225,27 @@ class Client:
     def platforms(self) -> list[dict[str, Any]]:
         found = self.json("GET", "/platforms")
         return list(found.get("platforms", ()) if isinstance(found, Mapping) else found or ())
+
+    # who one is
+
+    def me(self) -> dict[str, Any]:
+        """Who the server takes us for: id, name, project, scopes, ..."""
+        found: dict[str, Any] = self.json("GET", "/me")
+        return found
+
+    def issuers(self) -> list[dict[str, Any]]:
+        """Where one can log in: name, title, issuer, clientId, scopes, parameters."""
+        return list(self.json("GET", "/login", params={"f": "json"})["issuers"])
+
+    def make_token(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        made: dict[str, Any] = self.json("POST", "/tokens", json=body)
+        return made
+
+    def tokens(self) -> list[dict[str, Any]]:
+        return list(self.json("GET", "/tokens")["tokens"])
+
+    def revoke_token(self, token_id: str) -> None:
+        self.request("DELETE", f"/tokens/{_part(token_id)}")
 
 
 def _part(name: str) -> str:

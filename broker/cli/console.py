@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec
 
@@ -25,7 +26,8 @@ from broker.errors import BrokerError, InputError, PackageError, Unauthenticated
 
 P = ParamSpec("P")
 HOW_TO_BE_KNOWN = (
-    "Set BROKER_TOKEN=… to a token of this broker; or, where it runs: broker token create NAME --save   "
+    "Log in: broker login   Or set BROKER_TOKEN=… to a token of this broker; "
+    "or, where it runs: broker token create NAME --save   "
     "Keep one that you were given: broker token save"
 )
 GAP, NARROWEST = 2, 12  # characters between columns, and of a column that gives way
@@ -64,7 +66,8 @@ Root = Annotated[
 def connect(server: str | None, *, patience: float = 0.0) -> Client:
     """A client of the server that the command is about, with the token kept for it."""
     address = server_address(server)
-    return Client(address, token_for(address), patience=patience)
+    token_for(address)  # what is wrong with it is said before anything begins
+    return Client(address, partial(token_for, address), patience=patience)
 
 
 def console(*, stderr: bool = True) -> Console:
