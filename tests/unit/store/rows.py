@@ -21,20 +21,20 @@ def platform_row(database: Database, name: str = PLATFORM, **offer: Any) -> Capa
 
 
 def process_row(database: Database, process_id: str = "p", digest: str = "d1", **fields: Any) -> processes.Process:
-    new = processes.NewProcess(
-        id=process_id,
-        owner="local",
-        project="local",
-        version="1",
-        kind="cwl",
-        digest=digest,
-        body=b"cwlVersion: v1.2",
-        media_type="application/cwl",
-        summary={"id": process_id},
-        description={"id": process_id, "inputs": {}, "outputs": {"out": {}}},
-        needs=Needs(),
-        **fields,
-    )
+    values: dict[str, Any] = {
+        "id": process_id,
+        "owner": "local",
+        "project": "local",
+        "version": "1",
+        "kind": "cwl",
+        "digest": digest,
+        "body": b"cwlVersion: v1.2",
+        "media_type": "application/cwl",
+        "summary": {"id": process_id},
+        "description": {"id": process_id, "inputs": {}, "outputs": {"out": {}}},
+        "needs": Needs(),
+    }
+    new = processes.NewProcess(**(values | fields))
     with database.write() as tx:
         processes.keep_package(tx, digest, {"kind": "cwl"}, {"process": {}})
         return processes.add(tx, new)
