@@ -197,6 +197,7 @@ def _platform(name: str, options: dict[str, Any], settings: Settings, shared: Ca
         options.setdefault("socket", settings.zygote_socket)
         options["shared"] = shared
         options.setdefault("egress", input_policy(settings).to_json())
+        options.setdefault("insecure_registries", settings.images.insecure)
         options.setdefault("s3", {name: _account(s3, s3.endpoint).to_json() for name, s3 in settings.s3.items()})
     platform: Platform = make_platform(kind, name, options)
     return platform

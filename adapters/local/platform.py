@@ -28,7 +28,7 @@ from broker.platform import (
 from broker.runner.cgroups import UNGROUPED, Bounds
 from broker.runner.client import Zygote
 from broker.runner.isolation import INSTALL_ENGINE
-from broker.runner.jobdir import JobDir, read_json, remove_tree, write_json
+from broker.runner.jobdir import JobDir, read_json, remove_tree, write_json, write_private
 from broker.runner.remains import sweep
 from broker.runner.report import read_progress, read_steps
 
@@ -73,7 +73,9 @@ class LocalPlatform:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(mode=0o700)
             if spec.stage:
-                write_json(partial / "stage.json", self._stage(spec, value["settings"]["isolation"]["tools"]))
+                write_private(partial / "stage.json", self._stage(spec, value["settings"]["isolation"]["tools"]))
+            if spec.secrets.registries:
+                write_private(partial / "pull.json", spec.secrets.registries)
             write_json(partial / "spec.json", value)
             try:
                 partial.rename(job.path)
@@ -119,6 +121,12 @@ class LocalPlatform:
                 "nice": self.settings.nice,
                 "slots": str(self.settings.root / ".slots"),
                 "images": str(self.settings.root / ".images"),
+                "pull": {
+                    "pins": dict(spec.images),
+                    "insecure": list(self.settings.insecure_registries),
+                    # of one person alone, a registry on the own machine is as good as any
+                    "egress": dict(self.settings.egress) if shared else None,
+                },
                 "cores": self.settings.cores,
                 "ramMiB": self.settings.ram_mib,
             },
@@ -131,6 +139,8 @@ class LocalPlatform:
             "egress": dict(self.settings.egress),
             # secrets: only where something may need them, and gone with this file before the package is opened
             "s3": self.settings.s3 if any(item.stac or _on_s3(item) for item in spec.stage) else {},
+            "ownS3": dict(spec.secrets.s3),
+            "http": dict(spec.secrets.http),
             # A tool that may change its inputs, or could reach them, must not share their bytes with the storage.
             "hardLinks": tools != "process" and "InplaceUpdateRequirement" not in spec.needs.features,
         }

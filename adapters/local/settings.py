@@ -30,7 +30,7 @@ class LocalSettings(BaseModel):
     (None: only where one person uses the broker). `processes`: of one job at a time, threads counted. `shared`: whether
     several people use the broker, so that no tool runs as a plain process; the broker sets it.
     `egress`: fields of `broker.egress.EgressPolicy` for the fetching of inputs; `s3`: fields of
-    `broker.storage.signing.S3Account` by bucket, "*" for all others.
+    `broker.storage.signing.S3Account` by bucket, "*" for all others. `insecure_registries`: without TLS.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,4 +49,5 @@ class LocalSettings(BaseModel):
     slots: int | None = Field(default=None, ge=1)
     egress: dict[str, Any] = Field(default_factory=dict)
     s3: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)
+    insecure_registries: tuple[str, ...] = ()
     shared: Callable[[], bool] = Field(default=lambda: False, exclude=True)

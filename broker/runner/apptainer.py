@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from broker.runner.advice import said_last
 from broker.runner.jobdir import read_json, write_json
 from broker.runner.probe import run_told, trial
 
@@ -71,29 +72,46 @@ def file_of(images: Path, image: str) -> Path:
     return images / f"{hashlib.sha256(image.encode()).hexdigest()}.sif"
 
 
-def pull(argv: Sequence[str], images: Path, image: str, environment: Mapping[str, str]) -> tuple[str | None, str]:
-    """Have an image's SIF file below `images`; its digest, or None and what apptainer said where it cannot be fetched.
+def digest(images: Path, image: str) -> str | None:
+    """The digest of an image whose SIF file is here; None where it is not."""
+    place = file_of(images, image)
+    known = read_json(place.with_suffix(".json")) if place.exists() else None
+    return str(known["digest"]) if known else None
 
-    The digest is the registry's where the image is named by it, else `sha256:…` of the SIF file: apptainer tells no
+
+def login(account: Mapping[str, str]) -> dict[str, str]:
+    """How apptainer is told an account of a registry (its documentation: "Authentication")."""
+    return {"APPTAINER_DOCKER_USERNAME": account["username"], "APPTAINER_DOCKER_PASSWORD": account["password"]}
+
+
+def pull(
+    argv: Sequence[str],
+    images: Path,
+    image: str,
+    environment: Mapping[str, str],
+    options: Sequence[str] = (),
+    *,
+    secret: Sequence[str] = (),
+) -> str | None:
+    """Fetch an image into its SIF file below `images`; what apptainer said where it cannot, without what is `secret`.
+
+    Its digest is the registry's where the image is named by it, else `sha256:…` of the SIF file: apptainer tells no
     other, and those are the bytes that run.
     """
     images.mkdir(parents=True, exist_ok=True, mode=0o700)
     place = file_of(images, image)
-    note = place.with_suffix(".json")
-    if not (place.exists() and note.exists()):
-        with tempfile.TemporaryDirectory(dir=images, prefix=".pull") as directory:
-            partial = Path(directory) / place.name
-            own = {**environment, "APPTAINER_TMPDIR": directory, "APPTAINER_CACHEDIR": directory}
-            command = [*argv, "pull", "--disable-cache", str(partial), f"docker://{image}"]
-            code, said = run_told(command, own)
-            if code:
-                return None, said
-            digest = image.rpartition("@")[2] if "@sha256:" in image else f"sha256:{_sha256(partial)}"
-            # Two jobs that fetch one image at a time both have a whole one.
-            partial.replace(place)
-            write_json(note, {"image": image, "digest": digest})
-    known = read_json(note)
-    return (str(known["digest"]) if known else None), ""
+    with tempfile.TemporaryDirectory(dir=images, prefix=".pull") as directory:
+        partial = Path(directory) / place.name
+        own = {**environment, "APPTAINER_TMPDIR": directory, "APPTAINER_CACHEDIR": directory}
+        command = [*argv, "pull", "--disable-cache", *options, str(partial), f"docker://{image}"]
+        code, said = run_told(command, own, secret)
+        if code:
+            return said_last(said) or f"exit code {code}"
+        known = image.rpartition("@")[2] if "@sha256:" in image else f"sha256:{_sha256(partial)}"
+        # Two jobs that fetch one image at a time both have a whole one.
+        partial.replace(place)
+        write_json(place.with_suffix(".json"), {"image": image, "digest": known})
+    return None
 
 
 def _sha256(path: Path) -> str:

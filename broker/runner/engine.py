@@ -89,15 +89,14 @@ def make_tool(document: Any, context: LoadingContext) -> Process:
 def run(
     job: JobDir,
     spec: Mapping[str, Any],
-    images: Mapping[str, str],
-    missing: Mapping[str, str],
+    images: Mapping[str, Mapping[str, str]],
     *,
     offline: bool = False,
 ) -> None:
     """Load and run the package of `spec`; leaves `report.json` and `outputs/`. Raises nothing of the package's.
 
-    `spec`: what the adapter wrote (bundle, jobOrder, settings). `images`: those that are here, with their digests.
-    `missing`: those that could not be fetched, with what the container engine said.
+    `spec`: what the adapter wrote (bundle, jobOrder, settings). `images`: of those that are here the digests (`found`)
+    and what the container engine starts (`runs`); of those that could not be fetched, what it said (`missing`).
     `offline`: this process is in a network namespace with nothing in it.
     """
     report = Report(job)
@@ -112,8 +111,9 @@ def run(
         inplace=settings["inplace"],
         bounds=Bounds.from_json(settings["bounds"]),
         offline=offline,
-        images=images,
-        missing=missing,
+        images=images["found"],
+        runs=images["runs"],
+        missing=images["missing"],
         image_files=Path(settings.get("images", job.path)),
         scatter_width=Limits.from_json(spec["limits"]).scatter_width,
         log=log,

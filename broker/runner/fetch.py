@@ -20,6 +20,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from broker.egress import Egress, FetchError, shown
 from broker.errors import StagingError
+from broker.jobs.secrets import origin
 from broker.runner.partial import Partial
 from broker.storage.local import link_open, open_regular
 from broker.storage.signing import S3Account
@@ -33,12 +34,16 @@ _ENOUGH = 2**20  # bytes: an attempt that moved so many does not count as a fail
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How staging behaves. `s3`: accounts by bucket name, `*` for all others. `hard_links`: trusted local files
+    """How staging behaves. `s3`: the operator's accounts by bucket name, `*` for all others. `own_s3` by bucket and
+    `http` (origin -> Authorization): of the person whose job it is, whose endpoints are addresses like any other
+    that a person gives. `hard_links`: trusted local files
     may be linked instead of copied; only where the job cannot write to its inputs (a read-only mount).
     `pause`: seconds before the first retry, doubled each time. `total_bytes` bounds all files together; `items`,
     `depth`, `document_bytes` (one) and `documents_bytes` (all) bound a STAC input."""
 
     s3: Mapping[str, S3Account] = field(default_factory=dict)
+    own_s3: Mapping[str, S3Account] = field(default_factory=dict)
+    http: Mapping[str, str] = field(default_factory=dict, repr=False)
     hard_links: bool = False
     parallel: int = 4
     retries: int = 3
@@ -52,7 +57,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """One file to fetch; `name` is what messages call it."""
+    """One file to fetch; `name` is what messages call it; `packaged`: without the credentials of a person."""
 
     url: str
     target: Path
@@ -60,6 +65,7 @@ class Download:
     trusted: bool = False
     size: int | None = None
     sha256: str | None = None
+    packaged: bool = False
 
 
 class Fetcher:
@@ -73,6 +79,7 @@ class Fetcher:
         self._stop = threading.Event()
         self._told = time.monotonic()
         self.bytes = 0
+        self.anonymous = False  # while an item is prepared that the package asks for, not the person
         self._documents = 0
 
     def say(self, line: str) -> None:
@@ -84,13 +91,13 @@ class Fetcher:
     def can_reach(self, url: str) -> bool:
         """Whether there is a way to this URL at all: False for an S3 bucket that is not configured."""
         scheme = url.partition(":")[0].lower()
-        return scheme in ("http", "https") or (scheme == "s3" and self._account(url) is not None)
+        return scheme in ("http", "https") or (scheme == "s3" and self._account(url, self.anonymous) is not None)
 
     def demand(self, urls: Iterable[str]) -> None:
         """Raise the StagingError of the first S3 URL that is not configured, where there is one."""
         for url in urls:
             if url.lower().startswith("s3:"):
-                self._address(url, trusted=False)
+                self._address(url, trusted=False, anonymous=self.anonymous)
 
     def document(self, url: str, *, trusted: bool = False) -> tuple[Any, str]:
         """A JSON document, and the address where it was in the end. Raises StagingError."""
@@ -165,12 +172,12 @@ class Fetcher:
 
     def _pull(self, download: Download, part: Partial) -> None:
         """One attempt: from where the last one ended, where the server can do that."""
-        url, trusted = self._address(download.url, trusted=download.trusted)
+        url, trusted, headers = self._address(download.url, trusted=download.trusted, anonymous=download.packaged)
         if not part.resumable:
             part.restart()
         with _called(download):
             try:
-                answer = self._egress.open(url, part.done, validator=part.validator, trusted=trusted)
+                answer = self._egress.open(url, part.done, validator=part.validator, trusted=trusted, headers=headers)
             except FetchError as problem:
                 if problem.status == 416:  # what we have is not a beginning of what is there now
                     part.restart()
@@ -200,8 +207,8 @@ class Fetcher:
                 self._report(f"fetching {name}" + (f" ({of} bytes)" if of else "") + f": {self.bytes} bytes so far")
 
     def _small(self, url: str, limit: int, *, trusted: bool) -> tuple[bytes, str]:
-        address, trusted = self._address(url, trusted=trusted)
-        accept = {"Accept": "application/geo+json, application/json;q=0.9, */*;q=0.1"}
+        address, trusted, headers = self._address(url, trusted=trusted, anonymous=self.anonymous)
+        accept = {"Accept": "application/geo+json, application/json;q=0.9, */*;q=0.1", **headers}
         with self._egress.open(address, trusted=trusted, headers=accept, limit=limit) as answer:
             return answer.read(), answer.url
 
@@ -221,21 +228,33 @@ class Fetcher:
                 self.say(f"{problem.detail} Trying again in {pause:g} s.")
                 self._stop.wait(pause)
 
-    def _account(self, url: str) -> S3Account | None:
-        return self.rules.s3.get(_bucket_and_key(url)[0]) or self.rules.s3.get("*")
+    def _account(self, url: str, anonymous: bool) -> tuple[S3Account, bool] | None:
+        """The account for an S3 URL, and whether it is the operator's; the person's own comes first."""
+        bucket = _bucket_and_key(url)[0]
+        if not anonymous and bucket in self.rules.own_s3:
+            return self.rules.own_s3[bucket], False
+        found = self.rules.s3.get(bucket) or self.rules.s3.get("*")
+        return None if found is None else (found, True)
 
-    def _address(self, url: str, *, trusted: bool) -> tuple[str, bool]:
-        """The https address of an s3 URL (which goes to the operator's endpoint, so it is trusted); others as given."""
+    def _address(self, url: str, *, trusted: bool, anonymous: bool) -> tuple[str, bool, dict[str, str]]:
+        """Where a URL is fetched, whether that is a trusted address, and the headers for it.
+
+        An s3 URL becomes a signed one, which is trusted where the operator named the endpoint. A person's credential
+        goes to its own origin only: egress takes it away where that redirects to another.
+        """
         if not url.lower().startswith("s3:"):
-            return url, trusted
+            known = None if anonymous or trusted else self.rules.http.get(origin(url) or "")
+            return url, trusted, {"Authorization": known} if known else {}
         bucket, key = _bucket_and_key(url)
-        account = self._account(url)
-        if account is None:
+        found = self._account(url, anonymous)
+        if found is None:
             raise StagingError(
                 f"{shown(url)} is in object storage that this platform is not set up for.",
-                hint=f"Use an https link, or ask the operator to configure access to the bucket {bucket}.",
+                hint=f"Use an https link, keep a credential (broker credential add NAME s3 {bucket}), "
+                f"or ask the operator to configure access to the bucket {bucket}.",
             )
-        return account.signed(bucket, key, _SIGNED_FOR), True
+        account, operators = found
+        return account.signed(bucket, key, _SIGNED_FOR), operators, {}
 
 
 def unwritable(name: str, problem: OSError) -> StagingError:

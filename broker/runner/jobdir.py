@@ -27,7 +27,8 @@ class JobDir:
     | file | writer | what |
     |---|---|---|
     | spec.json | adapter | the job and the platform's settings for it |
-    | stage.json | adapter | what to fetch, with signed links: gone before the package is looked at |
+    | stage.json | adapter | what to fetch, with signed links and credentials: gone once staging has read it |
+    | pull.json, auth/ | adapter, image pull | accounts of registries: gone before the package is looked at |
     | cancel | adapter | the wish to end the job |
     | control | keeper | fifo; a byte wakes the keeper to look at `cancel` |
     | lock | keeper | held while the keeper lives |
@@ -51,6 +52,14 @@ class JobDir:
     @property
     def stage(self) -> Path:
         return self.path / "stage.json"
+
+    @property
+    def pull(self) -> Path:
+        return self.path / "pull.json"
+
+    @property
+    def auth(self) -> Path:
+        return self.path / "auth"
 
     @property
     def package(self) -> Path:
@@ -182,6 +191,12 @@ def write_json(path: Path, value: Any) -> None:
     # Not json.dump, which goes through each value in Python.
     partial.write_bytes(json.dumps(value, separators=(",", ":")).encode())
     partial.replace(path)
+
+
+def write_private(path: Path, value: Any) -> None:
+    """Write a new file that only its owner may read, from its first byte on."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(json.dumps(value, separators=(",", ":")).encode())
 
 
 def read_json(path: Path) -> Mapping[str, Any] | None:

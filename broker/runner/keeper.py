@@ -12,7 +12,6 @@ import json
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -23,18 +22,14 @@ from typing import Any
 from broker.egress import Egress, EgressPolicy
 from broker.errors import BrokerError
 from broker.jobs.model import Failure, Fault, Limits, Reason, StageItem
-from broker.runner import apptainer, engine, kernel, verdict
-from broker.runner.advice import said_last
+from broker.runner import engine, kernel, pull, verdict
 from broker.runner.cgroups import Bounds, Group
-from broker.runner.fetch import Rules
-from broker.runner.isolation import IMAGE, Isolation
+from broker.runner.isolation import Isolation
 from broker.runner.jobdir import JobDir, read_json, remove_tree, write_json
-from broker.runner.probe import engine_environment, run_told
 from broker.runner.remains import end_containers
 from broker.runner.report import tail
-from broker.runner.stage import stage
+from broker.runner.stage import rules, stage
 from broker.runner.waiting import EngineInWaiting
-from broker.storage.signing import S3Account
 
 MAX_REPORT = 64 * 2**20
 
@@ -128,6 +123,7 @@ class _Keeper:
             reason = Reason.STORAGE if error.errno in (errno.ENOSPC, errno.EDQUOT) else Reason.BROKER_ERROR
             failure = Failure(Fault.BROKER, reason, f"The platform failed: {error}")
         kernel.end_children()
+        self._forget()
         self._end_containers()
         if self.group is not None:
             self.group.remove()
@@ -151,9 +147,10 @@ class _Keeper:
             failed = self._stage()
             if failed:
                 return failed, {}
-        images, missing = self._images(spec)
+        images = self._images(spec)
+        self._forget()
         self._bound(Bounds.from_json(spec["settings"]["bounds"]))
-        ended = self._wait_for(self._engine(images, missing, network=spec["settings"]["network"]))
+        ended = self._wait_for(self._engine(images, network=spec["settings"]["network"]))
         if self.job.report.exists() and self.job.report.stat().st_size > MAX_REPORT:
             message = f"The output values take more than {MAX_REPORT // 2**20} MiB: give them as files."
             return Failure(Fault.LIMIT, Reason.OUTPUT_TOO_LARGE, message), {}
@@ -179,32 +176,31 @@ class _Keeper:
         """Fetch the inputs in a child that never sees the package; what it was told is gone when that is opened."""
         outcome = self.job.path / "staged.json"
         self._supervise(lambda: _stage(self.job, outcome), log="stage")
-        self.job.stage.unlink(missing_ok=True)
         said = read_json(outcome)
         if said is None:
             message = "Fetching the inputs ended unexpectedly."
             return Failure(Fault.BROKER, Reason.BROKER_ERROR, message, log_tail=tail(self.job.logs / "stage.log"))
         return Failure.from_json(said["failure"]) if said.get("failure") else None
 
-    def _images(self, spec: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
-        """The images that the package names and that are here now, with their digests; missing ones are pulled.
-
-        And those that could not be, with what the container engine said.
-        """
-        wanted = [image for image in spec["images"] if IMAGE.fullmatch(image)]
-        if not wanted or not self.isolation.engine:
-            return {}, {}
+    def _images(self, spec: Mapping[str, Any]) -> Mapping[str, Any]:
+        """`found`: the images that the package names and that are here now, with their digests, for missing ones are
+        pulled; `runs`: what to start for each; `missing`: the others, with what the container engine said."""
+        nothing: Mapping[str, Any] = {"found": {}, "runs": {}, "missing": {}}
+        if not spec["images"] or not self.isolation.engine:
+            return nothing
         outcome = self.job.path / "images.json"
-        self._supervise(
-            lambda: _pull(self.isolation, wanted, Path(spec["settings"].get("images", self.job.path)), outcome),
-            log="stage",
-        )
-        told = read_json(outcome) or {"found": {}, "missing": {}}
-        return dict(told["found"]), dict(told["missing"])
+        self._supervise(lambda: pull.main(self.job, spec, outcome), log="stage")
+        return read_json(outcome) or nothing
 
-    def _engine(self, images: Mapping[str, str], missing: Mapping[str, str], *, network: bool) -> int:
+    def _forget(self) -> None:
+        """What was released for staging and pulling is gone before anything of the package starts."""
+        self.job.stage.unlink(missing_ok=True)
+        self.job.pull.unlink(missing_ok=True)
+        remove_tree(self.job.auth)
+
+    def _engine(self, images: Mapping[str, Any], *, network: bool) -> int:
         """Start the engine; its pid. The one in waiting takes the job where there is one."""
-        told = {"job": str(self.job.path), "images": dict(images), "missing": dict(missing)}
+        told = {"job": str(self.job.path), "images": dict(images)}
         if self.waiting is not None and not network and self.waiting.tell(told):
             return self.waiting.pid
 
@@ -318,18 +314,18 @@ def _run(told: Mapping[str, Any]) -> int:
         kernel.limit(data=bounds.memory, processes=bounds.processes)
     if isolation.tools == "bubblewrap":
         kernel.adopt_orphans()  # to measure what is inside
-    engine.run(job, spec, told["images"], told["missing"], offline=offline)
+    engine.run(job, spec, told["images"], offline=offline)
     return 0
 
 
 def _stage(job: JobDir, outcome: Path) -> int:
     told = json.loads(job.stage.read_bytes())
+    job.stage.unlink()
     items = [StageItem.from_json(item) for item in told["items"]]
     failure: Failure | None = None
     try:
         with Egress(EgressPolicy.from_json(told["egress"])) as egress:
-            accounts = {bucket: S3Account.from_json(account) for bucket, account in told["s3"].items()}
-            stage(items, job.inputs, egress, print, Rules(s3=accounts, hard_links=told["hardLinks"]))
+            stage(items, job.inputs, egress, print, rules(told))
     except BrokerError as error:
         fault = Fault.STAGING if error.fault == "broker" else Fault(error.fault)
         failure = Failure(fault, Reason.STORAGE if error.fault == "broker" else Reason.INPUT_UNREACHABLE, str(error))
@@ -338,43 +334,3 @@ def _stage(job: JobDir, outcome: Path) -> int:
         failure = Failure(Fault.STAGING, reason, f"An input could not be written: {error.strerror}.")
     write_json(outcome, {"failure": failure.to_json() if failure else None})
     return 0
-
-
-def _pull(isolation: Isolation, images: list[str], files: Path, outcome: Path) -> int:
-    """Have the engine fetch what is not here; the answer says what is, and why the rest is not.
-
-    `files`: where apptainer's images are, which keeps none itself.
-    """
-    found: dict[str, str] = {}
-    missing: dict[str, str] = {}
-    for image in images:
-        if isolation.engine == apptainer.NAME:
-            digest, said = apptainer.pull(isolation.engine_argv, files, image, engine_environment())
-        else:
-            digest, said = _digest(isolation, image), ""
-            if digest is None:
-                _, said = run_told([*isolation.engine_argv, "pull", "--quiet", image], engine_environment())
-                digest = _digest(isolation, image)
-        if digest is not None:
-            found[image] = digest
-        else:
-            missing[image] = said_last(said)
-    write_json(outcome, {"found": found, "missing": missing})
-    return 0
-
-
-def _digest(isolation: Isolation, image: str) -> str | None:
-    """`sha256:…` of a local image (its registry digest where it has one, else its id); None where it is not here."""
-    done = subprocess.run(
-        [*isolation.engine_argv, "image", "inspect", image],
-        env=engine_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode:
-        return None
-    described = json.loads(done.stdout)[0]
-    names = described.get("RepoDigests") or []
-    digest = names[0].partition("@")[2] if names else str(described.get("Id", ""))
-    return digest if digest.startswith("sha256:") else f"sha256:{digest}"

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from broker.jobs.secrets import scrubbed
+
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 PROBE_SECONDS = 60
 
@@ -40,10 +42,13 @@ def trial(argv: Sequence[str], environment: Mapping[str, str]) -> str | None:
     return said[-1][:300] if said else f"exit code {done.returncode}"
 
 
-def run_told(argv: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
-    """Run a command to its end, however long that takes: its exit code and what it said, which we say too."""
+def run_told(argv: Sequence[str], environment: Mapping[str, str], secret: Sequence[str] = ()) -> tuple[int, str]:
+    """Run a command to its end, however long that takes: its exit code and what it said, which we say too.
+
+    `secret`: what it must not have said.
+    """
     done = subprocess.run(
         argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
     )
-    sys.stderr.write(done.stdout + done.stderr)
-    return done.returncode, done.stderr
+    sys.stderr.write(scrubbed(done.stdout + done.stderr, secret))
+    return done.returncode, scrubbed(done.stderr, secret)

@@ -20,7 +20,8 @@ from broker.runner.report import Report
 
 class Run:
     """One run. `images` maps each image that is here to its digest (what `keeper` found or fetched), `missing` each
-    other one to what the container engine said of it.
+    other one to what the container engine said of it. `runs` maps each image that is here to what is started for it:
+    its id, which no later pull can make another image.
 
     `inplace`: whether tools may change their inputs in their place, which are nobody else's then.
     `image_files`: where the images of an engine are that keeps none itself.
@@ -38,6 +39,7 @@ class Run:
         bounds: Bounds,
         offline: bool,
         images: Mapping[str, str],
+        runs: Mapping[str, str],
         missing: Mapping[str, str],
         image_files: Path,
         scatter_width: int | None,
@@ -52,6 +54,7 @@ class Run:
         self.bounds = bounds
         self.offline = offline
         self.images = images
+        self.runs = runs
         self.missing = missing
         self.image_files = image_files
         self.scatter_width = scatter_width

@@ -4,8 +4,9 @@
 
 SPEC.json (readable by its owner only, since it may hold S3 keys) is what `write_spec` writes: `items`
 (StageItem.to_json), `root` (the job's `inputs` directory), `egress` (EgressPolicy.to_json), `s3` (bucket or `*`
--> S3Account.to_json) and `hardLinks`. Progress goes to standard output in lines. Exit code 0: all inputs are there;
-1: the last line of standard error is a JSON object with `fault`, `reason`, `detail` and `hint`.
+-> S3Account.to_json), `ownS3` and `http` (the job owner's; origin -> Authorization) and `hardLinks`. Progress goes to
+standard output in lines. Exit code 0: all inputs are there; 1: the last line of standard error is a JSON object with
+`fault`, `reason`, `detail` and `hint`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -47,8 +49,9 @@ def stage(
     root.mkdir(parents=True, exist_ok=True)
     downloads: list[Download] = []
     for item, target in zip(items, targets, strict=True):
+        fetcher.anonymous = item.packaged
         try:
-            downloads += _prepare(item, target, fetcher)
+            downloads += [replace(one, packaged=item.packaged) for one in _prepare(item, target, fetcher)]
         except OSError as problem:
             raise unwritable(f"The input {item.path}", problem) from problem
     fetcher.fetch(downloads)
@@ -77,16 +80,22 @@ def write_spec(
         json.dump(spec, file)
 
 
+def rules(told: Mapping[str, Any]) -> Rules:
+    """What the file says of accounts and credentials: the operator's `s3`; the owner's `ownS3` and `http`."""
+    accounts = {bucket: S3Account.from_json(value) for bucket, value in told.get("s3", {}).items()}
+    own = {bucket: S3Account.from_json(value) for bucket, value in told.get("ownS3", {}).items()}
+    return Rules(s3=accounts, own_s3=own, http=told.get("http", {}), hard_links=bool(told.get("hardLinks")))
+
+
 def run_spec(spec: Mapping[str, Any], report: Callable[[str], None]) -> None:
     """`stage` with everything from a spec."""
-    accounts = {bucket: S3Account.from_json(value) for bucket, value in spec.get("s3", {}).items()}
     with Egress(EgressPolicy.from_json(spec.get("egress", {}))) as egress:
         stage(
             [StageItem.from_json(item) for item in spec["items"]],
             Path(spec["root"]),
             egress,
             report,
-            Rules(s3=accounts, hard_links=bool(spec.get("hardLinks"))),
+            rules(spec),
         )
 
 

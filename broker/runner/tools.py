@@ -140,7 +140,7 @@ class ContainerJob(StepJob, DockerCommandLineJob):
         first = [*run.isolation.engine_argv, "run", *run.isolation.run_args, *limits]
         words[:2] = [*first, f"--name={name}", "--pull=never"]
         self.container = name
-        return [*words, str(self.image())], engine_environment(), ()
+        return [*words, run.runs[str(self.image())]], engine_environment(), ()
 
     def image(self) -> str | None:
         requirement, _ = self.get_requirement("DockerRequirement")
@@ -177,7 +177,7 @@ class ApptainerJob(ContainerJob):
                 tmpdir_prefix=context.tmpdir_prefix,
                 any_path_okay=any_path,
             )
-        words.append(str(apptainer.file_of(run.image_files, str(self.image()))))
+        words.append(str(apptainer.file_of(run.image_files, run.runs[str(self.image())])))
         return words, {**engine_environment(), **apptainer.variables(self.environment)}, ()
 
     def kill(self, process: ToolProcess) -> None:
