@@ -44,6 +44,49 @@ TEMPLATE = """\
 # Off only for the OGC test suite 1.3, which cannot read the link:
 # monitor_link = true
 
+[access]
+# Hours of a browser's session, and without a request; days that a token may live that a person makes:
+# session_hours = 12.0
+# idle_hours = 2.0
+# token_days = 366.0
+# Certificates to trust for the issuers, in the place of the usual ones:
+# ca_file = "/etc/ssl/certs/our-ca.pem"
+
+# Whose tokens count besides those of `broker token create`: OpenID Connect issuers, as many as you like. With one,
+# everybody is asked who they are.
+# [access.issuers.example]
+# Exactly the `iss` of its tokens, and what their `aud` must hold:
+# url = "https://login.example.org/realms/science"
+# audience = ["urn:broker"]
+# title = "Example Science Login"
+# Signatures and `typ` headers that its access tokens may have (Keycloak: types = ["JWT"]):
+# algorithms = ["RS256", "PS256", "ES256", "EdDSA"]
+# types = ["at+jwt", "application/at+jwt"]
+# The broker's client for logins by browser (it comes back to <url of the broker>/login/callback), and a public client
+# with the device grant for `broker login`:
+# client_id = "broker"
+# client_secret = "..."
+# cli_client_id = "broker-cli"
+# scopes = ["openid", "profile", "email"]
+# What its authorization requests need besides:
+# parameters = { resource = "urn:broker" }
+# Values of the roles claim -> scientist, publisher or operator; without default_role all others are refused:
+# roles = { "earthcode-scientists" = "scientist", "earthcode-operators" = "operator" }
+# default_role = "scientist"
+# Seconds that clocks may differ by:
+# leeway = 30.0
+# Where its tokens say what; dots lead into objects:
+# claims = { subject = "sub", name = "name", email = "email", orcid = "orcid", roles = "realm_access.roles" }
+
+# Platforms that may act for people (headers Acting-For: issuer:subject, and Acting-Project). Who they are: issuer and
+# client (client credentials), issuer and subject, or owner of a token of this broker.
+# [access.delegates.portal]
+# issuer = "example"
+# client = "portal"
+# people = ["example:*"]
+# projects = ["flood-*"]
+# scopes = ["read", "run"]
+
 [worker]
 # Processes that hand jobs to platforms and bring results back. They hold no job while it runs.
 # slots = 2

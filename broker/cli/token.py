@@ -1,4 +1,5 @@
-"""`broker token`: tokens of your own broker (straight in its database), and the ones that others gave you."""
+"""`broker token`: tokens of your own broker (straight in its database) or of a server, and those that others gave
+you."""
 
 from __future__ import annotations
 
@@ -8,20 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from broker.access import tokens as secrets_of
-from broker.access.principal import LOCAL, Scope
+from broker.access.principal import SCOPES_OF, Role, Scope
 from broker.cli import credentials
-from broker.cli.console import AsJson, ConfigFile, Server, command, moment, note, put_json, put_table
+from broker.cli.console import AsJson, ConfigFile, Server, command, connect, moment, note, put_json, put_table
 from broker.cli.problems import UsageError
-from broker.errors import Missing
+from broker.cli.tokenplaces import Local, Remote, TokenPlace, Wanted
 from broker.settings import Settings, load
-from broker.store import tokens
-from broker.store.database import Database, new_id
-from broker.store.schema import migrate
 
 State = Annotated[
     Path | None, typer.Option(help="The broker's state directory, as for `broker up`.", show_default=False)
@@ -34,8 +31,9 @@ _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
 def token() -> None:
     """Make, list and revoke the tokens of your broker; keep those you were given.
 
-    Until the first token is made, a broker on a loopback address is open to everybody on this machine. `create`,
-    `list` and `revoke` work on the database that broker.toml names: whoever may write it is the operator.
+    With --server, `create`, `list` and `revoke` are about your own tokens there. Else they work on the database that
+    broker.toml names: whoever may write it is the operator. Until the first token is made, a broker on a loopback
+    address without issuers is open to everybody on this machine.
     """
 
 
@@ -47,83 +45,92 @@ def create(
         list[Scope] | None,
         typer.Option(help="What it may do; repeatable. Default: read, run and deploy.", show_default=False),
     ] = None,
-    owner: Annotated[str, typer.Option(help="Who owns the jobs made with it.")] = LOCAL.owner,
-    project: Annotated[str, typer.Option(help="The project they belong to.")] = LOCAL.project,
+    role: Annotated[
+        Role | None, typer.Option(help="All scopes of a role, in the place of --scope.", show_default=False)
+    ] = None,
+    owner: Annotated[
+        str | None, typer.Option(help="Who owns the jobs made with it. Default: local.", show_default=False)
+    ] = None,
+    project: Annotated[
+        str | None, typer.Option(help="The project they belong to. Default: the owner's own.", show_default=False)
+    ] = None,
     expires: Annotated[
-        str | None, typer.Option(metavar="TIME", help="30d, 12h, 1y … Default: never.", show_default=False)
+        str | None,
+        typer.Option(metavar="TIME", help="30d, 12h, 1y … Default: never; on a server 90 days.", show_default=False),
     ] = None,
     save: Annotated[bool, typer.Option("--save", help="Use it for your own commands from now on.")] = False,
+    server: Server = None,
     config: ConfigFile = None,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a token, and print its secret once.
 
-    read: one's own jobs. run: execute and dismiss. deploy: deploy, replace, undeploy. admin: everybody's jobs.
+    read: one's own jobs. run: execute and dismiss. deploy: deploy, replace, undeploy. publish: send results to
+    catalogs. admin: everybody's jobs.
 
     Example:
 
         broker token create portal --scope read --scope run --expires 90d
     """
-    settings = _settings(config, state)
-    scopes = sorted({one.value for one in scope or [Scope.READ, Scope.RUN, Scope.DEPLOY]})
-    secret, digest = secrets_of.generate()
-    with _database(settings) as database, database.write() as tx:
-        first = not tokens.any_valid(tx)
-        made = tokens.add(tx, new_id(), digest, owner, project, name, scopes, _seconds(expires))
+    if scope and role:
+        raise UsageError("--scope and --role say the same.", hint="Give one of them.")
+    scopes = sorted({one.value for one in scope or (SCOPES_OF[role] if role else ())}) or None
+    with _place(server, config, state) as place:
+        made = place.make(Wanted(name, scopes, owner, project, _seconds(expires)))
+    first = made.pop("first", False)
     if as_json:
-        put_json(_shown(made) | {"secret": secret})
+        put_json(made)
     else:
-        print(secret)
+        print(made["secret"])
         note("This is shown once: only its hash is kept. Use it as BROKER_TOKEN, or Authorization: Bearer …")
     if first and not as_json:
         note("This was the first token: within seconds the broker asks everybody for one, also on this machine.")
     if save:
-        address = credentials.server_address(None, settings)
-        file = credentials.keep(address, secret)
+        address = credentials.server_address(server, None if server else _settings(config, state))
+        file = credentials.keep(address, str(made["secret"]))
         note(f"Kept in {file} for {address}: your commands to this server use it from now on.")
 
 
 @app.command("list")
 @command
-def list_(config: ConfigFile = None, state: State = None, as_json: AsJson = False) -> None:
+def list_(server: Server = None, config: ConfigFile = None, state: State = None, as_json: AsJson = False) -> None:
     """List the tokens, without their secrets.
 
     Example:
 
         broker token list
     """
-    with _database(_settings(config, state)) as database, database.read() as tx:
-        found = tokens.every(tx)
-        is_open = not tokens.any_valid(tx)
+    with _place(server, config, state) as place:
+        found = place.every()
+        is_open = place.open()
     if as_json:
-        put_json([_shown(one) for one in found])
+        put_json(found)
         return
     if is_open:
         note("No token is valid: the broker is open to everybody on this machine, and serves no other machine.")
-    rows = (_row(_shown(one)) for one in found)
-    put_table(("TOKEN", "NAME", "OWNER", "SCOPES", "STATE", "EXPIRES", "LAST USED"), rows)
+    put_table(("TOKEN", "NAME", "OWNER", "SCOPES", "STATE", "EXPIRES", "LAST USED"), (_row(one) for one in found))
 
 
 @app.command()
 @command
 def revoke(
     token_id: Annotated[str, typer.Argument(metavar="TOKEN", help="Its id or its name, from `broker token list`.")],
+    server: Server = None,
     config: ConfigFile = None,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Revoke a token: within seconds it is worth nothing.
+    """Revoke a token: within seconds it is worth nothing, nor are those that were made with it.
 
     Example:
 
         broker token revoke portal
     """
-    with _database(_settings(config, state)) as database, database.write() as tx:
-        token_id = _meant(tokens.every(tx), token_id)
-        if not tokens.revoke(tx, token_id):
-            raise Missing(f"There is no valid token {token_id}.", hint="See: broker token list")
-        is_open = not tokens.any_valid(tx)
+    with _place(server, config, state) as place:
+        token_id = _meant(place.every(), token_id)
+        place.revoke(token_id)
+        is_open = place.open()
     if as_json:
         put_json({"id": token_id, "revoked": True, "open": is_open})
         return
@@ -167,24 +174,24 @@ def _settings(config: Path | None, state: Path | None) -> Settings:
     return settings if state is None else settings.model_copy(update={"state": state.absolute()})
 
 
-def _meant(known: list[tokens.Token], wanted: str) -> str:
+@contextmanager
+def _place(server: str | None, config: Path | None, state: Path | None) -> Iterator[TokenPlace]:
+    """The API of a named server, unless a configuration or state directory is named too; else the database here."""
+    if server is None or config is not None or state is not None:
+        yield Local(_settings(config, state))
+        return
+    with connect(server) as client:
+        yield Remote(client)
+
+
+def _meant(known: list[dict[str, Any]], wanted: str) -> str:
     """The id of the token that is called so, by id or by name. Raises UsageError where several have the name."""
-    named = [one.id for one in known if one.name == wanted and one.revoked is None]
-    if any(one.id == wanted for one in known) or not named:
+    named = [str(one["id"]) for one in known if one["name"] == wanted and one["revoked"] is None]
+    if any(one["id"] == wanted for one in known) or not named:
         return wanted
     if len(named) > 1:
         raise UsageError(f"{len(named)} tokens are called {wanted}.", hint=f"Give the id of one: {', '.join(named)}")
     return named[0]
-
-
-@contextmanager
-def _database(settings: Settings) -> Iterator[Database]:
-    database = Database(settings.database, pool_size=1)
-    try:
-        migrate(database)
-        yield database
-    finally:
-        database.close()
 
 
 def _seconds(text: str | None) -> float | None:
@@ -197,27 +204,15 @@ def _seconds(text: str | None) -> float | None:
     return float(int(found[1]) * _UNITS[found[2]])
 
 
-def _shown(one: tokens.Token) -> dict[str, object]:
-    return {
-        "id": one.id,
-        "name": one.name,
-        "owner": one.owner,
-        "project": one.project,
-        "scopes": list(one.scopes),
-        "created": _time(one.created),
-        "expires": _time(one.expires),
-        "revoked": _time(one.revoked),
-        "lastUsed": _time(one.last_used),
-    }
-
-
-def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def _row(one: dict[str, object]) -> tuple[object, ...]:
+def _row(one: dict[str, Any]) -> tuple[object, ...]:
     expired = isinstance(one["expires"], str) and datetime.fromisoformat(one["expires"]) < datetime.now(UTC)
     state = "revoked" if one["revoked"] else "expired" if expired else "valid"
-    scopes = one["scopes"]
-    words = ", ".join(scopes) if isinstance(scopes, list) else ""
-    return one["id"], one["name"], one["owner"], words, state, moment(one["expires"]), moment(one["lastUsed"])
+    return (
+        one["id"],
+        one["name"],
+        one["owner"],
+        ", ".join(one["scopes"]),
+        state,
+        moment(one["expires"]),
+        moment(one["lastUsed"]),
+    )
