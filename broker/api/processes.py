@@ -75,7 +75,7 @@ def summary(process: Process, base: str) -> dict[str, Any]:
 
 
 def described(process: Process, base: str) -> dict[str, Any]:
-    """process.yaml: the description with its links."""
+    """process.yaml: the description with its links, and which digest each image was pinned to (None: it was not)."""
     here = f"{base}/processes/{process.id}"
     return {
         **process.description,
@@ -84,6 +84,7 @@ def described(process: Process, base: str) -> dict[str, Any]:
         **sharing(process.shared, process.shared_with),
         "revision": process.revision,
         "digest": process.digest,
+        "images": {image: (process.images or {}).get(image) for image in sorted(process.needs.images)},
         "links": [
             link(here, "self", "This description"),
             link(f"{here}/execution", OGC + "execute", "Run it"),
