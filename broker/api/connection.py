@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import resource
 from collections import Counter
 from collections.abc import Callable
@@ -28,6 +29,8 @@ BODY_RATE = 500  # bytes a second: what is slower holds a connection up without 
 LINGER_SECONDS = 5.0  # how long the rest of a body is taken, and dropped, after its request was answered
 UNREAD_SECONDS = 120.0  # how long a client may leave an answer unread
 SPARE_FILES = 200  # descriptors for everything but connections
+_log = logging.getLogger("uvicorn.error.connection")
+_log.setLevel(logging.ERROR)  # what strangers send is no warning of ours: they could fill the disk with it
 
 
 class Connection(HttpToolsProtocol):
@@ -39,6 +42,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.logger = _log
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         self._address: str | None = None

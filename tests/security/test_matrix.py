@@ -1,0 +1,348 @@
+"""Who may use which route: every route and method of the app, asked by everybody, also by those who may not.
+
+A route that is not in TABLE fails here: say who may use it. What others own is 404, as if it were not there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from broker.api.app import create_app
+from broker.api.browsers import csrf_of
+from broker.settings import Settings
+from tests.api.conftest import Around
+from tests.api.server import TOOL
+from tests.security.people import impostors, issuer_peer
+from tests.security.siege import Raw, head
+from tests.security.world import World
+
+YES, NO, HIDDEN = "let in", 403, 404
+
+
+@dataclass(frozen=True)
+class May:
+    """What each gets. `viewer`: alice's own token that may only read; `other`: bob, with every scope but admin."""
+
+    viewer: str | int
+    other: str | int
+    owner: str | int = YES
+    operator: str | int = YES
+
+
+LOOK = May(YES, YES)  # lists show each their own; what is everybody's
+MAKE = May(NO, YES)  # each for themselves
+READ = May(YES, HIDDEN)
+CHANGE = May(NO, HIDDEN)
+OWN = May(NO, YES, operator=YES)  # by a name that each has for themselves
+OPERATE = May(NO, NO, NO, YES)
+PUBLIC = None
+TABLE: dict[str, May | None] = {
+    "GET /": PUBLIC,
+    "GET /conformance": PUBLIC,
+    "GET /api": PUBLIC,
+    "GET /health/live": PUBLIC,
+    "GET /health/ready": PUBLIC,
+    "GET /static/{name}": PUBLIC,
+    "GET /login": PUBLIC,
+    "GET /login/{issuer}": PUBLIC,
+    "GET /login/callback": PUBLIC,
+    "POST /logout": PUBLIC,
+    "GET /me": LOOK,
+    "GET /audit": LOOK,
+    "GET /platforms": LOOK,
+    "GET /platforms/{name}": LOOK,
+    "GET /processes": LOOK,
+    "POST /processes": MAKE,
+    "POST /check": MAKE,
+    "GET /processes/{process_id}": READ,
+    "PUT /processes/{process_id}": CHANGE,
+    "DELETE /processes/{process_id}": CHANGE,
+    "GET /processes/{process_id}/package": READ,
+    "POST /processes/{process_id}/execution": CHANGE,
+    "POST /processes/{process_id}/check": CHANGE,
+    "GET /processes/{process_id}/sharing": READ,
+    "PUT /processes/{process_id}/sharing": CHANGE,
+    "GET /jobs": LOOK,
+    "GET /jobs/{job_id}": READ,
+    "DELETE /jobs/{job_id}": CHANGE,
+    "GET /jobs/{job_id}/results": READ,
+    "DELETE /jobs/{job_id}/results": CHANGE,
+    "GET /jobs/{job_id}/results/{output}": READ,
+    "GET /jobs/{job_id}/logs": READ,
+    "GET /jobs/{job_id}/steps": READ,
+    "GET /jobs/{job_id}/events": READ,
+    "GET /jobs/{job_id}/inputs": READ,
+    "GET /jobs/{job_id}/files": READ,
+    "GET /jobs/{job_id}/files/{path:path}": READ,
+    "GET /jobs/{job_id}/sharing": READ,
+    "PUT /jobs/{job_id}/sharing": CHANGE,
+    "GET /uploads": LOOK,
+    "POST /uploads": MAKE,
+    "GET /uploads/{upload_id}": READ,
+    "PATCH /uploads/{upload_id}": CHANGE,
+    "DELETE /uploads/{upload_id}": CHANGE,
+    "GET /uploads/{upload_id}/sharing": READ,
+    "PUT /uploads/{upload_id}/sharing": CHANGE,
+    "GET /tokens": LOOK,
+    "POST /tokens": MAKE,
+    "DELETE /tokens/{token_id}": CHANGE,
+    "GET /credentials": LOOK,
+    "GET /credentials/{name}": May(YES, HIDDEN, operator=HIDDEN),  # an operator names it by its id
+    "PUT /credentials/{name}": OWN,
+    "DELETE /credentials/{name}": May(NO, HIDDEN, operator=HIDDEN),
+    "POST /credentials/{name}/test": May(NO, HIDDEN, operator=HIDDEN),
+    "GET /projects": LOOK,
+    "POST /projects": MAKE,
+    "GET /projects/{project_id}": READ,
+    "PUT /projects/{project_id}": CHANGE,
+    "POST /projects/{project_id}": CHANGE,
+    "DELETE /projects/{project_id}": CHANGE,
+    "GET /projects/{project_id}/members": READ,
+    "GET /projects/{project_id}/members/{person}": READ,
+    "PUT /projects/{project_id}/members/{person}": CHANGE,
+    "DELETE /projects/{project_id}/members/{person}": CHANGE,
+    "GET /projects/{project_id}/invitations": READ,
+    "POST /projects/{project_id}/invitations": CHANGE,
+    "DELETE /projects/{project_id}/invitations/{invitation_id}": CHANGE,
+    "GET /invitations/{code}": LOOK,  # who knows the code was given it
+    "POST /invitations/{code}": MAKE,
+}
+BODIES: dict[str, dict[str, Any]] = {
+    "POST /processes": {"data": b"cwl", "headers": {"Content-Type": "application/cwl+yaml"}},
+    "PUT /processes/{process_id}": {"data": b"cwl", "headers": {"Content-Type": "application/cwl+yaml"}},
+    "POST /check": {"data": b"cwl", "headers": {"Content-Type": "application/cwl+yaml"}},
+    "POST /processes/{process_id}/execution": {
+        "json": {"inputs": {"text": "x"}},
+        "headers": {"Prefer": "respond-async"},
+    },
+    "POST /processes/{process_id}/check": {"json": {"inputs": {"text": "x"}}},
+    "POST /uploads": {"data": b"x", "headers": {"Content-Type": "text/plain"}},
+    "PATCH /uploads/{upload_id}": {"data": b"hello", "headers": {"Upload-Offset": "0"}},
+    "PUT /processes/{process_id}/sharing": {"json": {"shared": "private"}},
+    "PUT /jobs/{job_id}/sharing": {"json": {"shared": "private"}},
+    "PUT /uploads/{upload_id}/sharing": {"json": {"shared": "private"}},
+    "PUT /credentials/{name}": {"json": {"kind": "http", "origin": "https://data.example", "token": "t"}},
+    "PUT /projects/{project_id}": {"json": {"title": "Another title"}},
+    "POST /projects/{project_id}": {"data": {"do": "rename", "title": "Another title"}},
+    "PUT /projects/{project_id}/members/{person}": {"json": {"part": "member"}},
+    "POST /tokens": {"json": {"name": "one more"}},
+    "POST /projects": {"json": {"id": "a-new-one", "title": "New"}},
+    "POST /projects/{project_id}/invitations": {"json": {"part": "member"}},
+}
+SAFE = ("GET", "HEAD")
+
+
+def walk(found: Iterable[Any]) -> Iterator[Any]:
+    """The routes of an app, those of its routers too."""
+    for one in found:
+        inner = getattr(one, "original_router", None)
+        if inner is not None:
+            yield from walk(inner.routes)
+        elif hasattr(one, "path"):
+            yield one
+
+
+@cache
+def routes() -> tuple[str, ...]:
+    """`METHOD /path` of every route. HEAD where GET is too is GET's."""
+    found = {f"{method} {one.path}" for one in walk(create_app(Settings()).routes) for method in one.methods}
+    return tuple(sorted(one for one in found if not one.startswith("HEAD ") or f"GET {one[5:]}" not in found))
+
+
+def test_somebody_has_said_who_may_use_each_route() -> None:
+    missing = [one for one in routes() if one not in TABLE]
+    assert not missing, f"say in TABLE who may use {missing}"
+    assert len(routes()) > 40
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, around: Around, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    state = tmp_path_factory.mktemp("world")
+    if request.param == "sqlite":
+        file = state / "one.db"
+        file.write_bytes(Path(request.getfixturevalue("sqlite_migrated")).read_bytes())
+        url = f"sqlite:///{file}"
+    else:
+        url = request.getfixturevalue("postgres").new_database()
+    with issuer_peer() as issuer, around.server(url, state, access=issuer.access()) as server:
+        made = World(server, issuer)
+        made.fill()
+        yield made
+
+
+@dataclass
+class Ask:
+    """Requests of the matrix in one world."""
+
+    world: World
+
+    def one(self, route: str, things: dict[str, str], headers: dict[str, str], **more: Any) -> requests.Response:
+        method, _, path = route.partition(" ")
+        options = dict(BODIES.get(route, {} if method in SAFE else {"json": {}})) | more
+        if options.get("data") == b"cwl":
+            new = f"new{next(self.world.numbers)}"
+            options["data"] = TOOL.format(id=things["process_id"] if "{" in path else new).encode()
+        options["headers"] = options.get("headers", {}) | headers
+        return self.world.server.request(method, filled(path, things), allow_redirects=False, **options)
+
+
+def filled(path: str, things: dict[str, str]) -> str:
+    """The path with ids. Raises KeyError for a parameter that the world knows nothing for."""
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1]
+        top = "/" + path.split("/")[1]
+        if name in ("name", "issuer"):
+            return things[top]
+        return things[name]
+
+    return re.sub(r"\{(\w+)(?::\w+)?\}", value, path)
+
+
+@pytest.fixture
+def ask(world: World) -> Ask:
+    return Ask(world)
+
+
+def fits(expected: str | int, answer: requests.Response) -> bool:
+    if expected == YES:
+        return answer.status_code < 500 and answer.status_code not in (401, 403, 404)
+    return answer.status_code == expected and is_problem(answer)
+
+
+def is_problem(answer: requests.Response) -> bool:
+    if answer.request.method == "HEAD":
+        return True
+    return answer.headers["content-type"] == "application/problem+json" and (
+        answer.json()["status"] == answer.status_code
+    )
+
+
+def test_nobody_but_who_is_known(world: World, ask: Ask) -> None:
+    """No token, garbage, expired, revoked, of another audience or issuer, unsigned ...: 401, and nothing happens."""
+    things = world.things()
+    strangers = impostors(world.server.database, world.issuer, world.owner, "alice")
+    world.server.site.gate.forget()
+    before = world.rows()
+    wrong = []
+    for route in routes():
+        if TABLE.get(route, LOOK) is PUBLIC:
+            continue
+        for name, headers in strangers.items():
+            answer = ask.one(route, things, headers)
+            challenge = answer.headers.get("www-authenticate", "")
+            if not (fits(401, answer) and challenge.startswith("Bearer")):
+                wrong.append((route, name, answer.status_code, challenge))
+    assert not wrong
+    assert world.rows() == before
+    answer = world.server.get("/jobs", headers={"Authorization": f"Bearer {world.issuer.token('bob', roles=['sci'])}"})
+    assert answer.status_code == 200, "a right token of the same issuer is let in"
+
+
+def test_everybody_else_is_let_in_as_the_table_says(world: World, ask: Ask) -> None:
+    """Those who may not first, and their requests change nothing; then those who may."""
+    things = world.things()
+    before = world.rows()
+    wrong = []
+    allowed: list[tuple[str, str]] = []
+    for route in routes():
+        may = TABLE.get(route)
+        if may is None:
+            continue
+        for who in ("other", "viewer", "owner", "operator"):
+            expected = getattr(may, who)
+            if expected == YES:
+                allowed.append((route, who))
+            elif not fits(expected, answer := ask.one(route, things, world.who[who])):
+                wrong.append((route, who, expected, answer.status_code, answer.text[:200]))
+    assert world.rows() == before, "a refused request has changed something"
+    for route, who in sorted(allowed, key=lambda one: not one[0].startswith(SAFE)):
+        if not route.startswith(SAFE) and who != "other":
+            things = world.things()
+        if not fits(YES, answer := ask.one(route, things, world.who[who])):
+            wrong.append((route, who, YES, answer.status_code, answer.text[:200]))
+    assert not wrong
+
+
+def test_what_is_there_cannot_be_told_from_what_is_not(world: World, ask: Ask) -> None:
+    """Another tenant gets the same answer for alice's things as for things that never were."""
+    there = world.things()
+    for route in routes():
+        may = TABLE.get(route)
+        if may is None or may.other != HIDDEN:
+            continue
+        never = {name: _unlike(value) for name, value in there.items()}
+        found, missing = (ask.one(route, one, world.who["other"]) for one in (there, never))
+        assert _without(found, there) == _without(missing, never), route
+
+
+def _unlike(value: str) -> str:
+    """An id of the same kind that nothing has."""
+    return value[:-4] + "".join("fedc"[i] if c in "0123456789abcdef" else "q" for i, c in enumerate(value[-4:]))
+
+
+def _without(answer: requests.Response, ids: dict[str, str]) -> tuple[int, str]:
+    text = answer.text
+    for value in ids.values():
+        text = text.replace(value, "ID")
+    return answer.status_code, text
+
+
+def test_a_session_changes_nothing_without_its_proof(world: World, ask: Ask) -> None:
+    """A browser's cookie alone, as another site's form would send it."""
+    things = world.things()
+    before = world.rows()
+    cookie = {"Cookie": f"broker-session={world.session}"}
+    assert world.server.get("/jobs", headers=cookie).status_code == 200
+    for route in routes():
+        if route.startswith(SAFE) or TABLE.get(route) is PUBLIC:
+            continue
+        for more in ({}, {"Origin": "https://evil.example"}, {"X-CSRF-Token": csrf_of("another")}):
+            answer = ask.one(route, things, cookie | more)
+            assert answer.status_code == 403, (route, more, answer.status_code)
+    assert world.rows() == before
+
+
+def test_methods_that_a_path_does_not_have(world: World, ask: Ask) -> None:
+    """HEAD, OPTIONS, TRACE and unknown methods open nothing, nor do headers that say another method is meant."""
+    things = world.things()
+    paths = {route.partition(" ")[2] for route in routes()}
+    public = {route.partition(" ")[2] for route in routes() if TABLE.get(route, LOOK) is PUBLIC}
+    overrides = {name: "GET" for name in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override")}
+    before = world.rows()
+    for path in sorted(paths - public):
+        for method in ("HEAD", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "GETS", "POST", "PUT", "PATCH", "DELETE"):
+            for headers in ({}, overrides):
+                answer = world.server.request(method, filled(path, things), headers=headers, allow_redirects=False)
+                assert answer.status_code in (400, 401, 404, 405), (method, path, answer.status_code)
+    assert world.rows() == before
+
+
+TRICKS = (
+    "/{0}", "/./{0}", "/x/../{0}", "/health/../{0}", "/health/live/../../{0}", "/static/../{0}", "/static/%2e%2e/{0}",
+    "/static/..%2f{0}", "/login/..%2f{0}", "/health%2f..%2f{0}", "/{0}/", "/{0}//", "/{0}/.", "/{0};x=1", "/{0};/../",
+    "/;/{0}", "/{0}%00", "/{0}%20", "/{0}%0a", "/{0}?f=json", "/{0}#x", "/%2f{0}", "/\\{0}", "/{1}", "/{0}.json",
+    "http://127.0.0.1/{0}", "//evil.example/{0}", "/{0}?access_token=x", "*",
+)  # fmt: skip
+
+
+def test_tricks_with_paths(world: World, ask: Ask) -> None:
+    """No spelling of a path gets around the question who asks."""
+    things = world.things()
+    port = world.server.site.settings.api.port
+    paths = [filled(one[4:], things).lstrip("/") for one in routes() if one.startswith("GET ") and TABLE.get(one, LOOK)]
+    for path in paths:
+        for trick in TRICKS:
+            other_case = path.upper() if path == path.lower() else path.lower()
+            with Raw(port) as raw:
+                raw.send(head("GET", trick.format(path, other_case), "Connection: close"))
+                answer = raw.answer()
+            assert answer.status in (400, 401, 404, 405), (trick, path, answer.status)

@@ -1,0 +1,140 @@
+"""A broker in which there is one of everything, all of it alice's: what the matrix asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from sqlalchemy import Table, insert, select, update
+
+from broker.access import tokens as secrets_of
+from broker.access.principal import Part, Scope
+from broker.jobs.model import Phase
+from broker.store import account_tables as rows
+from broker.store import sessions
+from broker.store import tables as more
+from broker.store.database import new_id
+from broker.store.tables import metadata, now
+from tests.api.server import PLATFORM, TOOL, Server
+from tests.security.people import NAME, TestIssuer, own_token, person
+
+EVERY = tuple(one for one in Scope if one is not Scope.ADMIN)
+NOT_COMPARED = {  # what reading alone may note
+    "tokens": {"last_used"},
+    "people": {"seen"},
+    "sessions": {"seen"},
+    "platforms": {"checked"},
+}
+NOBODYS = {"leases", "deliveries"}  # of the broker itself
+
+
+@dataclass
+class World:
+    """`who`: headers by role; `owner`: alice's id. `things()` gives the ids of new things of alice's."""
+
+    server: Server
+    issuer: TestIssuer
+    who: dict[str, dict[str, str]] = field(default_factory=dict)
+    owner: str = ""
+    session: str = "session-of-alice"
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def fill(self) -> None:
+        """People and their tokens; a platform."""
+        database = self.server.database
+        self.owner = person(database, self.issuer, "alice")
+        other, operator = person(database, self.issuer, "bob"), person(database, self.issuer, "root")
+        self.who = {
+            "viewer": own_token(database, self.owner, Scope.READ)[0],
+            "other": own_token(database, other, *EVERY)[0],
+            "owner": own_token(database, self.owner, *EVERY)[0],
+            "operator": own_token(database, operator, *Scope)[0],
+        }
+        with database.write() as tx:
+            scopes = [one.value for one in EVERY]
+            sessions.add(tx, secrets_of.digest(self.session), self.owner, NAME, scopes, 3600.0)
+        self.server.site.gate.forget()
+        self.server.platform()
+
+    def things(self) -> dict[str, str]:
+        """New ids by the names of path parameters (`name` depends on what it is the name of)."""
+        server, mine, number = self.server, self.who["owner"], next(self.numbers)
+        self.rest()
+        process = f"say{number}"
+        deployed = server.post(
+            "/processes",
+            data=TOOL.format(id=process).encode(),
+            headers={"Content-Type": "application/cwl+yaml", **mine},
+        )
+        assert deployed.status_code == 201, deployed.text
+        job = self.job(process)
+        server.log(job, "a line of the log")
+        said = {"class": "File", "location": "a.txt", "basename": "a.txt"}
+        server.succeed(job, {"said": said}, {"a.txt": b"hello"})
+        begun = server.post("/uploads", headers=mine | {"Upload-Length": "5"})
+        assert begun.status_code == 201, begun.text
+        return {
+            "process_id": process,
+            "job_id": job,
+            "output": "said",
+            "path": "a.txt",
+            "upload_id": begun.json()["id"],
+            "/platforms": PLATFORM,
+            "/static": "style.css",
+            "/login": NAME,
+            **self._account_things(number),
+        }
+
+    def job(self, process: str) -> str:
+        """A job of alice's that waits."""
+        headers = {"Prefer": "respond-async", **self.who["owner"]}
+        made = self.server.post(f"/processes/{process}/execution", json={"inputs": {"text": "x"}}, headers=headers)
+        assert made.status_code == 201, made.text
+        return str(made.json()["jobID"])
+
+    def _account_things(self, number: int) -> dict[str, str]:
+        database = self.server.database
+        project, member, code, invitation = f"lab{number}", f"member{number}", f"code{number}", new_id()
+        _, token_id = own_token(database, self.owner, Scope.READ)
+        with database.write() as tx:
+            tx.execute(insert(rows.projects).values(id=project, title="Lab", owner=self.owner, created=now()))
+            for one, part in ((self.owner, Part.MAINTAINER), (member, Part.VIEWER)):
+                tx.execute(insert(rows.members).values(project=project, person=one, part=part.value, since=now()))
+            tx.execute(
+                insert(rows.invitations).values(
+                    id=invitation, hash=secrets_of.digest(code), project=project, part=Part.MEMBER.value, note="",
+                    invited_by=self.owner, created=now(), expires=now() + 3600.0,
+                )
+            )  # fmt: skip
+        kept = self.server.put(
+            f"/credentials/data{number}?test=false",
+            json={"kind": "http", "origin": "https://data.example", "token": "a-token"},
+            headers=self.who["owner"],
+        )
+        assert kept.status_code == 201, kept.text
+        return {
+            "project_id": project,
+            "person": member,
+            "code": code,
+            "invitation_id": invitation,
+            "token_id": token_id,
+            "/credentials": f"data{number}",
+        }
+
+    def rows(self) -> dict[str, list[tuple[Any, ...]]]:
+        """All rows of the database: what a refused request must leave as it is."""
+        found = {}
+        with self.server.database.read() as tx:
+            for table in metadata.sorted_tables:
+                if table.name not in NOBODYS:
+                    columns = [c for c in table.c if c.name not in NOT_COMPARED.get(table.name, ())]
+                    found[table.name] = sorted((tuple(row) for row in tx.execute(select(*columns))), key=repr)
+        return found
+
+    def rest(self) -> None:
+        """Jobs that wait are over: nothing queued is in the way of quotas."""
+        jobs: Table = more.jobs
+        with self.server.database.write() as tx:
+            tx.execute(update(jobs).where(jobs.c.phase == Phase.ACCEPTED.value).values(phase=Phase.DISMISSED.value))
