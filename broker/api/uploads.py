@@ -11,10 +11,12 @@ from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote, unquote
 
 from fastapi import Query
+from sqlalchemy import Connection
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from broker.access.principal import Principal, Scope
+from broker.access.quota import Quotas
 from broker.api import answers, bodies, slices
 from broker.api.answers import JSON, Json, link, page_links, representation
 from broker.api.authentication import Caller
@@ -24,7 +26,9 @@ from broker.api.paging import Cursor, Limit, Representation, size
 from broker.api.problems import BodyTooLarge
 from broker.api.site import Site, site_of
 from broker.errors import BrokerError, InputProblem, InvalidParameter, UploadConflict
-from broker.store import leases, uploads
+from broker.execution.quotas import Places
+from broker.execution.retention import remove
+from broker.store import audit, leases, removals, uploads
 from broker.store.database import new_id
 from broker.store.uploads import Upload
 
@@ -64,6 +68,7 @@ async def create(request: Request, caller: Caller, name: Name = None) -> Respons
 def _open(site: Site, caller: Principal, name: str, media_type: str, length: int | None) -> Upload:
     rules = site.settings.uploads
     with site.broker.database.write() as tx:
+        _refuse_over_quota(tx, site, (caller.owner, caller.project, caller.delegate), 1 if length is None else length)
         return uploads.open_upload(
             tx,
             new_id(),
@@ -74,7 +79,15 @@ def _open(site: Site, caller: Principal, name: str, media_type: str, length: int
             length,
             rules.ttl_hours * 3600.0,
             rules.quota_bytes,
+            caller.delegate,
         )
+
+
+def _refuse_over_quota(tx: Connection, site: Site, tenant: tuple[str, str, str | None], more: int) -> None:
+    """Raise QuotaExceeded where so many more bytes are too many, in the transaction that keeps account of them."""
+    refused = Places(tx, site.broker.quotas.now(), [tenant]).refuse_bytes(*tenant, more)
+    if refused is not None:
+        raise refused
 
 
 async def _receive_whole(request: Request, site: Site, upload: Upload) -> Upload:
@@ -92,12 +105,21 @@ async def _room(site: Site, upload: Upload) -> int:
     if upload.size is not None:
         return upload.size - upload.received
     held = await site.rows.read(uploads.held, upload.owner)
-    return max(0, min(rules.max_bytes - upload.received, rules.quota_bytes - held))
+    bounds = [rules.max_bytes - upload.received, rules.quota_bytes - held]
+    if (quotas := site.broker.quotas.now()) and (left := await site.rows.read(_left, quotas, upload)) is not None:
+        bounds.append(left)
+    return max(0, min(bounds))
+
+
+def _left(tx: Connection, quotas: Quotas, upload: Upload) -> int | None:
+    return Places(tx, quotas, [upload.tenant]).bytes_left(*upload.tenant)
 
 
 def _keep_whole(site: Site, upload: Upload, source: BinaryIO) -> Upload:
     kept = site.broker.storage.keep(uploads.key(upload), source, media_type=upload.media_type)
     with site.broker.database.write() as tx:
+        if upload.size is None:  # what was announced is counted already; others may have come at the same time
+            _refuse_over_quota(tx, site, upload.tenant, kept.size)
         return uploads.complete(tx, upload, kept.size, kept.sha256)
 
 
@@ -170,6 +192,8 @@ def _keep_slice(site: Site, upload: Upload, source: bodies.Incoming) -> None:
     size = slices.keep(site.broker.storage, upload, source.buffered())
     if size:
         with site.broker.database.write() as tx:
+            if upload.size is None:
+                _refuse_over_quota(tx, site, upload.tenant, size)
             uploads.grow(tx, upload, upload.received + size)
 
 
@@ -239,14 +263,17 @@ async def delete(request: Request, upload_id: str, caller: Caller) -> Response:
     caller.need(Scope.RUN)
     site = site_of(request)
     upload = await site.rows.read(uploads.get_to_change, upload_id, caller.reach)
-    await site.rows.slow(_remove, site, upload)
+    await site.rows.slow(_remove, site, upload, audit.entry(caller, "delete-upload", f"upload/{upload.id}"))
     return Response(status_code=204)
 
 
-def _remove(site: Site, upload: Upload) -> None:
+def _remove(site: Site, upload: Upload, *entries: audit.Entry) -> None:
+    """The row, then the bytes; those that storage cannot remove now go later."""
     with site.broker.database.write() as tx:
         uploads.remove(tx, upload.id)
-    site.broker.storage.delete_prefix(uploads.prefix(upload))
+        removal = removals.add(tx, uploads.prefix(upload))
+        audit.record(tx, *entries)
+    remove(site.broker.database, site.broker.storage, removal)
 
 
 def _document(upload: Upload, base: str) -> dict[str, Any]:

@@ -66,13 +66,14 @@ def _cancel(platform: Platform, job: Job) -> Change:
     return Change("", message="Being dismissed.", due_in=AGAIN)
 
 
-def release(database: Database, platform: Platform, holder: str, limit: int = 20) -> int:
-    """Remove what ended jobs left on their platform; how many were released."""
+def release(database: Database, platform: Platform, holder: str, limit: int = 20, *, after: float = 0.0) -> int:
+    """Remove what jobs that ended at least `after` seconds ago left on their platform; how many were released."""
     ended = [Phase.SUCCESSFUL, Phase.FAILED, Phase.DISMISSED]
     with database.write() as tx:
         taken = claims.claim_due(tx, platform.name, ended, holder, limit)
+        early = claims.released_later(tx, taken, after) if after else set()
     with held(database, taken):
-        return sum(_release(database, platform, job) for job in taken)
+        return sum(_release(database, platform, job) for job in taken if job.id not in early)
 
 
 def _release(database: Database, platform: Platform, job: Job) -> bool:

@@ -11,24 +11,27 @@ import os
 import signal
 import threading
 from collections.abc import Mapping
+from dataclasses import fields
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 
 from broker.bootstrap import Broker
 from broker.errors import BrokerError
+from broker.execution.retention import DAY, Ages, Retention
 from broker.jobs.model import Capabilities
 from broker.platform import Health, Platform
 from broker.queue.app import make_app, publish, queue_name
 from broker.queue.relay import flush
 from broker.queue.wakeups import Wake
-from broker.store import claims, leases, platforms, uploads
+from broker.store import claims, leases, platforms
 from broker.store.database import new_id
 
 log = logging.getLogger(__name__)
 TURN_SECONDS = 1.0
 CHECK_SECONDS = 30.0
 LEASE_SECONDS = 8.0
+RETENTION_SECONDS = 60.0  # a step takes seconds, one large prefix perhaps longer: two that do it harm nothing
 CROWD = 50  # so many waiting messages mean that more of them help nobody
 
 
@@ -45,6 +48,7 @@ class Reconciler:
     def run(self) -> None:
         """Turn until `stop`."""
         threading.Thread(target=self._checks, daemon=True).start()
+        threading.Thread(target=self._housekeeping, daemon=True).start()
         while not self.stopped.is_set():
             try:
                 self.turn()
@@ -53,12 +57,13 @@ class Reconciler:
             self.stopped.wait(TURN_SECONDS)
         with self.broker.database.write() as tx:
             leases.give_up(tx, "reconciler", self.name)
+            leases.give_up(tx, "retention", self.name)
 
     def stop(self, *_: object) -> None:
         self.stopped.set()
 
     def turn(self) -> None:
-        """One sweep, if the lease is ours: what is due is nudged, the outbox flushed, the expired removed."""
+        """One sweep, if the lease is ours: what is due is nudged, the outbox flushed."""
         with self.broker.database.write() as tx:
             if not leases.hold(tx, "reconciler", self.name, LEASE_SECONDS):
                 return
@@ -69,7 +74,6 @@ class Reconciler:
                 for verb in sorted(verbs):
                     publish(self.app, name, verb)
         flush(self.broker, self.app)
-        self._expire()
 
     def check(self) -> None:
         """Ask each configured platform what it offers, and store it for placement."""
@@ -103,14 +107,26 @@ class Reconciler:
                 log.exception("the platforms were not checked, or the storage not swept")
             self.stopped.wait(CHECK_SECONDS)
 
-    def _expire(self) -> None:
-        """Remove uploads past their time, bytes first."""
-        with self.broker.database.read() as tx:
-            gone = uploads.expired(tx)
-        for upload in gone:
-            self.broker.storage.delete_prefix(uploads.prefix(upload))
-            with self.broker.database.write() as tx:
-                uploads.remove(tx, upload.id)
+    def _housekeeping(self) -> None:
+        """Beside the sweeps too, under a lease of its own: storage that takes its time holds up no job."""
+        given = self.broker.settings.retention.model_dump()
+        ages = {one.name: given[f"{one.name}_days"] for one in fields(Ages)}
+        retention = Retention(
+            self.broker.database,
+            self.broker.storage,
+            Ages(**{name: None if days is None else days * DAY for name, days in ages.items()}),
+        )
+        while not self.stopped.wait(TURN_SECONDS):
+            try:
+                with self.broker.database.write() as tx:
+                    ours = leases.hold(tx, "retention", self.name, RETENTION_SECONDS)
+                while ours and not self.stopped.is_set() and retention.step():
+                    with self.broker.database.write() as tx:
+                        ours = leases.hold(tx, "retention", self.name, RETENTION_SECONDS)
+            except BrokerError as error:
+                log.warning("what is past its time is deleted later: %s", error)
+            except Exception:  # the boundary of a thread that must not end
+                log.exception("what is past its time is deleted later")
 
 
 def run(broker: Broker) -> None:

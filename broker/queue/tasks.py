@@ -118,6 +118,7 @@ def dismiss(platform: str, job_id: str | None = None) -> None:
 def release(platform: str, job_id: str | None = None) -> None:
     broker, _, _ = here()
     end = time.monotonic() + BUSY_SECONDS
-    while dismissing.release(broker.database, broker.platforms[platform], broker.holder):
+    days = broker.settings.retention.scratch_days
+    while dismissing.release(broker.database, broker.platforms[platform], broker.holder, after=days * 86400.0):
         if time.monotonic() > end:
             break

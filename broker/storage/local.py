@@ -118,8 +118,10 @@ class LocalStorage:
     def delete_prefix(self, prefix: str) -> None:
         """See `Storage.delete_prefix`."""
         path = self._path(prefix.rstrip("/"))
-        with _storage_errors(prefix), contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            shutil.rmtree(path)
+        with _storage_errors(prefix), contextlib.suppress(NotADirectoryError):
+            while path.exists():
+                with contextlib.suppress(FileNotFoundError):  # somebody else deletes it too: whatever is left goes
+                    shutil.rmtree(path)
 
     def free(self) -> int:
         """See `Storage.free`; `reserve` is taken off."""

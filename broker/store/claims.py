@@ -122,6 +122,14 @@ def released(tx: Connection, job: Job, again: float | None = None) -> None:
     tx.execute(free.values(due_at=due, lease_owner=None, lease_until=None))
 
 
+def released_later(tx: Connection, ended: Sequence[Job], after: float) -> set[str]:
+    """Those of the ended jobs that ended less than `after` seconds ago are given back until then; their ids."""
+    ids = [job.id for job in ended]
+    early = update(jobs).where(c.id.in_(ids), c.finished > now() - after)
+    later = early.values(due_at=c.finished + after, lease_owner=None, lease_until=None)
+    return set(tx.execute(later.returning(c.id)).scalars())
+
+
 def claim_due(tx: Connection, platform: str, phases: Iterable[Phase], holder: str, limit: int) -> list[Job]:
     """Take up to `limit` jobs of a platform that are due, the longest due first."""
     phases = list(phases)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Text, delete, func, insert, select, type_coerce, update
 
 from broker.access.principal import Reach
 from broker.errors import Forbidden, NoSuchUpload, QuotaExceeded, UploadConflict
-from broker.store.tables import now, uploads
+from broker.store.tables import LIVE_ROW, jobs, now, uploads
 from broker.store.visible import PRIVATE, PUBLIC, by, changeable, visible
 
 u = uploads.c
@@ -27,6 +27,7 @@ FIELDS = [
     u.expires,
     u.shared,
     u.shared_with,
+    u.delegate,
 ]
 
 
@@ -50,6 +51,11 @@ class Upload:
     expires: float
     shared: str
     shared_with: str | None
+    delegate: str | None = None
+
+    @property
+    def tenant(self) -> tuple[str, str, str | None]:
+        return self.owner, self.project, self.delegate
 
 
 def prefix(upload: Upload) -> str:
@@ -72,11 +78,14 @@ def open_upload(
     size: int | None,
     ttl: float,
     quota: int,
+    delegate: str | None = None,
 ) -> Upload:
     """A new, empty upload that expires after `ttl` seconds. Raises QuotaExceeded (bytes per owner)."""
     reserve(tx, owner, size or 0, quota)
     row = {"id": upload_id, "owner": owner, "project": project, "name": name, "media_type": media_type, "size": size}
-    tx.execute(insert(uploads).values(**row, received=0, complete=False, created=now(), expires=now() + ttl))
+    tx.execute(
+        insert(uploads).values(**row, delegate=delegate, received=0, complete=False, created=now(), expires=now() + ttl)
+    )
     return get(tx, upload_id)
 
 
@@ -151,6 +160,29 @@ def page(
 def expired(tx: Connection, limit: int = 100) -> list[Upload]:
     """Uploads past their time, whose bytes can go."""
     return [Upload(*row) for row in tx.execute(select(*FIELDS).where(u.expires <= now()).limit(limit))]
+
+
+def remove_expired(tx: Connection, upload_id: str) -> bool:
+    """Delete the row unless somebody has prolonged it meanwhile."""
+    return bool(tx.execute(delete(uploads).where(u.id == upload_id, u.expires <= now())).rowcount)
+
+
+def of_live_jobs(tx: Connection, scheme: str) -> set[str]:
+    """The uploads that jobs count on which have not ended: items of their stage whose url begins with `scheme`."""
+    text = type_coerce(jobs.c.stage, Text)
+    rows = tx.execute(select(jobs.c.stage).where(LIVE_ROW, text.contains(f'"{scheme}', autoescape=True))).scalars()
+    urls = (str(item.get("url") or "") for stage in rows for item in stage)
+    return {url.removeprefix(scheme) for url in urls if url.startswith(scheme)}
+
+
+def keep_needed(tx: Connection, ids: Collection[str], seconds: float) -> None:
+    """Let these live at least so much longer; those that are gone are gone."""
+    some = list(ids)
+    for first in range(0, len(some), 500):
+        soon = update(uploads).where(
+            u.id.in_(some[first : first + 500]), u.expires > now(), u.expires < now() + seconds
+        )
+        tx.execute(soon.values(expires=now() + seconds))
 
 
 def prolong(tx: Connection, ids: Collection[str], seconds: float) -> None:
