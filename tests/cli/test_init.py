@@ -42,7 +42,7 @@ def test_every_setting_is_in_the_file() -> None:
             found |= names(kind) if nested else {name}  # type: ignore[arg-type]
         return found
 
-    lacking = {name for name in names(Settings) if not re.search(rf"^(# )?\[?{name}\b|\.{name}\]", TEMPLATE, re.M)}
+    lacking = {name for name in names(Settings) if not re.search(rf"^(# )?\[?{name}\b|\.{name}[.\]]", TEMPLATE, re.M)}
     assert lacking - {"platforms", "s3"} == set()
 
 

@@ -16,7 +16,7 @@ from urllib.parse import urljoin
 import pytest
 import requests
 from joserfc import jwt
-from joserfc.jwk import Key, RSAKey
+from joserfc.jwk import RSAKey
 
 from tests.peers.broker import wait_for
 from tests.peers.ports import free_port
@@ -34,7 +34,7 @@ WEB, CLI, PORTAL, OTHER, PLAIN = "broker-web", "broker-cli", "portal", "other-pl
 SECRET = "web-secret-that-nobody-else-knows-0123456789"
 
 
-def new_key(kid: str) -> Key:
+def new_key(kid: str) -> RSAKey:
     return RSAKey.generate_key(2048, {"kid": kid, "use": "sig", "alg": "RS256"}, private=True)
 
 
@@ -43,7 +43,7 @@ class Provider:
     """A running provider: `url` is its issuer; `key` signs its tokens, and ours that shall look like them."""
 
     port: int
-    key: Key
+    key: RSAKey
     redirect_uris: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
@@ -51,6 +51,10 @@ class Provider:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def kid(self) -> str:
+        return str(self.key.kid)
 
     def start(self) -> None:
         """Returns when it answers. Raises RuntimeError with its words when it does not; skips where it is not."""
@@ -129,7 +133,7 @@ class Provider:
         assert answer.status_code == 200, answer.text
         return str(answer.json()["access_token"])
 
-    def token(self, subject: str = "ada", *, header: Mapping[str, Any] | None = None, **claims: Any) -> str:
+    def token(self, subject: str = "ada", *, header: Any = None, **claims: Any) -> str:
         """A token as the provider would sign it for a person; claims that are None are left out."""
         now = int(time.time())
         full: dict[str, Any] = {
