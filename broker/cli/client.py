@@ -20,6 +20,7 @@ CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 75.0  # longer than the server waits for a synchronous execution
 DONE: Final = frozenset({"successful", "failed", "dismissed"})
 Token = str | Callable[[], str | None] | None  # a callable is asked for every request: tokens of a login expire
+_SHARED: Final = {"process": "processes", "job": "jobs", "upload": "uploads"}
 _SAFE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 
@@ -225,6 +226,39 @@ class Client:
     def platforms(self) -> list[dict[str, Any]]:
         found = self.json("GET", "/platforms")
         return list(found.get("platforms", ()) if isinstance(found, Mapping) else found or ())
+
+    # projects
+
+    def projects(self, *, everybody: bool = False) -> Iterator[dict[str, Any]]:
+        return self.pages("/projects", "projects", {"all": "true" if everybody else None}, None)
+
+    def project(self, project: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.json("GET", self.project_path(project))
+        return found
+
+    def members(self, project: str) -> list[dict[str, Any]]:
+        return list(self.json("GET", self.project_path(project, "members"))["members"])
+
+    def project_path(self, project: str, *below: str) -> str:
+        return "/".join(("/projects", *map(_part, (project, *below))))
+
+    def sharing(self, kind: str, row: str) -> dict[str, Any]:
+        """With whom something is shared: `shared`, `project`. `kind`: process, job, upload."""
+        found: dict[str, Any] = self.json("GET", f"/{_SHARED[kind]}/{_part(row)}/sharing")
+        return found
+
+    def share(self, kind: str, row: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        done: dict[str, Any] = self.json("PUT", f"/{_SHARED[kind]}/{_part(row)}/sharing", json=body)
+        return done
+
+    def act_in(self, project: str | None) -> None:
+        """Work in the name of a project from now on, and at its expense."""
+        if project:
+            self.session.headers["Acting-Project"] = project
+
+    def is_mine(self, url: str) -> bool:
+        """Whether an address is of this server."""
+        return origin(url) == origin(self.server)
 
     # who one is
 

@@ -36,6 +36,10 @@ def jobs(
     ] = None,
     process: Annotated[str | None, typer.Option(help="Only those of this process.", show_default=False)] = None,
     tag: Annotated[str | None, typer.Option(help="Only those with this tag.", show_default=False)] = None,
+    project: Annotated[
+        str | None, typer.Option(help="Those that are shared with this project, whoever's.", show_default=False)
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="Those that everybody sees.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
     server: Server = None,
     as_json: AsJson = False,
@@ -47,7 +51,8 @@ def jobs(
         broker jobs --status failed --process water-bodies
     """
     with connect(server) as client:
-        found = list(client.jobs(limit=limit, status=status, processID=process, tag=tag))
+        shared = {"project": project, "public": "true" if public else None}
+        found = list(client.jobs(limit=limit, status=status, processID=process, tag=tag, **shared))
     if as_json:
         put_json(found)
         return

@@ -69,6 +69,11 @@ def run(
     title: Annotated[str | None, typer.Option(help="A title for the job.", show_default=False)] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A word to find the job by; repeatable.")] = None,
     platform: Annotated[str | None, typer.Option(help="Where to run it.", show_default=False)] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(help="The project to run it for, at its expense.", envvar="BROKER_PROJECT", show_default=False),
+    ] = None,
+    share: Annotated[bool, typer.Option("--share", help="Share the job with the project.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the job to end.")] = True,
     download: Annotated[bool, typer.Option("--download/--no-download", help="Bring the results here.")] = True,
     root: Root = None,
@@ -89,6 +94,7 @@ def run(
     order = joborder.read(inputs, settings or (), stdin=sys.stdin.read)
     local = _local(package, order, root)
     with connect(server) as client:
+        client.act_in(project)
         name = _deployed(client, package, local, process_id, quiet=as_json)
         with outcome.transfers(quiet=as_json) as shown:
             upload = Uploader(client, shown)
@@ -96,7 +102,8 @@ def run(
                 sent = converter(order, upload, local).inputs()
             else:
                 sent = described_converter(order, upload, described(client, name)).inputs()
-        body = request(order, sent, title=title, tags=tag or (), platform=platform)
+        shared = "project" if share else None
+        body = request(order, sent, title=title, tags=tag or (), platform=platform, shared=shared)
         with explained(order):
             info = client.execute(name, body, key=str(uuid.uuid4()))
         job_id = info["jobID"]

@@ -35,8 +35,12 @@ def ensure(client: Client, package: LocalPackage, process_id: str | None = None,
         try:
             made = client.deploy(unit, name)
             return Deployed(name, "deployed", tuple(made.get("warnings") or ()))
-        except DuplicatedProcess:  # somebody deployed it in between
-            digest = client.digest(name)
+        except DuplicatedProcess as taken:  # somebody deployed it in between
+            try:
+                digest = client.digest(name)
+            except NoSuchProcess:  # or has had it all the time, and shares it with us not
+                taken.hint = f"It is somebody else's. Deploy yours under another id: --id my-{name}"
+                raise taken from None
     if digest == package.bundle.digest:
         return Deployed(name, "kept")
     if not replace:
@@ -78,10 +82,11 @@ def request(
     title: str | None = None,
     tags: Sequence[str] = (),
     platform: str | None = None,
+    shared: str | None = None,
 ) -> dict[str, Any]:
     """The body of an execution: what the command line says wins over what an execute request says."""
     body: dict[str, Any] = {**(order.request or {}), "inputs": dict(inputs)}
-    for name, value in (("title", title), ("tags", list(tags)), ("platform", platform)):
+    for name, value in (("title", title), ("tags", list(tags)), ("platform", platform), ("shared", shared)):
         if value:
             body[name] = value
     return body
