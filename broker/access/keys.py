@@ -82,9 +82,10 @@ class Issued:
         Keeps what it has when the issuer does not answer; raises IssuerSilent when it has nothing.
         """
         with self._lock:
-            if not self.stale() and not (forced and self.may_ask_for(kid)):
+            due = self.stale()
+            if not due and not (forced and self.may_ask_for(kid)):
                 return
-            if forced:
+            if not due:
                 self._forced = self._clock() + FORCED
             try:
                 self._fetch()
