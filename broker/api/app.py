@@ -32,6 +32,7 @@ from broker.api.login import LOGIN, OWN
 from broker.api.platforms import PLATFORMS
 from broker.api.processes import PROCESSES
 from broker.api.projects import PROJECTS
+from broker.api.quotas import QUOTAS
 from broker.api.rows import Rows
 from broker.api.sharing import SHARING
 from broker.api.site import Site
@@ -44,7 +45,7 @@ from broker.settings import Settings
 from broker.web import static
 
 CLASSES: tuple[ConformanceClass, ...] = (
-    JOBS, EXECUTION, CORE, PROCESSES, DEPLOYMENT, RESULTS, RECORDS, FILES, UPLOADS, PROJECTS, SHARING,
+    JOBS, EXECUTION, CORE, PROCESSES, DEPLOYMENT, RESULTS, RECORDS, FILES, UPLOADS, PROJECTS, SHARING, QUOTAS,
     PLATFORMS, HEALTH, AUDIT, LOGIN, OWN, TOKENS, CREDENTIALS,
 )  # fmt: skip
 # routes are tried in this order: the busiest first

@@ -22,9 +22,9 @@ from broker.api.paging import Representation
 from broker.api.problems import RangeNotSatisfiable
 from broker.api.processes import unexecuted
 from broker.api.site import Site, site_of
-from broker.errors import NoSuchFile
+from broker.errors import NoSuchFile, ResultsGone
 from broker.execution.collect import key
-from broker.jobs.model import Job
+from broker.jobs.model import Job, Phase
 from broker.store import files, jobs
 from broker.store.files import KeptFile
 
@@ -43,7 +43,8 @@ async def listing(
     """The kept output files."""
     representation(request, {"json": JSON})
     site = site_of(request)
-    _, kept = await site.rows.read(_all, job_id, caller.reach)
+    job, kept = await site.rows.read(_all, job_id, caller.reach)
+    refuse_swept(job)
     return _listing(kept, f"{site.base(request)}/jobs/{job_id}", prefix.strip("/"))
 
 
@@ -85,10 +86,20 @@ async def content(request: Request, job_id: str, path: str, caller: Caller) -> R
     """The bytes of one output file, or of a range of it; for a directory (a path with a trailing slash) its listing."""
     site = site_of(request)
     job, file = await site.rows.read(_one, job_id, caller.reach, path)
+    refuse_swept(job)
     if file is not None:
         return await send(request, site, job, file)
     _, kept = await site.rows.read(_all, job_id, caller.reach)
     return _listing(kept, f"{site.base(request)}/jobs/{job_id}", path.strip("/"))
+
+
+def refuse_swept(job: Job) -> None:
+    """Raise ResultsGone, which says when and why, where the results were deleted."""
+    if job.swept is not None:
+        message = job.message if job.phase is Phase.SUCCESSFUL else "What the job left was deleted."
+        raise ResultsGone(
+            message, hint=f"Its history and logs are there. To have them again: execute {job.process_id}."
+        )
 
 
 async def send(

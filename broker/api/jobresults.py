@@ -18,12 +18,14 @@ from broker.api import problems
 from broker.api.answers import JSON, Json, representation
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
-from broker.api.jobfiles import located, send, streamed
+from broker.api.jobfiles import located, refuse_swept, send, streamed
 from broker.api.outputs import Outputs, chosen, is_a, object_type
 from broker.api.paging import Representation
 from broker.api.site import Site, site_of
+from broker.api.status import status_info
 from broker.errors import JobFailed, NoSuchOutput, ResultNotReady
 from broker.execution.collect import key
+from broker.execution.retention import delete_results
 from broker.jobs.model import Job, Phase
 from broker.storage import Storage
 from broker.store import files, jobs
@@ -64,6 +66,14 @@ async def result(request: Request, job_id: str, output: str, caller: Caller) -> 
     return await _raw(request, site, job, outputs, output, {})
 
 
+@router.delete("/jobs/{job_id}/results", name="resultsDelete")
+async def delete(request: Request, job_id: str, caller: Caller) -> Response:
+    """Delete the results of a job that has ended; its status, logs and history stay."""
+    site = site_of(request)
+    job = await site.rows.quick(delete_results, site.broker.database, caller, job_id)
+    return Json(status_info(job, site.base(request)))
+
+
 def _whole(tx: Connection, job_id: str, reach: Reach | None) -> tuple[Job, list[KeptFile]]:
     """The job with its outputs, and its files once there are any to show."""
     job = jobs.get_light(tx, job_id, reach)
@@ -73,8 +83,10 @@ def _whole(tx: Connection, job_id: str, reach: Reach | None) -> tuple[Job, list[
 
 
 def _no_results(job: Job) -> Response | None:
-    """The problem of a job that ended without results; None where there are some. Raises ResultNotReady."""
+    """The problem of a job that ended without results; None where there are some. Raises ResultNotReady, and
+    ResultsGone for those that were deleted."""
     if job.phase is Phase.SUCCESSFUL:
+        refuse_swept(job)
         return None
     if job.failure is not None and job.phase is Phase.FAILED:
         failure = job.failure

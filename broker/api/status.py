@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from broker.access.quota import WAITS
 from broker.api.answers import OGC, link, sharing, time
 from broker.jobs import lifecycle
 from broker.jobs.model import Job, Phase
@@ -35,11 +36,14 @@ def status_info(job: Job, base: str, *, position: int | None = None) -> dict[str
         full["started"] = time(job.started)
     if job.finished is not None:
         full["finished"] = time(job.finished)
+    if job.swept is not None:
+        full["resultsDeleted"] = time(job.swept)
     _progress(full, job)
     if position is not None:
         full["queue"] = {"position": position}
-        if job.message.startswith(WAITING):
-            full["queue"]["waitingFor"] = job.message.removeprefix(WAITING)
+        for waiting in (WAITING, WAITS):
+            if job.message.startswith(waiting):
+                full["queue"]["waitingFor"] = job.message.removeprefix(waiting)
     if job.failure is not None:
         full["failure"] = job.failure.to_json()
     full["links"] = _links(job, here, base)
@@ -58,7 +62,7 @@ def _progress(full: dict[str, Any], job: Job) -> None:
 
 def _links(job: Job, here: str, base: str) -> list[dict[str, str]]:
     links = [link(here, "self", "This status")]
-    if job.phase is Phase.SUCCESSFUL:
+    if job.phase is Phase.SUCCESSFUL and job.swept is None:
         links.append(link(f"{here}/results", OGC + "results", "Results"))
         links.append(link(f"{here}/files", "related", "Output files"))
     elif job.phase is Phase.FAILED:

@@ -41,7 +41,7 @@ HEADERS: Mapping[str, str] = {
     "Vary": "Accept, Cookie",
 }
 # (path, words) of what the navigation offers
-NAVIGATION = (("/projects", "Projects"),)
+NAVIGATION = (("/projects", "Projects"), ("/quota", "Quota"),)
 
 
 def page(

@@ -1,0 +1,158 @@
+"""Quotas: what one may have, has, and has left; operators set those of others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import Connection
+from starlette.requests import Request
+from starlette.responses import Response
+
+from broker.access.principal import Principal, Scope
+from broker.access.quota import HOUR, NAMES, Kind, Quota, Quotas, Tenant, tenants
+from broker.api import bodies
+from broker.api.answers import JSON, Json, link, representation
+from broker.api.authentication import Caller
+from broker.api.classes import ConformanceClass, guarded
+from broker.api.paging import Representation
+from broker.api.site import Site, site_of
+from broker.errors import InputError, InputProblem
+from broker.execution import quotas as deciding
+from broker.store import projects, usage
+from broker.store import quotas as rows
+from broker.web import HTML
+from broker.web import page as html
+
+router = guarded("Quotas")
+QUOTAS = ConformanceClass(router, (), (("/quota", "related", "What you may have, and have"),))
+Of = Annotated[
+    Literal["person", "project", "delegate"],
+    Path(description="Whose: person, project or delegate (a platform that acts for people)."),
+]
+Subject = Annotated[str, Path(max_length=200, description="The id of the person or project; the delegate's name.")]
+
+
+MOST_PROJECTS = 100
+WORDS = {
+    "queued": "jobs that wait",
+    "running": "jobs that run",
+    "cpu_hours": "CPU-hours this month",
+    "storage_bytes": "bytes of results and uploads",
+}
+
+
+class Limits(BaseModel):
+    """What is left out is as in the settings."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    queued: int | None = Field(None, ge=0)
+    running: int | None = Field(None, ge=0)
+    cpu_hours: float | None = Field(None, ge=0, allow_inf_nan=False)
+    storage_bytes: int | None = Field(None, ge=0)
+    scatter_width: int | None = Field(None, ge=0)
+
+
+@router.get("/quota", name="quota")
+async def mine(request: Request, caller: Caller, f: Representation = None) -> Response:
+    """One's own quotas, those of one's projects, and of the platform that asks: limits, used, left."""
+    kind = representation(request, {"json": JSON, "html": HTML})
+    site = site_of(request)
+    document = await site.rows.read(_mine, site.broker.quotas.now(), caller)
+    document["links"] = [link(f"{site.base(request)}/quota", "self", "Your quotas")]
+    if kind == "html":
+        return html(request, "quota.html", title="Quota", quotas=document["quotas"], words=WORDS)
+    return Json(document)
+
+
+def _mine(tx: Connection, quotas: Quotas, caller: Principal) -> dict[str, Any]:
+    mine = tenants(caller.owner, caller.project, caller.delegate)
+    mine += [Tenant(Kind.PROJECT, one.id) for one in projects.page(tx, caller.owner, caller.owner, limit=MOST_PROJECTS)]
+    return {"quotas": [_document(tx, quotas, tenant) for tenant in dict.fromkeys(mine)]}
+
+
+def _document(tx: Connection, quotas: Quotas, tenant: Tenant) -> dict[str, Any]:
+    limits = quotas.of(tenant).to_json()
+    used = deciding.used(tx, tenant)
+    now = {
+        "queued": used.queued,
+        "running": used.running,
+        "cpu_hours": round(used.core_seconds / HOUR, 4),
+        "storage_bytes": used.storage_bytes,
+    }
+    return {
+        "kind": tenant.kind.value,
+        "subject": tenant.id,
+        "limits": limits,
+        "used": now,
+        "left": {name: max(0, round(limits[name] - now[name], 4)) for name in now if name in limits},
+        "months": [_month(row) for row in usage.months(tx, tenant)],
+    }
+
+
+def _month(row: Mapping[str, Any]) -> dict[str, Any]:
+    year, month = divmod(row["period"], 100)
+    return {
+        "month": f"{year}-{month:02}",
+        "jobs": int(row["jobs"]),
+        "cpu_hours": round(row["core_seconds"] / HOUR, 4),
+        "measured_cpu_hours": round(row["cpu_seconds"] / HOUR, 4),
+    }
+
+
+@router.get("/quotas", name="quotas")
+async def every(request: Request, caller: Caller, f: Representation = None) -> Response:
+    """For operators: the defaults, and all quotas that were set for one person, project or delegate."""
+    caller.need(Scope.ADMIN)
+    representation(request, {"json": JSON})
+    site = site_of(request)
+    found = await site.rows.read(rows.every)
+    defaults = {kind.value: site.broker.quotas.now().defaults[kind].to_json() for kind in Kind}
+    set_ = [{"kind": one.kind.value, "subject": one.id, "limits": limits.to_json()} for one, limits in found.items()]
+    return Json({"defaults": defaults, "quotas": set_, "links": [link(f"{site.base(request)}/quotas", "self")]})
+
+
+@router.get("/quotas/{kind}/{subject}", name="quotaOf")
+async def one(request: Request, kind: Of, subject: Subject, caller: Caller, f: Representation = None) -> Response:
+    """For operators: the quota of one person, project or delegate, with what is used of it."""
+    caller.need(Scope.ADMIN)
+    representation(request, {"json": JSON})
+    return await _shown(site_of(request), Tenant(Kind(kind), subject))
+
+
+@router.put("/quotas/{kind}/{subject}", name="quotaSet")
+async def put(request: Request, kind: Of, subject: Subject, caller: Caller) -> Response:
+    """For operators: set limits for one of them, in place of those set before; counts within seconds."""
+    caller.need(Scope.ADMIN)
+    site = site_of(request)
+    body, _ = await bodies.parsed_object(request, site.settings.limits.document_bytes)
+    tenant = Tenant(Kind(kind), subject)
+    await site.rows.quick(deciding.put, site.broker.database, caller, tenant, _limits(body))
+    site.broker.quotas.forget()
+    return await _shown(site, tenant)
+
+
+@router.delete("/quotas/{kind}/{subject}", name="quotaUnset", status_code=204)
+async def delete(request: Request, kind: Of, subject: Subject, caller: Caller) -> Response:
+    """For operators: from now on the defaults of the settings count."""
+    site = site_of(request)
+    await site.rows.quick(deciding.remove, site.broker.database, caller, Tenant(Kind(kind), subject))
+    site.broker.quotas.forget()
+    return Response(status_code=204)
+
+
+async def _shown(site: Site, tenant: Tenant) -> Response:
+    return Json(await site.rows.read(_document, site.broker.quotas.now(), tenant))
+
+
+def _limits(body: Mapping[str, Any]) -> Quota:
+    """Raises InputError."""
+    try:
+        given = Limits.model_validate(dict(body))
+    except ValidationError as error:
+        problems = [InputProblem("/" + "/".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+        raise InputError(*problems, hint=f"The limits are: {', '.join(NAMES)}.") from None
+    return Quota(**given.model_dump())
