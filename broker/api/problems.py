@@ -26,7 +26,8 @@ PART1 = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
 PART2 = "http://www.opengis.net/def/exceptions/ogcapi-processes-2/1.0/"
 OURS = "urn:earthcode-broker:problem:"
 MEDIA_TYPE = "application/problem+json"
-MOST_TOLD = 100  # of the problems of one request
+# an answer is no longer because a request was: problems, and characters of what is told of each
+MOST_TOLD, LONGEST_TOLD, LONGEST_POINTER = 100, 4000, 300
 _log = logging.getLogger(__name__)
 
 
@@ -140,14 +141,17 @@ def document(error: BrokerError, **members: Any) -> dict[str, Any]:
         "type": kind,
         "title": title,
         "status": status,
-        "detail": error.detail,
+        "detail": error.detail[:LONGEST_TOLD],
         "fault": fault,
         "reason": reason,
     }
     if error.hint:
         full["hint"] = error.hint
     if isinstance(error, InputError):
-        full["errors"] = [{"pointer": p.pointer, "detail": p.detail} for p in error.problems[:MOST_TOLD]]
+        full["errors"] = [
+            {"pointer": p.pointer[:LONGEST_POINTER], "detail": p.detail[:LONGEST_TOLD]}
+            for p in error.problems[:MOST_TOLD]
+        ]
     if isinstance(error, PackageError) and error.place:
         place = {"file": error.file, "line": error.line, "column": error.column}
         full["place"] = {key: value for key, value in place.items() if value is not None}
