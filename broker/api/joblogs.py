@@ -21,7 +21,7 @@ from broker.api.classes import ConformanceClass, guarded
 from broker.api.paging import Representation
 from broker.api.processes import unexecuted
 from broker.api.site import Site, site_of
-from broker.errors import InputProblem, InvalidParameter
+from broker.errors import InputProblem, InvalidParameter, NoSuchJob
 from broker.jobs.model import Job
 from broker.store import files, jobs
 from broker.store.files import LogRow
@@ -54,7 +54,7 @@ async def logs(
         after = max(after, _last_event(request))
         job = await site.rows.read(jobs.get_light, job_id, caller.reach)
         return StreamingResponse(
-            _follow(site, job.id, step, attempt, after),
+            _follow(site, job.id, caller.reach, step, attempt, after),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
@@ -100,12 +100,20 @@ def _last_event(request: Request) -> int:
     return int(given)
 
 
-async def _follow(site: Site, job_id: str, step: str | None, attempt: int | None, after: int) -> AsyncIterator[bytes]:
-    """Events `log` (data: JSON of a chunk, id: cursor), then one `end` with the job's phase."""
+async def _follow(
+    site: Site, job_id: str, reach: Reach, step: str | None, attempt: int | None, after: int
+) -> AsyncIterator[bytes]:
+    """Events `log` (data: JSON of a chunk, id: cursor), then one `end` with the job's phase.
+
+    It also ends, without a word, when the job is not shared with the reader any more.
+    """
     spoken = time.monotonic()
     with site.wakeups.watch(job_id) as changed:
         while True:
-            job, found = await site.rows.read(_page, job_id, None, step, attempt, after)
+            try:
+                job, found = await site.rows.read(_page, job_id, reach, step, attempt, after)
+            except NoSuchJob:
+                return
             for row in found:
                 after = row.id
                 yield b"event: log\nid: %d\ndata: %s\n\n" % (row.id, orjson.dumps(_chunk(row)))
