@@ -47,6 +47,9 @@ class Part(StrEnum):
     MAINTAINER = "maintainer"
 
 
+WORKS = frozenset({Part.MEMBER, Part.MAINTAINER})  # who acts in a project's name
+
+
 @dataclass(frozen=True, slots=True)
 class Reach:
     """Which rows somebody sees and may change: one's own, those shared with one's projects, public ones.

@@ -8,11 +8,11 @@ from sqlalchemy import Connection
 
 from broker.access import delegation
 from broker.access.configuration import Access, Delegate
-from broker.access.principal import Principal
-from broker.api.bearers import REMEMBERED, WORKS, Known, remember
+from broker.access.principal import WORKS, Principal
+from broker.api.bearers import REMEMBERED, Known, remember
 from broker.api.rows import Rows
 from broker.errors import Forbidden
-from broker.store import audit, people
+from broker.store import audit, people, projects
 from broker.store.audit import Entry
 
 LONGEST = 300  # characters of a header
@@ -118,7 +118,7 @@ class Acting:
 
 def _refuse_stranger(tx: Connection, person: str, project: str) -> None:
     """Raise Forbidden for a project in which the person does not work; one's own has the id of the person."""
-    if project != person and people.part(tx, person, project) not in WORKS:
+    if project != person and projects.part_of(tx, project, person) not in WORKS:
         raise Forbidden(
             f"There is no project {project} here in which {person} works.",
             hint="One must be its member or maintainer; leave Acting-Project out for what is one's own.",

@@ -15,12 +15,12 @@ from broker.access import oidc
 from broker.access.configuration import Access
 from broker.access.keys import Issued
 from broker.access.oidc import Identity, Seen
-from broker.access.principal import SCOPES_OF, Part, Scope
+from broker.access.principal import SCOPES_OF, WORKS, Scope
 from broker.access.tokens import PREFIX, digest
 from broker.api.rows import Rows
 from broker.egress import Egress
 from broker.errors import Forbidden, IssuerSilent, Unauthenticated
-from broker.store import people, tokens
+from broker.store import people, projects, tokens
 from broker.store.tokens import Token
 
 T = TypeVar("T")
@@ -28,7 +28,6 @@ REMEMBERED = 2.0  # seconds that an answer of the database counts for: how long 
 LONGEST_REMEMBERED = 600.0  # seconds that a verified token of an issuer is not verified again
 MOST_REMEMBERED = 10_000
 USED_EVERY = 60.0  # seconds between notes of a token's use
-WORKS = frozenset({Part.MEMBER.value, Part.MAINTAINER.value})  # who acts in a project's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ def _bearer(tx: Connection, hashed: str) -> Known:
         raise Unauthenticated("The token is not valid: unknown, expired or revoked.")
     person = people.get(tx, token.owner)
     bound = person is not None and token.project != token.owner
-    if bound and people.part(tx, token.owner, token.project) not in WORKS:
+    if bound and projects.part_of(tx, token.project, token.owner) not in WORKS:
         raise Forbidden(f"This token is for the project {token.project}, which its owner no longer works in.")
     scopes = frozenset(scope for scope in Scope if scope.value in token.scopes)
     name = person.name if person is not None else token.owner

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from broker.access import tokens as secrets_of
-from broker.access.principal import Part, Principal, Scope
+from broker.access.principal import WORKS, Principal, Scope
 from broker.errors import Forbidden, InputError, InputProblem, Missing
-from broker.store import audit, people, tokens
+from broker.store import audit, projects, tokens
 from broker.store.database import Database, new_id
 from broker.store.tokens import Token
-
-WORKS = (Part.MEMBER.value, Part.MAINTAINER.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ def _project(tx: Connection, principal: Principal, wanted: str | None) -> str:
     if wanted is None or wanted == principal.project:
         return principal.project
     bound = principal.project != principal.owner
-    if bound or (wanted != principal.owner and people.part(tx, principal.owner, wanted) not in WORKS):
+    if bound or (wanted != principal.owner and projects.part_of(tx, wanted, principal.owner) not in WORKS):
         raise Forbidden(f"You cannot make a token for the project {wanted}: you do not work in it with this login.")
     return wanted
 

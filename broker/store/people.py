@@ -11,14 +11,11 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from broker.store.account_tables import members, people
+from broker.store.account_tables import people
 from broker.store.tables import now
 
 p = people.c
 _BY_ID = select(*p).where(p.id == bindparam("wanted"))
-_PART = select(members.c.part).where(
-    members.c.person == bindparam("wanted_person"), members.c.project == bindparam("wanted_project")
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +81,6 @@ def names(tx: Connection, ids: Collection[str]) -> dict[str, str]:
     """id -> name, of those that are known."""
     rows = tx.execute(select(p.id, p.name).where(p.id.in_(list(ids))))
     return {str(row.id): str(row.name) for row in rows}
-
-
-def part(tx: Connection, person: str, project: str) -> str | None:
-    """What the person is in the project: viewer, member or maintainer; None: nothing."""
-    found = tx.execute(_PART, {"wanted_person": person, "wanted_project": project}).scalar()
-    return None if found is None else str(found)
 
 
 def _person(row: Row[Any]) -> Person:
