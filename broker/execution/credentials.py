@@ -73,7 +73,7 @@ def _row(
         )
         new = True
     project = old.project
-    if shared == PROJECT and (new or old.shared == PRIVATE):
+    if shared == PROJECT and (new or old.shared == PRIVATE or principal.project != old.project):
         project = principal.project
         if not credentials.may_share(tx, principal.owner, project):
             hint = "Name a project that you are a member of: Acting-Project (broker credential add --project ID)."

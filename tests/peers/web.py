@@ -7,6 +7,8 @@
         ...
         assert [r.path for r in web.requests] == ["/scene.tif"] * 4
 
+`web.guard = "Bearer ..."` makes every page a private one: without this Authorization there is a 401.
+
 Every failure is scripted per path and used up, so that nothing depends on time. `WebPeer(tls=True)` speaks
 https with a certificate for `localhost` signed by the authority in `web.ca_file`.
 """
@@ -72,6 +74,7 @@ class WebPeer:
 
     def __init__(self, *, tls: bool = False, host: str = "127.0.0.1") -> None:
         self.requests: list[Request] = []
+        self.guard: str | None = None
         self._pages: dict[str, _Page] = {}
         self._trees: dict[str, Path] = {}
         self._troubles: defaultdict[str, deque[_Trouble]] = defaultdict(deque)
@@ -216,6 +219,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if trouble is not None and trouble.status is not None:
             page = _Page(b"in trouble", "text/plain", trouble.status, trouble.headers)
         page = page or _Page(b"nothing here", "text/plain", 404)
+        if peer.guard is not None and self.headers.get("Authorization") != peer.guard:
+            page = _Page(b"who are you?", "text/plain", 401)
         self._send(page, trouble or _Trouble())
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = _answer
