@@ -112,6 +112,11 @@ TABLE: dict[str, May | None] = {
     "GET /projects/{project_id}/invitations": READ,
     "POST /projects/{project_id}/invitations": CHANGE,
     "DELETE /projects/{project_id}/invitations/{invitation_id}": CHANGE,
+    "GET /quota": LOOK,
+    "GET /quotas": OPERATE,
+    "GET /quotas/{kind}/{subject}": OPERATE,
+    "PUT /quotas/{kind}/{subject}": OPERATE,
+    "DELETE /quotas/{kind}/{subject}": OPERATE,
     "GET /invitations/{code}": LOOK,  # who knows the code was given it
     "POST /invitations/{code}": MAKE,
 }
@@ -133,6 +138,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /projects/{project_id}": {"json": {"title": "Another title"}},
     "POST /projects/{project_id}": {"data": {"do": "rename", "title": "Another title"}},
     "PUT /projects/{project_id}/members/{person}": {"json": {"part": "member"}},
+    "PUT /quotas/{kind}/{subject}": {"json": {"queued": 5}},
     "POST /tokens": {"json": {"name": "one more"}},
     "POST /projects": {"json": {"id": "a-new-one", "title": "New"}},
     "POST /projects/{project_id}/invitations": {"json": {"part": "member"}},
@@ -195,13 +201,14 @@ class Ask:
 
 
 def filled(path: str, things: dict[str, str]) -> str:
-    """The path with ids. Raises KeyError for a parameter that the world knows nothing for."""
+    """The path with ids. Fails for a parameter that the world knows nothing for."""
 
     def value(found: re.Match[str]) -> str:
         name = found[1]
         top = "/" + path.split("/")[1]
         if name in ("name", "issuer"):
             return things[top]
+        assert name in things, f"say in world.py what {{{name}}} of {path} is"
         return things[name]
 
     return re.sub(r"\{(\w+)(?::\w+)?\}", value, path)

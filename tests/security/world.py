@@ -114,9 +114,13 @@ class World:
             headers=self.who["owner"],
         )
         assert kept.status_code == 201, kept.text
+        quota = self.server.put(f"/quotas/person/{member}", json={"queued": 9}, headers=self.who["operator"])
+        assert quota.status_code < 300, quota.text
         return {
             "project_id": project,
             "person": member,
+            "kind": "person",
+            "subject": member,
             "code": code,
             "invitation_id": invitation,
             "token_id": token_id,
