@@ -16,6 +16,8 @@ from cwltool.pathmapper import PathMapper
 from cwltool.stdfsaccess import StdFsAccess, abspath
 from schema_salad.ref_resolver import file_uri
 
+from broker.runner.beneath import open_file
+
 NOT_FETCHED = "a run opens no address; inputs are fetched before it starts."
 
 
@@ -52,6 +54,28 @@ class Confined:
         if not cls.inside(path):
             raise OutsideJob(Path(path).name, "it leads to a file outside of the job's own directories.")
         return path
+
+    @classmethod
+    def require_tree(cls, path: str, most: int) -> None:
+        """Raise OutsideJob where a directory, its links followed, leads out, into itself, or to more than `most`."""
+        waiting: list[tuple[str, tuple[str, ...]]] = [(path, (os.path.realpath(path),))]
+        count = 0
+        while waiting:
+            directory, above = waiting.pop()
+            cls.require(directory)
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    count += 1
+                    if count > most:
+                        raise OutsideJob(Path(path).name, f"it holds more than {most} files.")
+                    cls.require(entry.path)
+                    if entry.is_dir():
+                        real = os.path.realpath(entry.path)
+                        if real in above:
+                            raise OutsideJob(entry.name, "it is a symbolic link to a directory that holds it.")
+                        waiting.append((entry.path, (*above, real)))
+                    elif not entry.is_file():
+                        raise OutsideJob(entry.name, "it is neither a file nor a directory.")
 
 
 def _without_links(root: str, below: str) -> bool:
@@ -107,7 +131,15 @@ class JobFiles(Confined, StdFsAccess):
     def open(self, fn: str, mode: str) -> IO[Any]:
         if any(letter in mode for letter in "wax+"):
             raise OutsideJob(fn, "the engine only reads.")
-        return super().open(fn, mode)
+        real = os.path.realpath(self._abs(fn))
+        try:
+            # What it leads to was looked at: nothing on that way is a link, and no FIFO is waited for.
+            descriptor = open_file("/", real[1:])
+        except OSError as error:
+            raise OutsideJob(Path(fn).name, "it is not a file that can be read.") from error
+        if "b" in mode:
+            return os.fdopen(descriptor, mode)
+        return os.fdopen(descriptor, mode, encoding="utf-8")
 
     def exists(self, fn: str) -> bool:
         # Asked of secondary files that may not be there: outside means no.

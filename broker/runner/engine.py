@@ -116,6 +116,7 @@ def run(
         missing=images["missing"],
         image_files=Path(settings.get("images", job.path)),
         scatter_width=Limits.from_json(spec["limits"]).scatter_width,
+        most_files=Limits.from_json(spec["limits"]).output_files,
         log=log,
     )
     os.environ["PATH"] = one.software.search_path
@@ -126,6 +127,8 @@ def run(
         report.fail(failures.of_exception(error, job.package))
     except (UnsupportedRequirement, WorkflowException, ValidationException, OSError) as error:
         report.fail(failures.of_exception(error, job.package))
+    except outputs.TooMany as error:
+        report.fail(Failure(Fault.LIMIT, Reason.OUTPUT_TOO_LARGE, str(error)))
     except Exception as error:  # the boundary of a run: cwltool met something neither of us foresaw
         log.exception("The engine failed")
         report.fail(failures.of_unforeseen(error))
@@ -173,7 +176,7 @@ def _execute(one: Run, spec: Mapping[str, Any]) -> Any:
         one.report.fail(Failure(Fault.PACKAGE, Reason.TOOL_FAILED, f"The package ended with {loop.status}."))
     if one.report.failure is not None:
         return None
-    return outputs.gather(loop.outputs, job.outputs, files)
+    return outputs.gather(loop.outputs, job.outputs, files, 2 * one.most_files + 100)
 
 
 class _BindingCopy:

@@ -14,7 +14,7 @@ from broker.errors import BrokerError, PackageError, UnsupportedPackage
 from broker.jobs.model import Failure, Fault, Reason
 from broker.runner import advice
 from broker.runner.confinement import NOT_FETCHED, OutsideInput, OutsideJob
-from broker.runner.report import Report, tail
+from broker.runner.report import Report
 
 _GLOB = re.compile(r"Did not find output file with glob pattern: (.*?)\.?$", re.MULTILINE)
 _PARAMETER = re.compile(r"Error collecting output for parameter '([^']+)':\s*")
@@ -139,14 +139,14 @@ def of_exit(
     step: str,
     code: int,
     command: str,
-    log: Path,
+    lines: str,
     *,
     timed_out: float | None,
     rss: float | None,
     image: str | None,
 ) -> Failure:
-    """A failure for a tool that ended with `code` (negative: by that signal); `image`: what it ran in."""
-    lines = tail(log)
+    """A failure for a tool that ended with `code` (negative: by that signal); `lines`: the last of its log, `image`:
+    what it ran in."""
     if timed_out is not None:
         message = f"Step '{step}' ran longer than the {timed_out:g} s that the package gives it (ToolTimeLimit)."
         return Failure(Fault.LIMIT, Reason.TIME_LIMIT, message, step, code, lines)

@@ -133,6 +133,21 @@ def _python_bases(directory: Path) -> Iterable[Path]:
         yield (directory / "bin" / "python").resolve().parent.parent
 
 
+# Of /proc, what the user root may write without any capability: bubblewrap covers such places only where it may write
+# to the directory itself, which is read-only.
+_OF_ROOT = ("sys", "sysrq-trigger", "irq", "bus", "fs", "mtrr", "pressure", "acpi", "scsi", "driver", "keys", "kcore")
+
+
+def proc() -> list[str]:
+    """Arguments of bwrap for /proc. Where the runner is root, the tool is that user outside too, if without rights:
+    what belongs to root there is read-only."""
+    args = ["--proc", "/proc"]
+    for name in _OF_ROOT if os.geteuid() == 0 else ():
+        if Path("/proc", name).exists():
+            args += ["--ro-bind", f"/proc/{name}", f"/proc/{name}"]
+    return args
+
+
 def write_accounts(directory: Path) -> None:
     """The only users a tool in bubblewrap knows of: itself, root and nobody (the host's are nobody's business)."""
     uid, gid = (USER, USER) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
@@ -180,14 +195,14 @@ def bubblewrap_base(accounts: Path, *, network: bool, offline: bool = False) -> 
             args += ["--ro-bind", str(source), path]
     for name in ("passwd", "group"):
         args += ["--ro-bind", str(accounts / name), f"/etc/{name}"]
-    args += ["--proc", "/proc", "--dev", "/dev"]
+    args += [*proc(), "--dev", "/dev"]
     return args
 
 
 def bubblewrap_rootfs(root: Path, *, network: bool, offline: bool = False) -> list[str]:
     """As `bubblewrap_base`, with what `rootfs.make` made."""
     # --dev-bind keeps the flags of what is mounted below; --bind would mount each again.
-    own = ["--dev-bind", str(root), "/", "--proc", "/proc", "--tmpfs", "/dev/shm"]  # noqa: S108  inside
+    own = ["--dev-bind", str(root), "/", *proc(), "--tmpfs", "/dev/shm"]  # noqa: S108  inside
     return [*namespaces(network=network, offline=offline), *own]
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from broker.egress import Egress, EgressPolicy
 from broker.errors import BrokerError
 from broker.jobs.model import Failure, Fault, Limits, Reason, StageItem
-from broker.runner import engine, kernel, pull, verdict
+from broker.runner import engine, expressions, kernel, pull, verdict
 from broker.runner.cgroups import Bounds, Group
 from broker.runner.isolation import Isolation
 from broker.runner.jobdir import JobDir, read_json, remove_tree, write_json
@@ -211,6 +211,9 @@ class _Keeper:
 
     def _no_report(self, ended: _Ended) -> Failure:
         lines = tail(self.job.logs / "engine.log")
+        if ended.code == -expressions.ENDED_BY:
+            message = f"A JavaScript expression of the package ran for more than {expressions.SECONDS:g} s."
+            return Failure(Fault.PACKAGE, Reason.EXPRESSION, message)
         if ended.code == -signal.SIGKILL:
             message = "The engine of this job was killed, most likely because memory ran out."
             return Failure(Fault.LIMIT, Reason.OUT_OF_MEMORY, message, log_tail=lines)

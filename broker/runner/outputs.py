@@ -13,7 +13,15 @@ from urllib.parse import unquote
 
 from schema_salad.ref_resolver import uri_file_path
 
+from broker.runner.beneath import open_file
 from broker.runner.confinement import Confined, OutsideJob
+
+MOST = 1_000_000
+
+
+class TooMany(Exception):
+    """More output files than a job may give."""
+
 
 # What engine and cwltool add to File and Directory objects for their own use.
 _INTERNAL = (
@@ -30,21 +38,24 @@ _INTERNAL = (
 )
 
 
-def gather(outputs: Any, root: Path, roots: type[Confined]) -> dict[str, Any]:
+def gather(outputs: Any, root: Path, roots: type[Confined], most: int = MOST) -> dict[str, Any]:
     """The CWL output object with each File and Directory put at `root/<output id>/<basename>`.
 
     `location` is the path relative to `root`. Basenames that would meet are put into numbered directories beside
     each other, secondary files stay with their primary, the inside of a Directory stays as it is (so that relative
     links hold). Files are hard-linked where that is possible. Raises OutsideJob for what leads out of the job or is
-    neither file nor directory.
+    neither file nor directory, and TooMany for more than `most` files and directories: a few links to each other can
+    stand for any number.
     """
     root.mkdir(exist_ok=True)
-    gathering = _Gathering(root, roots)
+    gathering = _Gathering(root, roots, most)
     return {str(name): gathering.value(value, _segment(str(name))) for name, value in (outputs or {}).items()}
 
 
 class _Gathering:
-    def __init__(self, root: Path, roots: type[Confined]) -> None:
+    def __init__(self, root: Path, roots: type[Confined], most: int) -> None:
+        self.most = most
+        self.count = 0
         self.root = root
         self.roots = roots
         self._taken: set[str] = set()
@@ -77,6 +88,7 @@ class _Gathering:
     def _entry(self, entry: Mapping[str, Any], place: str) -> dict[str, Any]:
         """Put one File or Directory into the directory `place`."""
         target = f"{place}/{_basename(entry)}"
+        self._one_more()
         (self.root / place).mkdir(parents=True, exist_ok=True)
         source = _source(entry)
         made = {str(key): _plain(one) for key, one in entry.items() if key not in _INTERNAL}
@@ -114,6 +126,7 @@ class _Gathering:
             Path(source).chmod(0o700)
         with os.scandir(source) as entries:
             for found in sorted(entries, key=lambda one: one.name):
+                self._one_more()
                 self.roots.require(found.path)
                 place = f"{target}/{found.name}"
                 made: dict[str, Any] = {"class": "File", "basename": found.name, "location": place}
@@ -127,6 +140,11 @@ class _Gathering:
                     made["size"] = self._file(found.path, place)
                 yield made
 
+    def _one_more(self) -> None:
+        self.count += 1
+        if self.count > self.most:
+            raise TooMany(f"The package gave more than {self.most} output files and directories.")
+
     def _file(self, source: str, target: str) -> int:
         """Link or copy one file; its size."""
         real = os.path.realpath(self.roots.require(source))
@@ -135,18 +153,27 @@ class _Gathering:
             raise OutsideJob(Path(source).name, "it is not a regular file.")
         if not status.st_mode & stat.S_IRUSR:
             Path(real).chmod(0o600)
-        put(real, self.root / target)
-        return status.st_size
+        try:
+            descriptor = open_file("/", real[1:])
+        except OSError as error:
+            raise OutsideJob(Path(source).name, "it changed while it was collected.") from error
+        try:
+            # By its descriptor: what was looked at is what is kept, whatever stands under the name by now.
+            put(f"/proc/self/fd/{descriptor}", self.root / target, descriptor)
+            return os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
 
 
-def put(source: str, target: Path) -> None:
-    """A second name for a file, or a copy where the file system gives none."""
+def put(source: str, target: Path, descriptor: int | None = None) -> None:
+    """A second name for a file, or a copy where the file system gives none. `descriptor`: what `source` links to."""
     try:
-        os.link(source, target, follow_symlinks=False)
+        # Python follows a link only where it is given a directory too, which means nothing to an absolute path.
+        os.link(source, target, src_dir_fd=descriptor, follow_symlinks=descriptor is not None)
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EACCES):
             raise
-        shutil.copyfile(source, target, follow_symlinks=False)
+        shutil.copyfile(source, target, follow_symlinks=descriptor is not None)
 
 
 def _source(entry: Mapping[str, Any]) -> str | None:

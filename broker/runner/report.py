@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.jobs.model import Failure, Progress, Step
+from broker.runner.beneath import open_file
 from broker.runner.jobdir import JobDir, write_json
 
 TAIL_LINES = 20
@@ -84,9 +85,17 @@ def stream_name(step: str) -> str:
 
 
 def tail(path: Path, lines: int = TAIL_LINES) -> str:
-    """The last lines of a text file; empty where there is no file."""
+    """The last lines of a text file; empty where there is no file, or something else than a file."""
     try:
-        with path.open("rb") as stream:
+        return tail_of(open_file(str(path.parent), path.name), lines)
+    except OSError:
+        return ""
+
+
+def tail_of(descriptor: int, lines: int = TAIL_LINES) -> str:
+    """The last lines of an open text file, which is closed."""
+    try:
+        with os.fdopen(descriptor, "rb") as stream:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(max(0, size - TAIL_BYTES))
             text = stream.read().decode("utf-8", "replace")

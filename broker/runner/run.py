@@ -43,6 +43,7 @@ class Run:
         missing: Mapping[str, str],
         image_files: Path,
         scatter_width: int | None,
+        most_files: int,
         log: logging.Logger,
     ) -> None:
         self.job = job
@@ -58,6 +59,7 @@ class Run:
         self.missing = missing
         self.image_files = image_files
         self.scatter_width = scatter_width
+        self.most_files = most_files
         self.log = log
         self._sandbox: dict[bool, tuple[tuple[str, ...], tuple[str, ...]]] = {}
         self._containers = 0

@@ -18,13 +18,16 @@ from cwl_utils.types import CWLObjectType
 from cwltool.context import RuntimeContext
 from cwltool.errors import WorkflowException
 from cwltool.job import JobBase, relink_initialworkdir
+from cwltool.pathmapper import PathMapper
 from cwltool.utils import bytes2str_in_dicts
 from schema_salad.exceptions import ValidationException
 
 from broker.jobs.model import Failure, Reason, Step
 from broker.runner import advice, failures, jobdir
+from broker.runner.beneath import leads_astray, open_file
+from broker.runner.confinement import Confined, OutsideJob
 from broker.runner.links import settle_links
-from broker.runner.report import stream_name, tail
+from broker.runner.report import stream_name, tail, tail_of
 from broker.runner.run import Run
 
 
@@ -131,6 +134,7 @@ class StepJob(JobBase):
         run = run_of(context)
         self.context = context
         self._setup(context)
+        self._require_trees(context)
         words, environment, descriptors = self.prepare(context)
         if not self.command_line:
             raise WorkflowException("The tool has an empty command line: give it a 'baseCommand' or 'arguments'.")
@@ -175,7 +179,10 @@ class StepJob(JobBase):
 
         try:
             log = open_(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            stdin = open_(self._stdin() if self.stdin else os.devnull, os.O_RDONLY)
+            stdin = open_(self._stdin() if self.stdin else os.devnull, os.O_RDONLY | os.O_NONBLOCK)
+            if not (stat.S_ISREG(os.fstat(stdin).st_mode) or not self.stdin):
+                raise WorkflowException(f"stdin: {self.stdin} is not a file.")
+            os.set_blocking(stdin, True)
             stdout = captured(self.stdout)
             stderr = stdout if self.stderr and self.stderr == self.stdout else captured(self.stderr)
             for descriptor in descriptors:
@@ -256,17 +263,23 @@ class StepJob(JobBase):
         return run_of(self.context).without.get(str(image))
 
     def _exit_failure(self, code: int, rss: float | None, *, timed_out: bool) -> Failure:
-        log = self.log
-        if self.log.stat().st_size == 0 and self.stderr:
-            log = Path(self.outdir) / self.stderr
+        lines = self._last_lines()
         limit = float(self.timelimit) if timed_out and self.timelimit else None
         program = str(self.command_line[0])
-        failure = failures.of_exit(self.name, code, program, log, timed_out=limit, rss=rss, image=self.image())
+        failure = failures.of_exit(self.name, code, program, lines, timed_out=limit, rss=rss, image=self.image())
         asked = bool(self.networkaccess)
         given = asked and run_of(self.context).network
         if offline := advice.no_network(failure.log_tail, asked=asked, given=given):
             failure = replace(failure, message=f"{failure.message.rstrip('.')}. {offline}")
         return failure
+
+    def _last_lines(self) -> str:
+        """Of the step's log, or of the stderr that the package captures: a file that the tool may have replaced."""
+        lines = tail(self.log)
+        if not lines and self.stderr:
+            with contextlib.suppress(OSError):
+                return tail_of(open_file(self.outdir, self.stderr))
+        return lines
 
     def _status(self, code: int) -> str:
         if code in self.successCodes:
@@ -277,6 +290,7 @@ class StepJob(JobBase):
 
     def _gather(self, code: int) -> CWLObjectType:
         if "listing" in self.generatefiles and self.generatemapper is not None:
+            self._expect_places()
             relink_initialworkdir(
                 self.generatemapper, self.outdir, self.builder.outdir, inplace_update=self.inplace_update
             )
@@ -284,6 +298,22 @@ class StepJob(JobBase):
             settle_links(self.outdir, self.builder.outdir, self.pathmapper)
         gathered: Any = self.collect_outputs(self.outdir, code)
         return cast(CWLObjectType, bytes2str_in_dicts(gathered))
+
+    def _expect_places(self) -> None:
+        """Raise OutsideJob where a directory that was made for staged files has become a link: cwltool removes what
+        lies there now, and puts links in its place."""
+        for _, entry in cast(PathMapper, self.generatemapper).items():
+            below = entry.target.removeprefix(f"{self.builder.outdir}/")
+            if entry.staged and below != entry.target and leads_astray(self.outdir, below):
+                raise OutsideJob(repr(below), "the tool replaced a directory on its way by something else.")
+
+    def _require_trees(self, context: RuntimeContext) -> None:
+        """Raise OutsideJob where a directory that is to be copied holds a link out of the job: copies follow links."""
+        files = cast(type[Confined], context.make_fs_access)
+        for mapper in (self.pathmapper, self.generatemapper):
+            for _, entry in mapper.items() if mapper is not None else ():
+                if entry.type == "WritableDirectory" and not entry.resolved.startswith("_:"):
+                    files.require_tree(entry.resolved, run_of(context).most_files)
 
     def kill(self, process: ToolProcess) -> None:
         """End the tool and what it started."""
