@@ -33,6 +33,7 @@ from broker.api.platforms import PLATFORMS
 from broker.api.processes import PROCESSES
 from broker.api.projects import PROJECTS
 from broker.api.quotas import QUOTAS
+from broker.api.rate import RateFields, Rates
 from broker.api.rows import Rows
 from broker.api.sharing import SHARING
 from broker.api.site import Site
@@ -41,7 +42,7 @@ from broker.api.uploads import UPLOADS
 from broker.bootstrap import open_broker
 from broker.queue.relay import Relay
 from broker.queue.wakeups import Wakeups
-from broker.settings import Settings
+from broker.settings import Rate, Settings
 from broker.web import static
 
 CLASSES: tuple[ConformanceClass, ...] = (
@@ -63,6 +64,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The API over one installation; opens it when the server starts. Raises SetupError then when it is not usable."""
     chosen = settings or configuration.load()
 
+    rates = Rates(chosen.rate) if chosen.rate != Rate() else None
+
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         broker = open_broker(chosen)
@@ -71,7 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await gate.check_setup()
         relay = Relay(broker)
         wakeups = Wakeups(chosen.redis)
-        app.state.site = Site(broker, rows, gate, relay, wakeups, Line(rows))
+        app.state.site = Site(broker, rows, gate, relay, wakeups, Line(rows), rates)
         relay.start()
         await wakeups.start()
         try:
@@ -107,8 +110,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_origins=chosen.api.cors_origins,
             allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
             allow_headers=["*"],
-            expose_headers=["Location", "Link", "Preference-Applied", "Upload-Offset", "Log-Cursor", "ETag"],
+            expose_headers=[
+                "Location",
+                "Link",
+                "Preference-Applied",
+                "Upload-Offset",
+                "Log-Cursor",
+                "ETag",
+                "Retry-After",
+                "RateLimit",
+                "RateLimit-Policy",
+            ],
         )
+    if rates is not None:
+        app.add_middleware(RateFields)
     app.add_middleware(Boundary)
     return app
 

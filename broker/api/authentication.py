@@ -17,6 +17,7 @@ from broker.access.principal import LOCAL, Principal, Scope
 from broker.api.acting import Acting
 from broker.api.bearers import REMEMBERED, Bearers, Known
 from broker.api.browsers import Browsers
+from broker.api.rate import Rates
 from broker.api.rows import Rows
 from broker.egress import Egress
 from broker.errors import Forbidden, SetupError, Unauthenticated
@@ -158,11 +159,28 @@ def _host_name(netloc: str) -> str:
 async def authenticated(request: Request) -> Principal:
     """The principal of the request. Reading needs READ; what changes something needs a scope that may change
     something at all, and then the one that the verb in `broker.execution` asks for."""
-    principal: Principal = await request.app.state.site.gate.principal(request)
+    principal = await _counted(request)
     if request.method in ("GET", "HEAD"):
         principal.need(Scope.READ)
     elif Scope.DEPLOY not in principal.scopes:
         principal.need(Scope.RUN)
+    return principal
+
+
+async def _counted(request: Request) -> Principal:
+    """The principal of the request, which counts for its rates where any are set."""
+    site = request.app.state.site
+    rates: Rates | None = site.rates
+    if rates is None:
+        known: Principal = await site.gate.principal(request)
+        return known
+    rates.refuse_guesses(request)
+    try:
+        principal: Principal = await site.gate.principal(request)
+    except Unauthenticated:
+        rates.failed(request)
+        raise
+    rates.count(request, principal)
     return principal
 
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from broker.api.authentication import Gate
 from broker.api.line import Line
+from broker.api.rate import Rates
 from broker.api.rows import Rows
 from broker.bootstrap import Broker
 from broker.queue.relay import Relay
@@ -31,6 +32,7 @@ class Site:
     relay: Relay
     wakeups: Wakeups
     line: Line
+    rates: Rates | None
 
     @property
     def settings(self) -> Settings:
