@@ -17,7 +17,7 @@ from cwltool.pathmapper import MapperEnt
 from cwltool.process import shortname, stage_files
 from cwltool.utils import OutputCallbackType
 
-from broker.runner import apptainer, engines, isolation
+from broker.runner import apptainer, engines, isolation, seccomp
 from broker.runner.outputs import put
 from broker.runner.probe import engine_environment
 from broker.runner.steps import StepJob, ToolProcess, encoded, run_of
@@ -81,12 +81,16 @@ class SandboxJob(StepJob, DockerCommandLineJob):
         args += [*last, "--chdir", self.builder.outdir]
         for name, value in self.environment.items():
             args += ["--setenv", name, value]
+        filtering = seccomp.file()
+        if filtering is not None:
+            args += ["--seccomp", str(filtering)]
         # Through a descriptor: the tool can read the command line of its first process, and would see our paths.
         descriptor = os.memfd_create("args", os.MFD_CLOEXEC)
         os.write(descriptor, b"\0".join(encoded(args)))
         os.lseek(descriptor, 0, os.SEEK_SET)
         # An empty environment: the tool can read that of its first process too.
-        return [str(run.isolation.bwrap), "--args", str(descriptor), "--"], {}, (descriptor,)
+        passed = (descriptor,) if filtering is None else (descriptor, filtering)
+        return [str(run.isolation.bwrap), "--args", str(descriptor), "--"], {}, passed
 
     def add_file_or_directory_volume(self, runtime: list[str], volume: MapperEnt, host_outdir_tgt: str | None) -> None:
         """A mount, or a link in the directory of links: the time that mounts take grows with their square."""
