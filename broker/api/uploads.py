@@ -69,7 +69,7 @@ def _open(site: Site, caller: Principal, name: str, media_type: str, length: int
     rules = site.settings.uploads
     with site.broker.database.write() as tx:
         _refuse_over_quota(tx, site, (caller.owner, caller.project, caller.delegate), 1 if length is None else length)
-        return uploads.open_upload(
+        upload = uploads.open_upload(
             tx,
             new_id(),
             caller.owner,
@@ -81,6 +81,8 @@ def _open(site: Site, caller: Principal, name: str, media_type: str, length: int
             rules.quota_bytes,
             caller.delegate,
         )
+        audit.record(tx, audit.entry(caller, "upload", f"upload/{upload.id}"))
+        return upload
 
 
 def _refuse_over_quota(tx: Connection, site: Site, tenant: tuple[str, str, str | None], more: int) -> None:

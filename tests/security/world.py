@@ -13,7 +13,7 @@ from broker.access import tokens as secrets_of
 from broker.access.principal import Part, Scope
 from broker.jobs.model import Phase
 from broker.store import account_tables as rows
-from broker.store import sessions
+from broker.store import audit, sessions
 from broker.store import tables as more
 from broker.store.database import new_id
 from broker.store.tables import metadata, now
@@ -136,6 +136,11 @@ class World:
                     columns = [c for c in table.c if c.name not in NOT_COMPARED.get(table.name, ())]
                     found[table.name] = sorted((tuple(row) for row in tx.execute(select(*columns))), key=repr)
         return found
+
+    def audited(self, after: int) -> list[dict[str, Any]]:
+        """What the audit holds after so many entries."""
+        with self.server.database.read() as tx:
+            return audit.page(tx)[after:]
 
     def rest(self) -> None:
         """Jobs that wait are over: nothing queued is in the way of quotas."""
