@@ -210,6 +210,11 @@ class Client:
         found: dict[str, Any] = self.json("GET", f"{_job(job_id)}/results", params={"f": "cwl"})
         return found
 
+    def delete_results(self, job_id: str) -> dict[str, Any]:
+        """The job's status info after it."""
+        found: dict[str, Any] = self.json("DELETE", f"{_job(job_id)}/results")
+        return found
+
     def files(self, job_id: str) -> list[dict[str, Any]]:
         """Each with path, href, size, type and sha256."""
         return list(self.pages(f"{_job(job_id)}/files", "files", {}, None))

@@ -29,7 +29,7 @@ COMMANDS = {
     "jobs": Entry("jobs", _ASK, "List your jobs, newest first."),
     "status": Entry("jobs", _ASK, "Say how a job is doing."),
     "logs": Entry("jobs", _ASK, "Print what the steps of a job wrote."),
-    "results": Entry("jobs", _ASK, "Show the results of a job, or download them."),
+    "results": Entry("jobs", _ASK, "Show the results of a job, download them, or delete them."),
     "dismiss": Entry("jobs", _ASK, "Stop a job."),
     "processes": Entry("processes", _ASK, "List what can be run."),
     "undeploy": Entry("processes", _ASK, "Take a process away; its jobs stay."),
@@ -37,6 +37,9 @@ COMMANDS = {
     "project": Entry("projects", _ASK, "Projects: people who share what they make."),
     "invitation": Entry("projects", _ASK, "Accept an invitation to a project."),
     "share": Entry("share", _ASK, "Show a process, a job or an upload to a project, to everybody, or to nobody."),
+    "quota": Entry(
+        "quota", _ASK, "Say what you may have here, have, and have left; operators set the quotas of others."
+    ),
     "login": Entry("login", _ASK, "Log in with an account that you have."),
     "logout": Entry("login", _ASK, "Forget the login, or the token, that is kept for a server."),
     "whoami": Entry("login", _ASK, "Say who you are to a broker, and what you may do there."),

@@ -117,6 +117,48 @@ TEMPLATE = """\
 # output_bytes = 107374182400
 # output_files = 100000
 
+# Quotas of each person, of each project, and of each platform that acts for people. Unset: as much as there is.
+# One of them gets others with: broker quota set person ID --running 8
+[quota.person]
+# Jobs that wait, jobs that run at one time:
+# queued = 200
+# running = 8
+# Cores that jobs asked for, times the hours they held them, in a calendar month (UTC):
+# cpu_hours = 500.0
+# Bytes of results and uploads:
+# storage_bytes = 107374182400
+# Runs of one scattered step:
+# scatter_width = 1000
+
+[quota.project]
+# queued = 1000
+# running = 32
+# cpu_hours = 5000.0
+# storage_bytes = 1099511627776
+
+[quota.delegate]
+# queued = 5000
+
+[rate]
+# Requests, submissions of jobs and failed authentications a minute: of each person, of each address for those that
+# nobody knows. Every API process counts for itself. Unset: as many as come.
+# requests = 600
+# submissions = 60
+# failures = 10
+
+[retention]
+# Days until things are deleted. Unset: never. What a publication still needs is kept.
+# What an ended job left on its platform; 0: at once:
+# scratch_days = 0.0
+# Results, logs, and jobs with all that is theirs, after the job has ended:
+# results_days = 90.0
+# logs_days = 90.0
+# jobs_days = 365.0
+# Keys of repeated requests; logins and sessions, and invitations, after they expire:
+# idempotency_days = 7.0
+# logins_days = 0.0
+# invitations_days = 30.0
+
 [egress]
 # Links of users are fetched from public addresses only. These private ones are allowed as well:
 # allow_hosts = ["data.intranet.example.org"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,11 +63,21 @@ def jobs(
             f"{one['progress']} %" if "progress" in one else "",
             one.get("processID"),
             moment(one.get("created")),
+            outcome.took(one),
             one.get("title") or ", ".join(one.get("tags") or ()),
+            _note(one),
         )
         for one in found
     )
-    put_table(("JOB", "STATUS", "DONE", "PROCESS", "CREATED", "TITLE"), rows)
+    put_table(("JOB", "STATUS", "DONE", "PROCESS", "CREATED", "TOOK", "TITLE", "NOTE"), rows)
+    if len(found) == limit:
+        note(f"There may be more: broker jobs --limit {limit * 5}")
+
+
+def _note(one: Mapping[str, Any]) -> str:
+    """What it waits for, why it failed, that its results are gone."""
+    failure = one.get("failure")
+    return str(failure["message"] if failure else one.get("message") or "")
 
 
 @app.command()
@@ -147,10 +157,13 @@ def results(
     download: Annotated[
         Path | None, typer.Option("--download", "-d", metavar="DIR", help="Bring the files here.", show_default=False)
     ] = None,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete them for good; the job's status, logs and history stay.")
+    ] = False,
     server: Server = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the results of a job, or download them.
+    """Show the results of a job, download them, or delete them.
 
     A download that broke off goes on where it was when it is asked for again; every file is verified (sha256).
 
@@ -158,6 +171,9 @@ def results(
 
         broker results last --download results
     """
+    if delete:
+        _delete_results(job, download, server, as_json=as_json)
+        return
     with connect(server) as client:
         job = meant(client, job)
         try:
@@ -174,6 +190,17 @@ def results(
     outcome.outputs(found)
     if download is not None:
         note(f"The results are in {download}")
+
+
+def _delete_results(job: str, download: Path | None, server: str | None, *, as_json: bool) -> None:
+    if download is not None:
+        raise problems.UsageError("Either --download or --delete.", hint="Download first, look, then delete.")
+    with connect(server) as client:
+        info = client.delete_results(meant(client, job))
+    if as_json:
+        put_json(info)
+    else:
+        note(info["message"])
 
 
 @app.command()

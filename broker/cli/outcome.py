@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,17 @@ def line(info: Mapping[str, Any]) -> str:
     if info.get("message"):
         parts.append(str(info["message"]))
     return "  ".join(parts)
+
+
+def took(info: Mapping[str, Any]) -> str:
+    """How long a job ran, or has been running; empty before its start."""
+    started = info.get("started")
+    if not started:
+        return ""
+    ended = info.get("finished")
+    until = datetime.fromisoformat(ended) if ended else datetime.now(UTC)
+    seconds = max(0, int((until - datetime.fromisoformat(started)).total_seconds()))
+    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def status(info: Mapping[str, Any]) -> None:
