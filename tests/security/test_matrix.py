@@ -309,7 +309,8 @@ def test_every_change_is_in_the_audit(world: World, ask: Ask) -> None:
         if answer.status_code >= 400 or not written:
             missing.append((route, answer.status_code, answer.text[:300]))
         for one in written:
-            assert one["actor"] and one["token"] and one["address"] == "127.0.0.1", (route, one)
+            told = (bool(one["actor"]), bool(one["token"]), one["address"])
+            assert told == (True, True, "127.0.0.1"), (route, one)
     assert not missing
 
 
