@@ -30,9 +30,10 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="What you call it.", s
 
 @app.callback()
 def credential() -> None:
-    """Credentials that the broker uses in your name, to fetch inputs and images and to publish.
+    """Credentials that the broker uses in your name.
 
-    They are encrypted, nobody reads them back, and no package ever sees them.
+    It fetches inputs and images with them, and publishes. They are encrypted, nobody reads them back, and no package
+    ever sees them.
     """
 
 
@@ -72,7 +73,7 @@ def add(
 ) -> None:
     """Keep a credential, once the other side has taken it. The secret is asked for: it is no argument.
 
-    Examples:
+    Example:
 
         broker credential add scenes s3 my-bucket --endpoint https://s3.example.org --access-key AKIA...
 

@@ -171,6 +171,8 @@ TEMPLATE = """\
 # What encrypts the credentials of people and projects. Default: "secrets.key" in the state directory, made when the
 # first one is kept. Several machines on one database need the same file: keep a copy of it apart from the database's.
 # key_file = "/etc/earthcode-broker/secrets.key"
+# Or the key itself, 32 bytes in base64 (several: the first one encrypts), best in the environment, not in this file:
+# key = "..."
 
 [images]
 # From where container images may come; "*" is any registry. Where several people use the broker, name yours:
