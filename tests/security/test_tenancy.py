@@ -24,6 +24,7 @@ BESIDE: dict[str, str] = {"output": "said", "path": "said.txt"}  # below an id o
 NOT_OF_ANYBODY = {
     "/platforms/{name}": "platforms are everybody's",
     "/login/{issuer}": "who can be logged in with is told before anybody is known",
+    "/quotas/{kind}/{subject}": "operators only, whoever is asked about",
     "/credentials/{name}": "a name is looked for among one's own credentials only",
     "/credentials/{name}/test": "the same",
 }
