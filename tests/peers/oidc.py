@@ -152,23 +152,37 @@ class Provider:
         return jwt.encode({name: value for name, value in head.items() if value is not None}, kept, self.key)
 
     def approve(self, address: str, login: str = "ada") -> requests.Response:
-        """What a person does in a browser, by forms: the pages of the provider until it says that it is done."""
+        """What a person does in a browser: the provider's pages until it says that it is done."""
         with requests.Session() as browser:
-            answer = browser.get(address, timeout=10)
-            for _ in range(8):
-                form = _form(answer.text)
-                if form is None:
-                    return answer
-                action, fields = form
-                fields |= {"login": login, "password": "x"} if fields.get("prompt") == "login" else {}
-                answer = browser.post(urljoin(answer.url, action), data=fields, timeout=10)
-        raise AssertionError(f"the provider asks on and on: {answer.text}")
+            return forms(browser, address, login)
+
+
+def forms(browser: requests.Session, address: str, login: str, stop: str | None = None) -> requests.Response:
+    """Open an address, and send the provider's forms (login, consent) until there are no more of them, or until one
+    leads to an address with `stop` in it, which is not opened: the answer that leads there, its `url` the address."""
+    answer = browser.get(address, timeout=10, allow_redirects=stop is None)
+    for _ in range(20):
+        target = answer.headers.get("location") if stop is not None else None
+        if target is not None:
+            target = urljoin(answer.url, target)
+            if stop is not None and stop in target.partition("?")[0]:
+                answer.url = target
+                return answer
+            answer = browser.get(target, timeout=10, allow_redirects=False)
+            continue
+        form = _form(answer.text)
+        if form is None:
+            return answer
+        action, fields = form
+        fields |= {"login": login, "password": "x"} if fields.get("prompt") == "login" else {}
+        answer = browser.post(urljoin(answer.url, action), data=fields, timeout=10, allow_redirects=stop is None)
+    raise AssertionError(f"the provider asks on and on: {answer.text}")
 
 
 def _form(page: str) -> tuple[str, dict[str, str]] | None:
     """(action, hidden fields) of the first form that is to be sent."""
     found = re.search(r'<form[^>]*action="([^"]+)"[^>]*>(.*?)</form>', page, re.DOTALL)
-    if found is None or "/abort" in found[1]:
+    if found is None or "/abort" in found[1] or "/logout" in found[1]:
         return None
     fields = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', found[2]))
     return found[1].replace("&amp;", "&"), fields
