@@ -62,7 +62,7 @@ class Places:
         if not limited:
             return
         usage.lock(tx, limited)
-        self._at = usage.clock(tx)
+        self._at = time.time()
         self._used = {tenant: usage.of(tx, tenant, limits, self._at) for tenant, limits in limited.items()}
 
     def refuse(self, owner: str, project: str, delegate: str | None) -> QuotaExceeded | None:
@@ -97,7 +97,7 @@ class Places:
 
 def used(tx: Connection, tenant: Tenant) -> Used:
     """All that a tenant has now, whatever is limited."""
-    return usage.of(tx, tenant, usage.EVERYTHING, usage.clock(tx))
+    return usage.of(tx, tenant, usage.EVERYTHING, time.time())
 
 
 def put(database: Database, principal: Principal, tenant: Tenant, limits: Quota) -> None:

@@ -29,10 +29,15 @@ from broker.store.tables import ACTIVE_ROW, LIVE_ROW, job_files, jobs, now, uplo
 
 LOCKS = 20261123  # PostgreSQL: the first half of the advisory locks under which a tenant's last place is given away
 RUNNING_LOCK = 20261124
+COUNTED = {  # limits, and what of `Used` counts against them
+    "queued": "queued",
+    "running": "running",
+    "cpu_hours": "core_seconds",
+    "storage_bytes": "storage_bytes",
+}
 COLUMNS = {Kind.PERSON: "owner", Kind.PROJECT: "project", Kind.DELEGATE: "delegate"}
 _LOCK = select(func.pg_advisory_xact_lock(LOCKS, bindparam("which")))
 _LOCK_RUNNING = select(func.pg_advisory_xact_lock(RUNNING_LOCK))
-_CLOCK = select(now())
 _KEPT = select(func.coalesce(func.sum(job_files.c.size), 0)).where(
     job_files.c.job_id == bindparam("job"), job_files.c.kept
 )
@@ -66,25 +71,18 @@ def lock_running(tx: Connection) -> None:
 
 def of(tx: Connection, tenant: Tenant, quota: Quota, at: float) -> Used:
     """What counts against the limits that a quota sets, at a moment (epoch seconds); the rest is left at 0."""
-    mine = {"tenant": tenant.id}
-    used = Used()
-    if quota.queued is not None:
-        used.queued = tx.execute(_waiting(tenant.kind), mine | {"most": quota.queued + 1}).scalar_one()
-    if quota.running is not None:
-        used.running = tx.execute(_running(tenant.kind), mine).scalar_one()
-    if quota.cpu_hours is not None:
-        used.core_seconds = tx.execute(_spent(tenant.kind), mine | {"month": month(at)}).scalar_one()
-    if quota.storage_bytes is not None:
-        used.storage_bytes = int(tx.execute(_bytes(tenant.kind), mine).scalar_one())
-    return used
+    names = tuple(name for name in COUNTED if getattr(quota, name) is not None)
+    if not names:
+        return Used()
+    given = {"tenant": tenant.id, "most": (quota.queued or 0) + 1, "month": month(at)}
+    found = tx.execute(_counting(tenant.kind, names), given).one()
+    exact = {
+        name: float(value) if name == "cpu_hours" else int(value) for name, value in zip(names, found, strict=True)
+    }
+    return Used(**{COUNTED[name]: value for name, value in exact.items()})  # type: ignore[arg-type]
 
 
 EVERYTHING = Quota(queued=2**31, running=2**31, cpu_hours=0.0, storage_bytes=0)
-
-
-def clock(tx: Connection) -> float:
-    """The database's, in epoch seconds."""
-    return float(tx.execute(_CLOCK).scalar_one())
 
 
 def book(tx: Connection, job: RowMapping) -> None:
@@ -125,24 +123,27 @@ def _is(table: Table, kind: Kind) -> ColumnElement[bool]:
 
 
 @cache
+def _counting(kind: Kind, names: tuple[str, ...]) -> Select[Any]:
+    """All of them in one statement."""
+    of = {"queued": _waiting, "running": _running, "cpu_hours": _spent, "storage_bytes": _bytes}
+    return select(*(of[name](kind).scalar_subquery().label(name) for name in names))
+
+
 def _waiting(kind: Kind) -> Select[Any]:
     """Counted no further than it matters."""
     some = select(jobs.c.owner).where(LIVE_ROW, _is(jobs, kind), jobs.c.phase == Phase.ACCEPTED.value)
     return select(func.count()).select_from(some.limit(bindparam("most")).subquery())
 
 
-@cache
 def _running(kind: Kind) -> Select[Any]:
     return select(func.count()).select_from(jobs).where(ACTIVE_ROW, _is(jobs, kind))
 
 
-@cache
 def _spent(kind: Kind) -> Select[Any]:
     total = func.coalesce(func.sum(usage.c.core_seconds), 0.0)
     return select(total).where(_is(usage, kind), usage.c.period == bindparam("month"))
 
 
-@cache
 def _bytes(kind: Kind) -> Select[Any]:
     """Kept results, and uploads: what has arrived, or is announced where that is more."""
     results = select(func.coalesce(func.sum(stored.c.bytes), 0)).where(_is(stored, kind))
