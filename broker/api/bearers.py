@@ -21,6 +21,7 @@ from broker.api.rows import Rows
 from broker.egress import Egress
 from broker.errors import Forbidden, IssuerSilent, Unauthenticated
 from broker.store import people, projects, tokens
+from broker.store.people import Person
 from broker.store.tokens import Token
 
 T = TypeVar("T")
@@ -94,15 +95,16 @@ class Bearers:
         claims = oidc.verify(token, key, issuer, now=time.time(), audience=issuer.audience)
         who = oidc.identity(name, issuer, claims)
         left = who.expires + issuer.leeway - time.time()
-        return min(left, LONGEST_REMEMBERED), await self._rows.quick(self._met, issuer.url, who)
+        said = {"name": who.name, "email": who.email, "orcid": who.orcid}
+        person = await self._rows.read(people.recent, issuer.url, who.subject, **said)
+        if person is None:
+            person = await self._rows.quick(self._met, issuer.url, who.subject, said)
+        return min(left, LONGEST_REMEMBERED), _bearing(person, who)
 
-    def _met(self, url: str, who: Identity) -> Known:
-        """The person as a caller; the row is made at first sight."""
+    def _met(self, url: str, subject: str, said: Mapping[str, str | None]) -> Person:
+        """The person's row, made at first sight."""
         with self._rows.database.write() as tx:
-            person = people.meet(tx, url, who.subject, name=who.name, email=who.email, orcid=who.orcid)
-        scopes = SCOPES_OF[who.role] if who.role is not None else frozenset[Scope]()
-        reference = f"jwt:{who.token}" if who.token else None
-        return Known(person.id, person.id, scopes, person.name, identity=who, reference=reference)
+            return people.meet(tx, url, subject, **said)
 
     async def key(self, name: str, seen: Seen) -> Key:
         """The key of a token's signature; the issuer is asked where that is due or allowed, by one request at a time.
@@ -130,6 +132,13 @@ class Bearers:
             task.add_done_callback(_look_at)
             self._refreshing[name] = task
         return task
+
+
+def _bearing(person: Person, who: Identity) -> Known:
+    """A person as a caller."""
+    scopes = SCOPES_OF[who.role] if who.role is not None else frozenset[Scope]()
+    reference = f"jwt:{who.token}" if who.token else None
+    return Known(person.id, person.id, scopes, person.name, identity=who, reference=reference)
 
 
 def _look_at(task: asyncio.Task[None]) -> None:

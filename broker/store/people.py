@@ -16,6 +16,7 @@ from broker.store.tables import now
 
 p = people.c
 _BY_ID = select(*p).where(p.id == bindparam("wanted"))
+_RECENT = select(*p).where(p.id == bindparam("wanted"), p.seen > now() - 3600.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,23 @@ def meet(
     found = get(tx, person)
     assert found is not None  # noqa: S101 - made in this transaction
     return found
+
+
+def recent(
+    tx: Connection,
+    issuer: str,
+    subject: str,
+    *,
+    name: str | None = None,
+    email: str | None = None,
+    orcid: str | None = None,
+) -> Person | None:
+    """The person, if seen within the hour and known as is said now: then nothing is to be written."""
+    row = tx.execute(_RECENT, {"wanted": id_of(issuer, subject)}).first()
+    said = ((name, "name"), (email, "email"), (orcid, "orcid"))
+    if row is None or any(value not in (None, getattr(row, column)) for value, column in said):
+        return None
+    return _person(row)
 
 
 def get(tx: Connection, person: str) -> Person | None:
