@@ -4,7 +4,7 @@ PYTHON  := .venv/bin/python
 PYTEST  := $(PYTHON) -m pytest
 export UV_PYTHON_DOWNLOADS ?= never
 
-.PHONY: help demo test check bench bench-% conformance conformance-cwl up format clean
+.PHONY: help demo test check bench bench-% abuse conformance conformance-cwl up format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -14,7 +14,7 @@ demo: .venv/run .software/eo  ## start a broker, run the water-bodies package on
 	@$(PYTHON) deploy/demo.py
 
 test: .venv/dev .software/eo .software/oidc  ## every test; what needs a part that this machine lacks is skipped and says how to get it
-	$(PYTEST) -n 2 --dist loadgroup
+	BROKER_TEST_CANARY=1 $(PYTEST) -n 2 --dist loadgroup
 
 check: .venv/dev  ## formatting, lint, types, import contracts
 	.venv/bin/ruff format --check .
@@ -25,6 +25,9 @@ check: .venv/dev  ## formatting, lint, types, import contracts
 
 bench: .venv/dev .software/bench  ## every figure of the README, side by side with cwltool and pygeoapi (about 20 minutes)
 	$(PYTHON) -m tests.bench
+
+abuse: .venv/dev  ## misuse at full size: 100 MB bodies to each route, 200 slow clients, bombs (about 6 minutes)
+	BROKER_TEST_ABUSE=full $(PYTEST) tests/security/test_abuse.py -rP --timeout 300
 
 conformance-cwl: .venv/dev  ## the CWL v1.2 conformance suite through the HTTP API: CWL_SUITE=<checkout of cwl-v1.2>
 	$(PYTHON) -m tests.conformance $(CWL_SUITE)

@@ -12,6 +12,10 @@ import pytest
 from broker.store.database import Database
 from broker.store.schema import migrate
 from tests.peers.postgres import PostgresPeer, postgres_peer
+from tests.security import canaries
+
+if canaries.ON:
+    canaries.of_suite()  # planted before anything starts
 
 
 @pytest.hookimpl(wrapper=True)
@@ -21,7 +25,28 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("BROKER_TEST_SKIPS") == "fail":
         report.outcome = "failed"
         report.longrepr = f"skipped where nothing may be skipped: {report.longrepr}"
+    if canaries.ON and (found := canaries.of_suite().found(*(text for _, text in report.sections))):
+        report.outcome = "failed"
+        report.longrepr = f"a planted secret was printed or logged: {found}"
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def watched_answers() -> Iterator[list[str]]:
+    """What was found of planted secrets in answers (BROKER_TEST_CANARY=1)."""
+    if not canaries.ON:
+        yield []
+        return
+    with canaries.watched(canaries.of_suite()) as seen:
+        yield seen
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(watched_answers: list[str]) -> Iterator[None]:
+    """Fails the test whose answers hold a planted secret."""
+    yield
+    found, watched_answers[:] = list(watched_answers), []
+    assert not found, found
 
 
 @pytest.fixture(scope="session")

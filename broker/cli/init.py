@@ -43,6 +43,9 @@ TEMPLATE = """\
 # cors_origins = ["https://portal.example.org"]
 # Off only for the OGC test suite 1.3, which cannot read the link:
 # monitor_link = true
+# Connections open at a time, in all and of one client address (behind a proxy all have the proxy's address):
+# connections = 4000
+# connections_each = 500
 
 [access]
 # Hours of a browser's session, and without a request; days that a token may live that a person makes:

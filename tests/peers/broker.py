@@ -17,6 +17,7 @@ from typing import Any
 import requests
 
 from tests.peers.ports import free_port
+from tests.security import canaries
 
 START_SECONDS = 60.0
 
@@ -133,7 +134,7 @@ def broker_peer(
     port = free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("BROKER_", "REDIS_"))}
     environment = clean | {"BROKER_STATE": str(state), "BROKER_API__PORT": str(port)}
-    environment |= {f"BROKER_{name}": value for name, value in variables.items()}
+    environment |= canaries.of_brokers() | {f"BROKER_{name}": value for name, value in variables.items()}
     if platforms is not None:
         environment["BROKER_PLATFORMS"] = json.dumps(platforms)
     peer = BrokerPeer(state, port, environment, options)
@@ -142,6 +143,7 @@ def broker_peer(
         yield peer
     finally:
         peer.stop()
+    canaries.left(state)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, message: Callable[[], str]) -> None:
