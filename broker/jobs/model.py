@@ -165,6 +165,7 @@ class Capabilities:
     """What a platform offers; `cores` and `ram_mib` are the total it may give to jobs at one time.
 
     `features` empty means: every CWL requirement class. `slots` bounds the number of jobs at one time.
+    `isolation`: how tools are confined ("none": they cannot be).
     """
 
     kinds: frozenset[str] = frozenset({"cwl"})
@@ -173,7 +174,7 @@ class Capabilities:
     ram_mib: int = 1024
     slots: int | None = None
     container_engine: str | None = None
-    isolation: str = "none"
+    isolation: str = "platform"
     network: bool = False
     gpu: bool = False
 

@@ -38,6 +38,8 @@ def unfit(needs: Needs, offer: Capabilities) -> tuple[str, ...]:
         reasons.append(f"it runs {', '.join(sorted(offer.kinds))}, not {needs.kind}.")
     if offer.features and (missing := needs.features - offer.features):
         reasons.append(f"it does not offer {', '.join(sorted(missing))}.")
+    if offer.isolation == "none":
+        reasons.append("it has nothing here that may confine a tool.")
     required = sorted(image for image, must in needs.images.items() if must)
     if required and offer.container_engine is None:
         reasons.append(f"it has no container engine, and the package requires {required[0]}. {INSTALL_ENGINE}")

@@ -41,19 +41,27 @@ class Confined:
     roots: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
-    def inside(cls, path: str) -> bool:
-        """Whether `path` lies below a root once every symbolic link is followed."""
+    def inside(cls, path: str) -> str | None:
+        """Where `path` leads once every symbolic link is followed; None where that is not below a root."""
         for root in cls.roots:
             if path.startswith(root + "/") and _without_links(root, path[len(root) + 1 :]):
-                return True
+                return path
         real = os.path.realpath(path)
-        return any(real == root or real.startswith(root + os.sep) for root in cls.roots)
+        return real if any(real == root or real.startswith(root + os.sep) for root in cls.roots) else None
 
     @classmethod
     def require(cls, path: str) -> str:
-        if not cls.inside(path):
-            raise OutsideJob(Path(path).name, "it leads to a file outside of the job's own directories.")
+        """The same path, if it leads to something inside."""
+        cls.real(path)
         return path
+
+    @classmethod
+    def real(cls, path: str) -> str:
+        """Where the path leads: looked up once, so that what is opened (without links) is what was looked at."""
+        real = cls.inside(path)
+        if real is None:
+            raise OutsideJob(Path(path).name, "it leads to a file outside of the job's own directories.")
+        return real
 
     @classmethod
     def require_tree(cls, path: str, most: int) -> None:
@@ -131,9 +139,9 @@ class JobFiles(Confined, StdFsAccess):
     def open(self, fn: str, mode: str) -> IO[Any]:
         if any(letter in mode for letter in "wax+"):
             raise OutsideJob(fn, "the engine only reads.")
-        real = os.path.realpath(self._abs(fn))
+        real = self.real(self._abs(fn))
         try:
-            # What it leads to was looked at: nothing on that way is a link, and no FIFO is waited for.
+            # Nothing on that way is a link, and no FIFO is waited for.
             descriptor = open_file("/", real[1:])
         except OSError as error:
             raise OutsideJob(Path(fn).name, "it is not a file that can be read.") from error
@@ -143,7 +151,7 @@ class JobFiles(Confined, StdFsAccess):
 
     def exists(self, fn: str) -> bool:
         # Asked of secondary files that may not be there: outside means no.
-        return self.inside(super()._abs(fn)) and super().exists(fn)
+        return self.inside(super()._abs(fn)) is not None and super().exists(fn)
 
 
 class JobPaths(Confined, PathMapper):

@@ -147,7 +147,7 @@ class _Gathering:
 
     def _file(self, source: str, target: str) -> int:
         """Link or copy one file; its size."""
-        real = os.path.realpath(self.roots.require(source))
+        real = self.roots.real(source)
         status = os.lstat(real)
         if not stat.S_ISREG(status.st_mode):
             raise OutsideJob(Path(source).name, "it is not a regular file.")

@@ -10,3 +10,5 @@ from tests.api.conftest import zygote as zygote
 from tests.security.identity import idp as idp
 from tests.security.identity import known as known
 from tests.security.identity import port as port
+from tests.unit.runner.conftest import own_runner as own_runner
+from tests.unit.runner.conftest import runner as runner
