@@ -46,5 +46,8 @@ def _login(request: Request) -> str | None:
     """Where a browser logs in and comes back from; None where nobody can log in by browser."""
     if not request.app.state.site.settings.access.issuers:
         return None
-    target = request.scope["path"] if request.method == "GET" else "/"
-    return "/login?" + urlencode({"target": target})
+    path = request.scope["path"]
+    if request.method != "GET" or path.startswith("/login"):
+        return "/login"
+    query = request.scope["query_string"].decode("latin-1")
+    return "/login?" + urlencode({"next": f"{path}?{query}" if query else path})

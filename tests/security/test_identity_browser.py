@@ -406,3 +406,16 @@ def test_pages_and_forms_agree(visitor: Visitor) -> None:
     found = re.search(r'name="csrf" value="([0-9a-f]{64})"', page)
     assert found is not None
     assert visitor.post("/logout", found[1]) == 303
+
+
+def test_who_is_not_logged_in_comes_back_to_the_page(known: Known, context: BrowserContext) -> None:
+    page = context.new_page()
+    page.goto(f"{known.server.url}/projects?limit=5")
+    page.get_by_role("link", name="Log in").click()
+    page.get_by_role("link", name="Log in with").click()
+    page.fill("input[name=login]", "bob")
+    page.fill("input[name=password]", "x")
+    page.click("button[type=submit]")
+    page.click("button[type=submit]")
+    page.wait_for_url(f"{known.server.url}/projects?limit=5")
+    assert "Bob" in page.inner_text("header")
