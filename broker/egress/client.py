@@ -24,7 +24,7 @@ _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
 _NO_HEAD = frozenset({400, 401, 403, 405, 501})
 _ORIGIN_BOUND = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 _HINTS = {
-    401: "It asks for credentials: use a link that works without, such as a signed link.",
+    401: "It asks for credentials: keep one for it (broker credential add), or use a signed link.",
     403: "It refuses access: check the link, or use a signed link that has not expired.",
     404: "There is nothing at this address: check the link.",
     410: "It is gone: check the link.",

@@ -21,7 +21,7 @@ _FETCHING = (
     ),
     (
         r"denied|unauthorized|authentication required|\b40[13]\b",
-        "Check the image's name; if it is private, the operator has to log in to the registry on that machine.",
+        "Check the image's name; if it is private, log in to its registry: broker credential add NAME registry HOST.",
     ),
     (r"manifest unknown|not found|\b404\b", "Check the image's name and tag."),
     (
