@@ -4,7 +4,7 @@ PYTHON  := .venv/bin/python
 PYTEST  := $(PYTHON) -m pytest
 export UV_PYTHON_DOWNLOADS ?= never
 
-.PHONY: help demo test check bench bench-% abuse conformance conformance-cwl up format clean
+.PHONY: help demo test check bench bench-% abuse audit conformance conformance-cwl up format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -28,6 +28,13 @@ bench: .venv/dev .software/bench  ## every figure of the README, side by side wi
 
 abuse: .venv/dev  ## misuse at full size: 100 MB bodies to each route, 200 slow clients, bombs (about 6 minutes)
 	BROKER_TEST_ABUSE=full $(PYTEST) tests/security/test_abuse.py -rP --timeout 300
+
+audit: .venv/dev  ## supply chain: lock and hashes, bandit, SBOM into build/, known vulnerabilities (asks api.osv.dev)
+	$(UV) lock --check
+	$(PYTEST) -q tests/security/test_supply.py
+	$(UV) tool run --quiet --from bandit==1.9.4 bandit --quiet --recursive -lll broker adapters
+	$(UV) export --quiet --frozen --no-dev --no-emit-project --format cyclonedx1.5 -o build/sbom.cdx.json > /dev/null
+	$(UV) audit --frozen --preview-features audit-command
 
 conformance-cwl: .venv/dev  ## the CWL v1.2 conformance suite through the HTTP API: CWL_SUITE=<checkout of cwl-v1.2>
 	$(PYTHON) -m tests.conformance $(CWL_SUITE)
