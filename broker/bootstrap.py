@@ -69,17 +69,7 @@ class Broker:
 
     @cached_property
     def issuers_egress(self) -> Egress:
-        """To the issuers, whose addresses are the operator's: their answers are small, and requests wait for them."""
-        ca_file = self.settings.access.ca_file
-        return Egress(
-            EgressPolicy(
-                max_bytes=2**20,
-                connect_timeout=3.0,
-                read_timeout=5.0,
-                max_seconds=15.0,
-                ca_file=str(ca_file) if ca_file else None,
-            )
-        )
+        return issuers_egress(self.settings)
 
     @cached_property
     def inquiries(self) -> Egress:
@@ -170,6 +160,20 @@ def builtin(name: str) -> Path:
 def open_broker(settings: Settings) -> Broker:
     """Connect lazily: opening neither calls the database nor a platform."""
     return Broker(settings, Database(settings.database), _storage(settings))
+
+
+def issuers_egress(settings: Settings) -> Egress:
+    """To the issuers, whose addresses are the operator's: their answers are small, and requests wait for them."""
+    ca_file = settings.access.ca_file
+    return Egress(
+        EgressPolicy(
+            max_bytes=2**20,
+            connect_timeout=3.0,
+            read_timeout=5.0,
+            max_seconds=15.0,
+            ca_file=str(ca_file) if ca_file else None,
+        )
+    )
 
 
 def package_policy(settings: Settings) -> EgressPolicy:

@@ -18,7 +18,9 @@ from rich.markup import escape
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from adapters import make_platform
+from broker.access.keys import Issued
 from broker.access.vault import KeyFile, Vault
+from broker.bootstrap import issuers_egress
 from broker.cli import exposure, problems, queue_server
 from broker.cli.console import AsJson, ConfigFile, amount, command, console, put_json
 from broker.errors import BrokerError, SetupError
@@ -81,6 +83,7 @@ def findings(config: Path | None) -> Iterator[Finding]:
     checks: tuple[Callable[[Settings], Finding], ...] = (state, space, database, queue, port, access, secrets, images)
     for check in checks:
         yield check(settings)
+    yield from issuers(settings)
     for name, options in settings.platforms.items():
         yield from platform(name, options, settings, source)
         if options.get("adapter", name) == "local":
@@ -167,6 +170,8 @@ def port(settings: Settings) -> Finding:
 
 def access(settings: Settings) -> Finding:
     """Whether somebody who should not could use the broker; without tokens it serves loopback only."""
+    if settings.access.issuers:
+        return Finding("access", "ok", f"people of {', '.join(settings.access.issuers)}, and bearers of tokens")
     try:
         exist = exposure.tokens_exist(settings)
     except (BrokerError, SQLAlchemyError):
@@ -177,6 +182,24 @@ def access(settings: Settings) -> Finding:
         return Finding("access", "ok", "open to everybody on this machine, closed to all others")
     mend = "broker token create NAME"
     return Finding("access", "error", f"{settings.api.host} is served to other machines only with tokens", mend)
+
+
+def issuers(settings: Settings) -> Iterator[Finding]:
+    """Whether the configured issuers answer, with keys and with what logins need."""
+    for name, one in settings.access.issuers.items():
+        what, mend = f"issuer {name}", f"correct [access.issuers.{name}] in broker.toml"
+        issued = Issued(one.url, issuers_egress(settings))
+        try:
+            issued.refresh()
+            if one.client_id is not None:
+                issued.endpoint("authorization_endpoint")
+            if one.cli_client_id is not None:
+                issued.endpoint("device_authorization_endpoint")
+        except BrokerError as error:
+            yield Finding(what, "warning", f"{one.url}: {error.__cause__ or error.detail}", mend)
+            continue
+        way = f"; browsers come back to {settings.public_url}/login/callback" if one.client_id else ""
+        yield Finding(what, "ok", f"{one.url} answers{way}")
 
 
 def secrets(settings: Settings) -> Finding:

@@ -12,9 +12,12 @@ import requests
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from broker.access import keys
+from broker.access.configuration import Access
 from broker.access.keys import Issued, usable_keys
+from broker.cli import doctor
 from broker.egress import Egress, EgressPolicy
 from broker.errors import IssuerSilent
+from broker.settings import Settings
 from tests.api.conftest import MakeServer
 from tests.api.schemas import valid_problem
 from tests.api.server import Server
@@ -201,3 +204,30 @@ def test_the_keys_of_one_issuer_are_not_those_of_another(with_settings: MakeServ
         assert len(ids) == 2, "the same subject of two issuers is two people"
         forged = other.token("ada", iss=one.url)
         assert bearer(server, forged) == 401
+
+
+def test_an_issuer_with_certificates_of_its_own(with_settings: MakeServer) -> None:
+    with WebPeer(tls=True) as web:
+        url = f"https://localhost:{web.port}"
+        signer = Provider(web.port, new_key("first"))
+        web.serve("/.well-known/openid-configuration", {"issuer": url, "jwks_uri": f"{url}/jwks"})
+        web.serve("/jwks", {"keys": [signer.key.as_dict(private=False)]})
+        access = {"issuers": {"test": {"url": url, "audience": [AUDIENCE], "roles": ROLES}}}
+        headers = {"Authorization": f"Bearer {signer.token(iss=url)}"}
+        valid_problem(with_settings(access=access).get("/me", headers=headers), 503)
+        assert with_settings(access={**access, "ca_file": web.ca_file}).get("/me", headers=headers).status_code == 200
+
+
+def test_the_doctor_asks_the_issuers(counted: tuple[WebPeer, Provider], tmp_path: Path) -> None:
+    web, signer = counted
+    publish(web, signer, authorization_endpoint=f"{signer.url}/auth")
+    one = {"url": signer.url, "audience": [AUDIENCE], "client_id": "web"}
+    gone = {"url": "http://127.0.0.1:1", "audience": [AUDIENCE]}
+    access = {"issuers": {"good": one, "gone": gone, "half": {**one, "url": signer.url + "/", "cli_client_id": "cli"}}}
+    settings = Settings(state=tmp_path, access=Access.model_validate(access))
+    found = {finding.what: finding for finding in doctor.issuers(settings)}
+    assert found["issuer good"].state == "ok"
+    assert "/login/callback" in found["issuer good"].detail
+    assert found["issuer gone"].state == "warning"
+    assert "calls itself" in found["issuer half"].detail
+    assert doctor.access(settings).state == "ok"
