@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,9 +40,6 @@ _ETC = (
     "ssl/openssl.cnf",
 )
 _ETC_NETWORK = ("hosts", "protocols", "resolv.conf", "services")
-
-# What may stand where an image's name does on a command line: no option, no space.
-IMAGE = re.compile(r"[a-zA-Z0-9][\w.\-/:@+]{0,510}", re.ASCII)
 
 INSTALL_ENGINE = "Install a container engine on that machine: apt-get install podman"
 

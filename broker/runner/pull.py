@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from broker.egress import EgressPolicy
 from broker.errors import PackageError
@@ -124,9 +125,10 @@ class Puller:
         a private address, not what changes it in between. An operator's list of registries does that too."""
         if self.policy is None or host in self.insecure:
             return None
-        name, _, port = host.partition(":") if not host.startswith("[") else (host, "", "")
+        parts = urlsplit(f"//{host}")
+        name = parts.hostname or ""
         try:
-            found = socket.getaddrinfo(name.strip("[]"), int(port or 443), type=socket.SOCK_STREAM)  # noqa: TID251  judged
+            found = socket.getaddrinfo(name, parts.port or 443, type=socket.SOCK_STREAM)  # noqa: TID251  judged
         except (OSError, UnicodeError):
             return None  # the engine says what is wrong with it
         why = next((why for *_, address in found if (why := self.policy.judge(name, str(address[0])))), None)

@@ -259,7 +259,7 @@ class StepJob(JobBase):
         requirement, _ = self.get_requirement("DockerRequirement")
         if not requirement or self.image() is not None:
             return None
-        image = requirement.get("dockerImageId") or requirement.get("dockerPull")
+        image = requirement.get("dockerPull") or requirement.get("dockerImageId")
         return run_of(self.context).without.get(str(image))
 
     def _exit_failure(self, code: int, rss: float | None, *, timed_out: bool) -> Failure:

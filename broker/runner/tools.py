@@ -17,6 +17,8 @@ from cwltool.pathmapper import MapperEnt
 from cwltool.process import shortname, stage_files
 from cwltool.utils import OutputCallbackType
 
+from broker.errors import PackageError
+from broker.packages.images import Reference
 from broker.runner import apptainer, engines, isolation, seccomp
 from broker.runner.outputs import put
 from broker.runner.probe import engine_environment
@@ -253,7 +255,9 @@ def image_of(requirement: CWLObjectType) -> str:
     for key in ("dockerFile", "dockerLoad", "dockerImport"):
         if key in requirement:
             raise UnsupportedRequirement(f"DockerRequirement.{key} is not supported: name an image with dockerPull.")
-    image = str(requirement.get("dockerImageId") or requirement.get("dockerPull") or "")
-    if not isolation.IMAGE.fullmatch(image):
-        raise UnsupportedRequirement(f"DockerRequirement: {image!r} is not the name of an image.")
+    image = str(requirement.get("dockerPull") or requirement.get("dockerImageId") or "")  # as `packages.needs` does
+    try:
+        Reference.parse(image)
+    except PackageError as error:
+        raise UnsupportedRequirement(f"DockerRequirement: {error.detail}") from error
     return image

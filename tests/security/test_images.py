@@ -24,6 +24,7 @@ from tests.peers.broker import BrokerPeer, broker_peer
 from tests.peers.image import make_root
 from tests.peers.registry import PASSWORD, USER, RegistryPeer, registry_peer
 from tests.peers.runner import RunnerPeer, attempt_of, ended, runner_peer
+from tests.peers.web import WebPeer
 from tests.unit.packages.test_images import DIGEST
 
 pytestmark = pytest.mark.xdist_group("images")
@@ -217,6 +218,19 @@ def test_a_private_image_is_for_those_who_may_pull_it(
     assert "canary-password" not in wrong[1] + (wrong[2].logs / "stage.log").read_text()
     assert attempt(runner, registry, image, secrets=account(registry))[0] == State.SUCCEEDED
     registry.forget("private/mark")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_no_image_sends_the_engine_to_a_private_address(runner: RunnerPeer, engine: Isolation, host: str) -> None:
+    """Where several people use the broker: an image's name is an address like any other that somebody gives."""
+    with WebPeer(host="::1" if ":" in host else "127.0.0.1") as web:
+        platform = runner.platform(engine="podman", shared=lambda: True, egress={"schemes": ["https"]})
+        spec = runner.spec(TOOL.format(id="x", image=f"{host}:{web.port}/some/image:1"))
+        list(platform.submit(spec))
+        failure = ended(platform, attempt_of(spec), 60).failure
+        assert failure is not None
+        assert f"the registry {host}:{web.port} is refused: it is not a public address" in failure.message
+        assert web.requests == []
 
 
 def test_an_id_of_an_image_is_no_name(runner: RunnerPeer, registry: RegistryPeer, marked: Marked) -> None:
