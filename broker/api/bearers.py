@@ -99,7 +99,7 @@ class Bearers:
         person = await self._rows.read(people.recent, issuer.url, who.subject, **said)
         if person is None:
             person = await self._rows.quick(self._met, issuer.url, who.subject, said)
-        return min(left, LONGEST_REMEMBERED), _bearing(person, who)
+        return min(left, LONGEST_REMEMBERED), _bearing(person, who, digest(token))
 
     def _met(self, url: str, subject: str, said: Mapping[str, str | None]) -> Person:
         """The person's row, made at first sight."""
@@ -134,10 +134,10 @@ class Bearers:
         return task
 
 
-def _bearing(person: Person, who: Identity) -> Known:
+def _bearing(person: Person, who: Identity, hashed: str) -> Known:
     """A person as a caller."""
     scopes = SCOPES_OF[who.role] if who.role is not None else frozenset[Scope]()
-    reference = f"jwt:{who.token}" if who.token else None
+    reference = f"jwt:{who.token or hashed[:16]}"
     return Known(person.id, person.id, scopes, person.name, identity=who, reference=reference)
 
 

@@ -17,12 +17,14 @@ from broker.access.configuration import Access
 from broker.access.principal import Scope
 from broker.access.tokens import digest
 from broker.api.bearers import REMEMBERED, USED_EVERY, Known, remember
+from broker.api.rate import Sliding
 from broker.api.rows import Rows
-from broker.errors import Forbidden, Unauthenticated
+from broker.errors import Forbidden, TooManyRequests, Unauthenticated
 from broker.store import sessions
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 LARGEST_FORM = 64 * 1024  # bytes that are read for the field `csrf`
+MOST_LOGINS = 300  # that an address may begin in a minute: each is a row
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -64,6 +66,14 @@ class Browsers:
         self._idle = access.idle_hours * 3600
         self._known: dict[str, tuple[float, Known]] = {}
         self._noted: dict[str, float] = {}
+        self._begun = Sliding(MOST_LOGINS)
+
+    def count_login(self, address: str) -> None:
+        """One more login begins. Raises TooManyRequests."""
+        now = time.monotonic()
+        if (wait := self._begun.wait(address, now)) > 0:
+            raise TooManyRequests("Too many logins begin at your address.", retry_after=wait)
+        self._begun.add(address, now)
 
     def forget(self, hashed: str | None = None) -> None:
         """Ask the database again, for one session or for all."""

@@ -114,6 +114,7 @@ async def begin(request: Request, issuer: str) -> Response:
     target = local_path(request.query_params.get("next"))
     if site.base(request) != base:  # cookies must be of the address that the issuer sends the browser back to
         return RedirectResponse(f"{base}/login/{issuer}?{urlencode({'next': target})}", 303, NO_STORE)
+    site.gate.browsers.count_login(_address(request) or "")
     issued = site.gate.bearers.issued[issuer]
     if issued.stale():
         await asyncio.shield(site.gate.bearers.refresh(issuer))

@@ -419,3 +419,13 @@ def test_who_is_not_logged_in_comes_back_to_the_page(known: Known, context: Brow
     page.click("button[type=submit]")
     page.wait_for_url(f"{known.server.url}/projects?limit=5")
     assert "Bob" in page.inner_text("header")
+
+
+def test_logins_that_begin_and_begin_are_bounded(
+    with_settings: MakeServer, known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.api.browsers.MOST_LOGINS", 5)
+    server = with_settings(access={"issuers": {"test": known.idp.settings()}})
+    seen = [server.get("/login/test", allow_redirects=False) for _ in range(8)]
+    assert [one.status_code for one in seen] == [303] * 5 + [429] * 3
+    assert int(seen[-1].headers["retry-after"]) > 0
