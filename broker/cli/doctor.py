@@ -18,6 +18,7 @@ from rich.markup import escape
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from adapters import make_platform
+from broker.access.addresses import secure
 from broker.access.keys import Issued
 from broker.access.vault import KeyFile, Vault
 from broker.bootstrap import issuers_egress
@@ -171,6 +172,11 @@ def port(settings: Settings) -> Finding:
 def access(settings: Settings) -> Finding:
     """Whether somebody who should not could use the broker; without tokens it serves loopback only."""
     if settings.access.issuers:
+        if not secure(settings.public_url):
+            mend = 'url = "https://..." below [api] in broker.toml, and a proxy with TLS before the broker'
+            return Finding(
+                "access", "warning", f"tokens and cookies travel in the clear to {settings.public_url}", mend
+            )
         return Finding("access", "ok", f"people of {', '.join(settings.access.issuers)}, and bearers of tokens")
     try:
         exist = exposure.tokens_exist(settings)

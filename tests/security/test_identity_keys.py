@@ -17,7 +17,7 @@ from broker.access.keys import Issued, usable_keys
 from broker.cli import doctor
 from broker.egress import Egress, EgressPolicy
 from broker.errors import IssuerSilent
-from broker.settings import Settings
+from broker.settings import Api, Settings
 from tests.api.conftest import MakeServer
 from tests.api.schemas import valid_problem
 from tests.api.server import Server
@@ -231,3 +231,5 @@ def test_the_doctor_asks_the_issuers(counted: tuple[WebPeer, Provider], tmp_path
     assert found["issuer gone"].state == "warning"
     assert "calls itself" in found["issuer half"].detail
     assert doctor.access(settings).state == "ok"
+    clear = settings.model_copy(update={"api": Api(url="http://broker.example.org")})
+    assert doctor.access(clear).state == "warning"
