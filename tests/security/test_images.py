@@ -5,6 +5,7 @@ A real registry that asks for accounts; a tag that moves; one store of a contain
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -231,6 +232,26 @@ def test_no_image_sends_the_engine_to_a_private_address(runner: RunnerPeer, engi
         assert failure is not None
         assert f"the registry {host}:{web.port} is refused: it is not a public address" in failure.message
         assert web.requests == []
+
+
+def test_a_registry_that_repeats_the_password_is_not_heard(runner: RunnerPeer, engine: Isolation) -> None:
+    word = "canary-password"
+    basic = base64.b64encode(f"{USER}:{word}".encode()).decode()
+    with WebPeer() as web:
+        host = f"127.0.0.1:{web.port}"
+        said = {"errors": [{"code": "DENIED", "message": f"no {word} and no {basic} here", "detail": "told"}]}
+        for path in ("/v2/", "/v2/some/image/manifests/1"):
+            web.serve(path, said, status=403 if path != "/v2/" else 200)
+        platform = runner.platform(engine="podman", insecure_registries=(host,))
+        released = Released(registries={host: {"username": USER, "password": word}})
+        spec = runner.spec(TOOL.format(id="x", image=f"{host}/some/image:1"), secrets=released)
+        list(platform.submit(spec))
+        failure = ended(platform, attempt_of(spec), 60).failure
+    assert failure is not None
+    log = (JobDir(runner.root / spec.name).logs / "stage.log").read_text()
+    assert "no … and no … here" in log
+    assert word not in log + failure.message
+    assert basic not in log + failure.message
 
 
 def test_an_id_of_an_image_is_no_name(runner: RunnerPeer, registry: RegistryPeer, marked: Marked) -> None:
