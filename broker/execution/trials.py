@@ -100,5 +100,5 @@ def _aim(answer: Answer) -> str:
 def _refused(secret: Secret, said: str) -> CredentialRefused:
     return CredentialRefused(
         InputProblem("", secret.scrubbed(f"the credential was tried, and {said}")),
-        hint="Check it, or keep it without a trial: ?test=false",
+        hint="Check it, or keep it without a trial: --no-test (over HTTP: ?test=false).",
     )
