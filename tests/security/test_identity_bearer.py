@@ -24,6 +24,8 @@ from tests.peers.broker import wait_for
 from tests.peers.oidc import WEB
 from tests.security.identity import Known
 
+pytestmark = pytest.mark.xdist_group("identity-bearer")  # one API for all of them
+
 HOUR = 3600
 
 

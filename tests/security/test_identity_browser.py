@@ -23,6 +23,8 @@ from tests.peers.oidc import PLAIN, forms
 from tests.peers.web import WebPeer
 from tests.security.identity import Known
 
+pytestmark = pytest.mark.xdist_group("identity-browser")  # one API for all of them
+
 COOKIE = "broker-session"
 
 

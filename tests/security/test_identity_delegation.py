@@ -18,6 +18,8 @@ from tests.api.schemas import valid_problem
 from tests.peers.oidc import CLI, OTHER, PORTAL
 from tests.security.identity import Known
 
+pytestmark = pytest.mark.xdist_group("identity-delegation")  # one API for all of them
+
 
 def join(known: Known, person: str, project: str, part: str = "member") -> None:
     with known.server.database.write() as tx:

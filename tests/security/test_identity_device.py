@@ -23,6 +23,8 @@ from tests.peers.oidc import CLI
 from tests.peers.web import WebPeer
 from tests.security.identity import Known
 
+pytestmark = pytest.mark.xdist_group("identity-device")  # one API for all of them
+
 
 class Program:
     """The command line as a program, with a configuration of its own."""

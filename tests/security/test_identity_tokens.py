@@ -18,6 +18,8 @@ from tests.api.conftest import MakeServer
 from tests.api.schemas import valid_problem
 from tests.security.identity import Known
 
+pytestmark = pytest.mark.xdist_group("identity-tokens")  # one API for all of them
+
 
 def make(known: Known, maker: str, **body: Any) -> dict[str, Any]:
     answer = known.request("POST", "/tokens", maker, json={"name": "test", **body})
