@@ -77,7 +77,7 @@ def jobs(
 def _note(one: Mapping[str, Any]) -> str:
     """What it waits for, why it failed, that its results are gone."""
     failure = one.get("failure")
-    return str(failure["message"] if failure else one.get("message") or "")
+    return " ".join(str(failure["message"] if failure else one.get("message") or "").split())
 
 
 @app.command()
