@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from broker.access import codeflow, oidc
 from broker.access.codeflow import CodeFlow
 from broker.access.configuration import Issuer
+from broker.access.keys import Issued
 from broker.access.oidc import Identity
 from broker.access.principal import SCOPES_OF, Principal
 from broker.access.tokens import digest
@@ -81,7 +82,7 @@ async def callback(request: Request) -> Response:
     issuer = site.settings.access.issuers.get(begun.issuer) if begun is not None else None
     if begun is None or issuer is None:
         raise Unauthenticated("This login took too long, or was used before.", hint="Log in again at /login.")
-    issued = site.gate.bearers.issued[begun.issuer]
+    issued = await _published(site, begun.issuer)
     codeflow.refuse_other_issuer(issuer, issued, query.get("iss"))
     code = query.get("code")
     if not code or "error" in query:
@@ -115,9 +116,7 @@ async def begin(request: Request, issuer: str) -> Response:
     if site.base(request) != base:  # cookies must be of the address that the issuer sends the browser back to
         return RedirectResponse(f"{base}/login/{issuer}?{urlencode({'next': target})}", 303, NO_STORE)
     site.gate.browsers.count_login(_address(request) or "")
-    issued = site.gate.bearers.issued[issuer]
-    if issued.stale():
-        await asyncio.shield(site.gate.bearers.refresh(issuer))
+    issued = await _published(site, issuer)
     made = codeflow.new_secrets()
     where = codeflow.address(chosen, issued, _callback(base), made)
     await site.rows.quick(_begin_login, site, digest(made.state), Login(issuer, made.verifier, made.nonce, target))
@@ -183,6 +182,14 @@ def _callback(base: str) -> str:
 
 def _address(request: Request) -> str | None:
     return request.client.host if request.client is not None else None
+
+
+async def _published(site: Site, issuer: str) -> Issued:
+    """What an issuer publishes, fetched where it is due: this process may never have asked. Raises IssuerSilent."""
+    issued = site.gate.bearers.issued[issuer]
+    if issued.stale():
+        await asyncio.shield(site.gate.bearers.refresh(issuer))
+    return issued
 
 
 def _begin_login(site: Site, hashed: str, begun: Login) -> None:

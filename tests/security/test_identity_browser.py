@@ -431,3 +431,11 @@ def test_logins_that_begin_and_begin_are_bounded(
     seen = [server.get("/login/test", allow_redirects=False) for _ in range(8)]
     assert [one.status_code for one in seen] == [303] * 5 + [429] * 3
     assert int(seen[-1].headers["retry-after"]) > 0
+
+
+def test_a_login_ends_in_another_process_than_it_began(known: Known) -> None:
+    visitor = Visitor(known)
+    back = callback(visitor)
+    issued = known.server.site.gate.bearers.issued["test"]
+    issued._metadata, issued._keys, issued._due = {}, (), 0.0
+    assert visitor.get(back).status_code == 200
