@@ -4,7 +4,7 @@ PYTHON  := .venv/bin/python
 PYTEST  := $(PYTHON) -m pytest
 export UV_PYTHON_DOWNLOADS ?= never
 
-.PHONY: help demo test check bench bench-% abuse audit conformance conformance-cwl up format clean
+.PHONY: help demo test check bench bench-% abuse audit conformance conformance-cwl conformance-js up format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -36,8 +36,11 @@ audit: .venv/dev  ## supply chain: lock and hashes, bandit, SBOM into build/, kn
 	$(UV) export --quiet --frozen --no-dev --no-emit-project --format cyclonedx1.5 -o build/sbom.cdx.json > /dev/null
 	$(UV) audit --frozen --preview-features audit-command
 
-conformance-cwl: .venv/dev  ## the CWL v1.2 conformance suite through the HTTP API: CWL_SUITE=<checkout of cwl-v1.2>
+conformance-cwl: .venv/dev  ## the CWL v1.2 conformance suite through the HTTP API: CWL_SUITE=<checkout of cwl-v1.2> CWL_TAGS=<some>
 	$(PYTHON) -m tests.conformance $(CWL_SUITE)
+
+conformance-js: .venv/dev  ## the suite's JavaScript tests here and with stock cwltool on Node, and what differs: CWL_SUITE=...
+	$(PYTHON) -m tests.conformance.javascript $(CWL_SUITE)
 
 up: .venv/run .software/eo  ## start the broker in the foreground, with the software of the example packages
 	BROKER_PLATFORMS__LOCAL__SOFTWARE="$(CURDIR)/.software/eo" .venv/bin/broker up
