@@ -122,4 +122,6 @@ def idempotency_key(request: Request, process_id: str, body: bytes) -> Key | Non
         return None
     if not 0 < len(key) <= 255 or not key.isascii() or not key.isprintable():
         raise InvalidParameter(InputProblem("Idempotency-Key", "is not 1 to 255 printable ASCII characters"))
-    return Key(key, hashlib.sha256(process_id.encode() + b"\0" + body).hexdigest())
+    # a request for another project is another request
+    whom = request.headers.get("acting-project", "").encode()
+    return Key(key, hashlib.sha256(process_id.encode() + b"\0" + whom + body).hexdigest())

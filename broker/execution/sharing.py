@@ -51,6 +51,8 @@ def _refuse(tx: Connection, principal: Principal, shared: str, project: str | No
         )
     if project is None:
         return
+    if principal.project not in (principal.owner, project) and not principal.reach.everything:
+        raise Forbidden(f"This request is for the project {principal.project}: it shares with no other one.")
     projects.lock(tx, project)
     found = projects.get(tx, project, principal.reach)
     if found.part in (None, Part.VIEWER) and not principal.reach.everything:

@@ -259,7 +259,10 @@ def test_work_in_a_projects_name(two: Two) -> None:
     two.bob("POST", "/processes", data=TOOL.format(id="mine"), headers=CWL)
     headers = {"Prefer": "respond-async", "Acting-Project": "secret-project"}
     path = "/processes/mine/execution"
-    private = two.bob("POST", path, json=EXECUTION, headers=headers).json()
+    keyed = {**headers, "Idempotency-Key": "two"}
+    private = two.bob("POST", path, json=EXECUTION, headers=keyed).json()
+    mine = two.bob("POST", path, json=EXECUTION, headers={"Prefer": "respond-async", "Idempotency-Key": "two"})
+    valid_problem(mine, 422)  # for another project, it is another request
     assert (private["project"], private["shared"]) == ("secret-project", "private")
     ours = two.bob("POST", path, json={**EXECUTION, "shared": "project"}, headers=headers).json()
     assert (ours["project"], ours["shared"], ours["sharedWith"]) == ("secret-project", "project", "secret-project")

@@ -314,6 +314,15 @@ def test_a_platform_that_acts_for_somebody_does_not_change_projects(database: Da
     ):
         with pytest.raises(Forbidden, match="portal"):
             attempt()
+    bound = person("alice", project="fire")  # a token that is for another project
+    for attempt in (
+        lambda: verbs.create(database, bound, "another", ""),
+        lambda: verbs.invite(database, bound, water, Part.MAINTAINER),
+        lambda: verbs.accept(database, person("bob", project="fire"), code),
+    ):
+        with pytest.raises(Forbidden, match="fire only"):
+            attempt()
+    assert verbs.rename(database, person("alice", project=water), water, "x").title == "x"
     reader = person("alice", scopes=frozenset({Scope.READ}))
     with pytest.raises(Forbidden, match="scope"):
         verbs.rename(database, reader, water, "x")

@@ -101,6 +101,7 @@ def test_what_nobody_may_share(database: Database, water: str, kind: Kind) -> No
         (person("alice", scopes=frozenset({Scope.READ})), mine, "public", None, Forbidden),
         (person("alice", delegate="portal"), mine, "public", None, Forbidden),
         (person("alice", delegate="portal"), mine, "project", water, Forbidden),
+        (person("alice", project="fire"), mine, "project", water, Forbidden),  # a token that is for another project
     ]
     for who, what, shared, project, error in attempts:
         with pytest.raises(error):
