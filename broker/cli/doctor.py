@@ -25,7 +25,8 @@ from broker.bootstrap import issuers_egress
 from broker.cli import exposure, problems, queue_server
 from broker.cli.console import AsJson, ConfigFile, amount, command, console, put_json
 from broker.errors import BrokerError, SetupError
-from broker.runner import isolation
+from broker.runner import cgroups, isolation
+from broker.runner.client import Zygote
 from broker.settings import Settings, default_file, load
 from broker.store.database import Database
 
@@ -89,6 +90,24 @@ def findings(config: Path | None) -> Iterator[Finding]:
         yield from platform(name, options, settings, source)
         if options.get("adapter", name) == "local":
             yield from local(name, options)
+            yield bounds(name, settings)
+
+
+def bounds(name: str, settings: Settings) -> Finding:
+    """Whether the kernel bounds a job as a whole; asked of the runner, whose place in the tree of groups counts."""
+    what = f"platform {name}: limits"
+    try:
+        version = Zygote(settings.zygote_socket).ping().get("groups")
+    except BrokerError:
+        found = cgroups.find()
+        version = found.version if found else None
+    if os.geteuid() == 0:
+        who = "the broker runs as root, and so do tools outside of their sandbox (without any of its rights)"
+        return Finding(what, "warning", f"{who}. Control groups: {version or 'none'}", "run it as an ordinary user")
+    if version is None:
+        mend = "Delegate=yes and DelegateSubgroup=main in the systemd unit, or a writable /sys/fs/cgroup"
+        return Finding(what, "warning", cgroups.UNGROUPED, mend)
+    return Finding(what, "ok", f"memory, processes and CPU of each job by control groups (version {version})")
 
 
 def python() -> Finding:

@@ -197,8 +197,11 @@ adapter = "local"
 # engine = "auto"
 # Software for tools without an image (virtual environments, for instance), read-only, first on their PATH:
 # software = ["/opt/eo"]
-# Whether tools that ask for the network get it:
+# Whether tools that ask for the network get it. Without this: only where one person uses the broker. A tool in
+# bubblewrap shares the machine's network, its loopback included; one in a container of podman or docker does not.
 # network = true
+# Processes and threads that one job may have at a time:
+# processes = 4096
 """
 
 
