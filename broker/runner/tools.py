@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Generator
 from pathlib import Path
@@ -24,6 +25,7 @@ from broker.runner.outputs import put
 from broker.runner.probe import engine_environment
 from broker.runner.steps import StepJob, ToolProcess, encoded, run_of
 
+_PLACE = re.compile(r"/[\w./ -]{0,500}", re.ASCII)  # nothing that means something to an option's value
 MANY = 64  # input files from which on they are linked into one directory instead of mounted one by one
 
 
@@ -255,6 +257,9 @@ def image_of(requirement: CWLObjectType) -> str:
     for key in ("dockerFile", "dockerLoad", "dockerImport"):
         if key in requirement:
             raise UnsupportedRequirement(f"DockerRequirement.{key} is not supported: name an image with dockerPull.")
+    inside = str(requirement.get("dockerOutputDirectory") or "/")
+    if not _PLACE.fullmatch(inside) or ".." in inside:
+        raise UnsupportedRequirement(f"DockerRequirement.dockerOutputDirectory: {inside[:200]!r} is not supported.")
     image = str(requirement.get("dockerPull") or requirement.get("dockerImageId") or "")  # as `packages.needs` does
     try:
         Reference.parse(image)
