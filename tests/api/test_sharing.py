@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from broker.cli.client import Client
+from broker.cli.package import load
+from broker.cli.submit import ensure
+from broker.errors import DuplicatedProcess
 from tests.api.accounts import Account, account
 from tests.api.schemas import valid_problem
 from tests.api.server import TOOL, Server
@@ -120,3 +125,14 @@ def test_a_followed_log_ends_with_what_shows_it(alice: Account, bob: Account) ->
     assert not reader.is_alive(), "it goes on"
     assert not any("secret" in line for line in lines)
     assert not any(line.startswith("event: end") for line in lines)
+
+
+def test_the_command_line_says_that_an_id_is_somebody_elses(alice: Account, tmp_path: Path) -> None:
+    """It cannot look at what is deployed there, and must not call it missing."""
+    stranger = account(alice.server, "carol")
+    file = tmp_path / "say.cwl"
+    file.write_text(TOOL.format(id="say"))
+    with Client(alice.server.url, stranger.headers["Authorization"].removeprefix("Bearer ")) as client:
+        with pytest.raises(DuplicatedProcess) as caught:
+            ensure(client, load(str(file), root=None))
+        assert "--id my-say" in str(caught.value)
