@@ -18,9 +18,11 @@ import pytest
 
 from broker.jobs.observation import State
 from broker.jobs.secrets import Released
+from broker.packages.images import Reference
 from broker.runner import isolation
 from broker.runner.isolation import Isolation
 from broker.runner.jobdir import JobDir
+from broker.runner.pull import Puller
 from tests.peers.broker import BrokerPeer, broker_peer
 from tests.peers.image import make_root
 from tests.peers.registry import PASSWORD, USER, RegistryPeer, registry_peer
@@ -260,6 +262,17 @@ def test_an_id_of_an_image_is_no_name(runner: RunnerPeer, registry: RegistryPeer
     whole = subprocess.check_output(argv, text=True).strip()
     for name in (whole, whole[:12]):
         assert attempt(runner, registry, name)[0] == State.FAILED
+
+
+def test_a_short_name_may_be_what_was_built_here(tmp_path: Path, engine: Isolation, marked: Marked) -> None:
+    """podman calls such an image localhost/name: it is looked for after the registry, and never for a digest."""
+    puller = Puller(JobDir(tmp_path), engine, tmp_path, {}, {"pins": {}, "insecure": []})
+    short = marked["one"].removeprefix("localhost/")
+    built = puller._built_here(Reference.parse(short))
+    assert built is not None
+    assert built == puller.get(marked["one"])
+    for other in (f"docker.io/library/{short}", short.replace(":1", f"@{DIGEST}"), "ghcr.io/" + short):
+        assert puller._built_here(Reference.parse(other)) is None
 
 
 def test_the_pinned_digest_runs_whatever_the_tag_is_here(
