@@ -41,7 +41,10 @@ HEADERS: Mapping[str, str] = {
     "Vary": "Accept, Cookie",
 }
 # (path, words) of what the navigation offers
-NAVIGATION = (("/projects", "Projects"), ("/quota", "Quota"),)
+NAVIGATION = (
+    ("/projects", "Projects"),
+    ("/quota", "Quota"),
+)
 
 
 def page(

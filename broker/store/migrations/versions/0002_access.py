@@ -193,7 +193,9 @@ def upgrade() -> None:
     ended = sa.text("finished is not null")
     op.create_index("ix_jobs_finished", "jobs", ["finished"], unique=False, sqlite_where=ended, postgresql_where=ended)
     shared, public = sa.text("shared <> 'private'"), sa.text("shared = 'public'")
-    op.create_index("ix_jobs_shared", "jobs", ["shared_with", "id"], unique=False, sqlite_where=shared, postgresql_where=shared)
+    op.create_index(
+        "ix_jobs_shared", "jobs", ["shared_with", "id"], unique=False, sqlite_where=shared, postgresql_where=shared
+    )
     op.create_index("ix_jobs_public", "jobs", ["id"], unique=False, sqlite_where=public, postgresql_where=public)
 
     op.add_column("processes", sa.Column("shared", sa.Text(), server_default="private", nullable=False))
