@@ -303,8 +303,13 @@ class StepJob(JobBase):
         """Raise OutsideJob where a directory that was made for staged files has become a link: cwltool removes what
         lies there now, and puts links in its place."""
         for _, entry in cast(PathMapper, self.generatemapper).items():
-            below = entry.target.removeprefix(f"{self.builder.outdir}/")
-            if entry.staged and below != entry.target and leads_astray(self.outdir, below):
+            outdir = self.builder.outdir
+            if not entry.staged or not entry.target.startswith(outdir) or entry.target == outdir:
+                continue
+            below = entry.target.removeprefix(f"{outdir}/")
+            if below == entry.target:  # `/outx/etc`: cwltool cuts it where `/out/` would end, and has `/etc`
+                raise OutsideJob(repr(entry.target), "it only looks like a place in the output directory.")
+            if leads_astray(self.outdir, below):
                 raise OutsideJob(repr(below), "the tool replaced a directory on its way by something else.")
 
     def _require_trees(self, context: RuntimeContext) -> None:

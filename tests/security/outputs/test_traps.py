@@ -103,7 +103,7 @@ def test_secondary_files_of_the_host(runner: RunnerPeer, host: Path) -> None:
     assert SECRET not in everything(runner, attempt.name)
 
 
-@pytest.mark.parametrize("glob", ["../../*", "{host}/secret", "x/../../../*", "/etc/*"])
+@pytest.mark.parametrize("glob", ["../../*", "{host}/secret", "x/../../../*", "/etc/*", "/cwl/outx{host}/secret"])
 def test_globs(runner: RunnerPeer, host: Path, glob: str) -> None:
     outputs = f"{{out: {{type: 'File[]', outputBinding: {{glob: '{glob.format(host=host)}'}}}}}}"
     refused(runner, shell("mkdir x", outputs))

@@ -11,7 +11,7 @@ import pytest
 from cwltool.errors import UnsupportedRequirement
 
 from broker.errors import PlatformRefused
-from broker.jobs.model import Fault, Needs, Reason
+from broker.jobs.model import Fault, Needs, Reason, StageItem
 from broker.jobs.observation import State
 from broker.jobs.placement import unfit
 from broker.runner import cgroups, isolation, seccomp
@@ -239,6 +239,22 @@ def test_containers_have_no_rights_and_limits(runner: RunnerPeer, engine: isolat
             on=platform,
         )
         assert seen.state == State.FAILED
+
+
+def test_places_beside_the_output_directory(runner: RunnerPeer, engine: isolation.Isolation, tmp_path: Path) -> None:
+    """cwltool takes `/outx/etc/passwd` for a place below `/out`: of the host it once put a link to /etc/passwd."""
+    (tmp_path / "kept").write_text("of the host")
+    platform = runner.platform(engine=engine.engine)
+    more = (
+        f"requirements: {{DockerRequirement: {{dockerPull: '{IMAGE}'}}, InitialWorkDirRequirement:"
+        f" {{listing: [{{entryname: '$(runtime.outdir)x{tmp_path}/kept', entry: $(inputs.note)}}]}}}}\n"
+    )
+    package = shell("true", more=more).replace("inputs: []", "inputs: {note: File}")
+    order = {"note": {"class": "File", "location": "inputs/note.txt"}}
+    _, seen = runner.run(package, order, on=platform, stage=(StageItem("note.txt", text="mine"),))
+    assert not (tmp_path / "kept").is_symlink()
+    assert (tmp_path / "kept").read_text() == "of the host"
+    assert seen.state == State.FAILED
 
 
 @pytest.mark.parametrize("image", ["--volume=/:/host", "-v/:/h", "a b", "x --privileged", "$(id)", "a\nb", "--"])
