@@ -6,24 +6,23 @@ touched means that somebody else has the job now: stop (`LostClaim`).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Double, Update, bindparam, case, func, or_, select, text, tuple_, update
+from sqlalchemy import Connection, Double, Update, bindparam, case, func, select, tuple_, update
 
-from broker.access.quota import NONE, WAITS, Kind, Quotas, Tenant, tenants, waits
+from broker.access.quota import NONE, Quotas
 from broker.jobs import lifecycle, placement, schedule
 from broker.jobs.lifecycle import Change
-from broker.jobs.model import TERMINAL, Capabilities, Job, Needs, Phase, Reason
+from broker.jobs.model import TERMINAL, Capabilities, Job, Phase, Reason
 from broker.store import usage
-from broker.store.jobs import FIRST_MESSAGE, as_job, record
-from broker.store.tables import ACTIVE_ROW, LIVE_ROW, jobs, now, platforms
+from broker.store.jobs import as_job, record
+from broker.store.tables import LIVE_ROW, jobs, now, platforms
+from broker.store.waiting import ACCEPTED, FREE, HERE, Active, heads, say
 
 LEASE_SECONDS = 10.0  # of tasks that take milliseconds; how long a killed worker holds up its jobs
 THERE = frozenset({Phase.SUBMITTING, Phase.SUBMITTED, Phase.RUNNING, Phase.WAITING})  # as in tables.ACTIVE_ROW
-NOBODY = " "  # no delegate is called so
 c = jobs.c
 
 
@@ -32,70 +31,23 @@ class LostClaim(Exception):
 
 
 # Statements are built once: SQLAlchemy takes longer to build one than SQLite to run it
-_FREE = or_(c.lease_until.is_(None), c.lease_until < now())
-_HERE = c.platform == bindparam("here")
 _IN_PHASES = c.phase.in_(bindparam("phases", expanding=True))
 _UNDER_FENCE = (c.id == bindparam("mine"), c.fence == bindparam("under"))
 _CLAIM = (
     update(jobs)
-    .where(c.id.in_(bindparam("ids", expanding=True)), _IN_PHASES, _FREE)
+    .where(c.id.in_(bindparam("ids", expanding=True)), _IN_PHASES, FREE)
     .values(fence=c.fence + 1, lease_owner=bindparam("holder"), lease_until=now() + bindparam("seconds"))
     .returning(*c)
 )
-_TO_DISMISS = select(c.id).where(_HERE, c.dismiss_requested, LIVE_ROW, _FREE).limit(bindparam("most"))
-_DUE = select(c.id).where(_HERE, _IN_PHASES, c.due_at <= now(), _FREE).order_by(c.due_at).limit(bindparam("most"))
+_TO_DISMISS = select(c.id).where(HERE, c.dismiss_requested, LIVE_ROW, FREE).limit(bindparam("most"))
+_DUE = select(c.id).where(HERE, _IN_PHASES, c.due_at <= now(), FREE).order_by(c.due_at).limit(bindparam("most"))
 _STUCK = (
     select(c.id)
-    .where(_HERE, c.phase == Phase.SUBMITTING.value, c.due_at <= now(), _FREE, ~c.dismiss_requested)
+    .where(HERE, c.phase == Phase.SUBMITTING.value, c.due_at <= now(), FREE, ~c.dismiss_requested)
     .order_by(c.due_at)
     .limit(1)
 )
-_ACCEPTED = (LIVE_ROW, _HERE, c.phase == Phase.ACCEPTED.value)
-# A jump in the index for each owner and project that has something waiting, however much that is. Three steps where
-# one comparison of rows would say the same: SQLite jumps by the first column of such a comparison only
-_LINE = f"(select n.id from jobs n where n.platform = :here and n.phase = 'accepted' and n.{LIVE_ROW}"  # noqa: S608 - made of constants
-_FIRST_OF_EACH = text(
-    f"""with recursive heads(id) as (
-      select {_LINE} order by n.priority, n.owner, n.project, n.id limit 1)
-      union all
-      select coalesce(
-        {_LINE} and n.priority = h.priority and n.owner = h.owner and n.project > h.project
-          order by n.project, n.id limit 1),
-        {_LINE} and n.priority = h.priority and n.owner > h.owner order by n.owner, n.project, n.id limit 1),
-        {_LINE} and n.priority > h.priority order by n.priority, n.owner, n.project, n.id limit 1))
-      from heads join jobs h on h.id = heads.id
-    ) select id from heads where id is not null"""  # noqa: S608 - made of constants
-).columns(c.id)
-_BUSY = or_(c.lease_until >= now(), c.dismiss_requested)
-_WAITING = select(
-    c.id,
-    c.owner,
-    c.project,
-    c.delegate,
-    c.priority,
-    c.created,
-    c.needs,
-    c.message,
-    func.coalesce(_BUSY, False).label("busy"),
-)
-_HEADS = _WAITING.where(c.id.in_(bindparam("ids", expanding=True)))
-_NEXT = (
-    _WAITING.where(*_ACCEPTED, _FREE, ~c.dismiss_requested)
-    .where(c.priority == bindparam("prio"), c.owner == bindparam("of_owner"), c.project == bindparam("of_project"))
-    .where(func.coalesce(c.delegate, "").not_in(bindparam("without", expanding=True)))
-    .order_by(c.id)
-    .limit(1)
-)
-_SAY = (
-    update(jobs)
-    .where(c.id == bindparam("of"), c.message != bindparam("text"))
-    .values(message=bindparam("text"), updated=now())
-)
-_TENANT = (c.owner, c.project, c.delegate)
-_LOAD = select(c.platform, *_TENANT, func.count(), func.sum(c.cores), func.sum(c.ram_mib)).where(ACTIVE_ROW)
-_LOAD = _LOAD.group_by(c.platform, *_TENANT)
-_LOAD_HERE = _LOAD.where(_HERE)
-_MAKE_DUE = update(jobs).where(*_ACCEPTED, c.due_at > now()).values(due_at=now())
+_MAKE_DUE = update(jobs).where(*ACCEPTED, c.due_at > now()).values(due_at=now())
 _MINE = select(c.id).where(*_UNDER_FENCE)
 
 
@@ -152,15 +104,15 @@ def claim_next(tx: Connection, platform: str, offer: Capabilities, holder: str, 
         return stuck
     if quotas.of_running:
         usage.lock_running(tx)
-    active = _Active(tx, platform, quotas)
-    waiting = _heads(tx, platform, active)
+    active = Active(tx, platform, quotas)
+    waiting = heads(tx, platform, active)
     if not waiting:
         return None
     load = active.load
     first = schedule.order(waiting, active.by_owner, active.by_project)[0]
     short = schedule.short_of(first.needs, load, offer)
     if short is not None and not placement.too_small(first.needs, offer):  # else it would wait for ever
-        _say(tx, first.job_id, f"Waiting for {short} on {platform}.")
+        say(tx, first.job_id, f"Waiting for {short} on {platform}.")
         # no due time: the end of an active job nudges the platform; the sweep is the safety net
         tx.execute(update(jobs).where(c.id == first.job_id).values(due_at=now() + lifecycle.LONGEST_LOOK))
         return None
@@ -173,69 +125,6 @@ def _reclaim(tx: Connection, platform: str, holder: str) -> Job | None:
     stuck = list(tx.execute(_STUCK, {"here": platform}).scalars())
     found = claim(tx, stuck, [Phase.SUBMITTING], holder)
     return found[0] if found else None
-
-
-class _Active:
-    """The jobs that hold room: on one platform, and where running jobs are limited on all of them."""
-
-    def __init__(self, tx: Connection, platform: str, quotas: Quotas) -> None:
-        self.by_owner: Counter[str] = Counter()
-        self.by_project: Counter[str] = Counter()
-        self._of: Counter[Tenant] = Counter()
-        self._quotas = quotas
-        count, cores, ram = 0, 0.0, 0
-        for row in tx.execute(_LOAD) if quotas.of_running else tx.execute(_LOAD_HERE, {"here": platform}):
-            where, owner, project, delegate, jobs_of, cores_of, ram_of = row
-            if where == platform:
-                count, cores, ram = count + jobs_of, cores + float(cores_of), ram + int(ram_of)
-                self.by_owner[owner] += jobs_of
-                self.by_project[project] += jobs_of
-            if quotas.of_running:
-                self._of.update(dict.fromkeys(tenants(owner, project, delegate), jobs_of))
-        self.load = schedule.Load(count, cores, ram)
-
-    def full(self, owner: str, project: str, delegate: str | None) -> dict[Kind, str]:
-        """Whose running jobs are as many as may be, and what the next one has to say."""
-        if not self._quotas.of_running:
-            return {}
-        found = {
-            tenant.kind: waits(tenant, limits, self._of[tenant])
-            for tenant, limits in self._quotas.limited(owner, project, delegate)
-        }
-        return {kind: text for kind, text in found.items() if text is not None}
-
-
-def _heads(tx: Connection, platform: str, active: _Active) -> list[schedule.Waiting]:
-    """The oldest waiting job of each owner, project and priority that may start as far as quotas go."""
-    found = []
-    first = list(tx.execute(_FIRST_OF_EACH, {"here": platform}).scalars())
-    for row in tx.execute(_HEADS, {"ids": first}).all() if first else ():
-        head: Any = row
-        without = [NOBODY]
-        while head is not None:
-            full = active.full(head.owner, head.project, head.delegate)
-            if full and not head.busy:
-                _say(tx, head.id, next(iter(full.values())))
-            if not full and not head.busy:
-                if head.message.startswith(WAITS):
-                    _say(tx, head.id, FIRST_MESSAGE)
-                found.append(_waiting(head))
-                break
-            if Kind.PERSON in full or Kind.PROJECT in full:
-                break
-            if full:
-                without.append(head.delegate)
-            where = {"prio": row.priority, "of_owner": row.owner, "of_project": row.project}
-            head = tx.execute(_NEXT, {"here": platform, "without": without, **where}).first()
-    return found
-
-
-def _waiting(row: Any) -> schedule.Waiting:
-    return schedule.Waiting(row.id, row.owner, row.project, row.priority, row.created, Needs.from_json(row.needs))
-
-
-def _say(tx: Connection, job_id: str, message: str) -> None:
-    tx.execute(_SAY, {"of": job_id, "text": message})
 
 
 def _submitting(tx: Connection, job: Job) -> Job:
@@ -375,7 +264,7 @@ VERBS = {
 }
 
 
-_DUE_IN = select(c.id).where(_HERE, c.phase == bindparam("phase_of"), c.due_at <= now(), _FREE).limit(1)
+_DUE_IN = select(c.id).where(HERE, c.phase == bindparam("phase_of"), c.due_at <= now(), FREE).limit(1)
 
 
 def due(tx: Connection, platform: str) -> set[str]:
