@@ -357,9 +357,9 @@ class Attempt:
 class Job:
     """A job row. `handle` is the adapter's own JSON; `job_order` and `stage` are the checked inputs.
 
-    `shared`: private | project | public; `shared_with`: the project that it is shared with; `delegate`: the platform that asked for it in the owner's name;
-    `swept`: when its results were deleted. `retries` counts fruitless calls of the platform in a row, `losses`
-    attempts that the platform lost.
+    `shared`: private | project | public; `shared_with`: the project that it is shared with; `delegate`: the
+    platform that asked for it in the owner's name; `swept`: when its results were deleted. `retries` counts fruitless
+    calls of the platform in a row, `losses` attempts that the platform lost.
     `request` keeps `outputs`, `response` and `mode` as the client gave them; `outputs` is the CWL output
     object whose Files have a `location` relative to the job's kept files (the `path` in `job_files`).
     """
