@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from sqlalchemy import text
 
 from broker.store.database import Database
 from tests.cli.conftest import Broker
-from tests.peers.broker import BrokerPeer
+from tests.peers.broker import BrokerPeer, wait_for
 
 TOOL = "cwlVersion: v1.2\nclass: CommandLineTool\nid: {id}\nbaseCommand: echo\ninputs: []\noutputs: []\n"
 
@@ -35,6 +38,21 @@ def test_it_is_printed(broker: Broker, exported: Path) -> None:
     assert broker("audit", "--json", "--since", "1d").out.count("\n") >= len(rows)
     assert broker("audit", "--json", "--since", "2999-01-01").out == ""
     assert broker("audit", "--since", "soon").code == 2
+
+
+def test_it_is_followed(peer: BrokerPeer, alone: Path) -> None:
+    peer.deploy(TOOL.format(id="followed-one"))
+    said = alone / "said"
+    command = [sys.executable, "-m", "broker.cli", "audit", "--follow", "--action", "deploy", "--server", peer.url]
+    with said.open("w") as out:
+        following = subprocess.Popen(command, stdout=out)
+    try:
+        wait_for(lambda: "process/followed-one" in said.read_text(), 30, said.read_text)
+        peer.deploy(TOOL.format(id="followed-two"))
+        wait_for(lambda: "process/followed-two" in said.read_text(), 30, said.read_text)
+    finally:
+        following.send_signal(signal.SIGINT)
+        assert following.wait(10) == 130
 
 
 def test_an_export_is_its_owners_alone_and_new(broker: Broker, exported: Path) -> None:
