@@ -11,11 +11,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
+from broker.cli import credentials
 from broker.cli.oauth import Device, Grant, Issuer
 from broker.cli.problems import Unreachable
 from broker.errors import Unauthenticated
@@ -223,3 +225,27 @@ def test_a_verification_address_that_is_none(scripted: tuple[WebPeer, Issuer]) -
     web.serve("/device", {"device_code": "x", "user_code": "y", "verification_uri": "javascript:alert(1)"})
     with pytest.raises(Unauthenticated):
         issuer.begin(["openid"])
+
+
+def test_commands_at_once_renew_once(
+    scripted: tuple[WebPeer, Issuer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web, issuer = scripted
+    monkeypatch.delenv("BROKER_TOKEN", raising=False)
+    monkeypatch.setenv("BROKER_TOKEN_FILE", str(tmp_path / "tokens.json"))
+    server = "https://broker.example.org"
+    credentials.keep(server, Grant("old", issuer.url, "cli", "refresh", time.time() - 10))
+    web.serve("/token", {"access_token": "new", "expires_in": 600, "refresh_token": "next"})
+    answering = web.hold("/token")
+    together = threading.Barrier(4)
+
+    def ask() -> str | None:
+        together.wait(10)
+        return credentials.token_for(server)
+
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ask) for _ in range(4)]
+        web.wait_for("/token")
+        answering.set()
+        assert {one.result(30) for one in asked} == {"new"}
+    assert len([one for one in web.requests if one.path == "/token"]) == 1
