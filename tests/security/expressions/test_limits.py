@@ -75,7 +75,8 @@ def test_busy_expressions_end(expression: str) -> None:
     pid = kernel.fork(child)
     assert kernel.ended(pid, 60)
     _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) in (7, -expressions.ENDED_BY)
+    ended_by_clock = expression == BUSY[0]  # which QuickJS sees
+    assert os.waitstatus_to_exitcode(status) in ((7,) if ended_by_clock else (7, -expressions.ENDED_BY))
 
 
 def test_an_engine_that_was_ended_says_why(runner: RunnerPeer) -> None:
@@ -97,5 +98,6 @@ def test_an_engine_that_was_ended_says_why(runner: RunnerPeer) -> None:
     ],
 )
 def test_memory_and_depth(expression: str) -> None:
-    with pytest.raises(JavascriptException):
+    with pytest.raises(JavascriptException) as caught:
         QuickJSEngine(seconds=5, memory=32 * 2**20).eval(expression)
+    assert "ran for more than" not in str(caught.value)  # it ends by its bound, not by the clock
