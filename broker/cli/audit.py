@@ -49,9 +49,9 @@ def audit(
     server: Server = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print who did what for whom, oldest first: your own entries; as an operator all of them.
+    """Print who did what for whom; check that nobody changed the record of it.
 
-    With --json each entry is one line.
+    Oldest first: your own entries; as an operator all of them. With --json each entry is one line.
 
     Example:
 

@@ -18,8 +18,9 @@ from broker.errors import (
     UnsupportedPackage,
     WorkflowNotFound,
 )
-from broker.packages.appackage import BUNDLE_TYPE, Deployment, deployment
+from broker.packages.appackage import BUNDLE_TYPE, deployment
 from broker.packages.bundle import Bundle, build
+from broker.packages.deployment import Deployment
 from broker.packages.describe import describe
 from broker.runner import loading
 from tests.unit.packages.documents import tool
