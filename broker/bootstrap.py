@@ -137,7 +137,7 @@ class Broker:
         def fetch(url: str) -> bytes:
             return self.egress.get_bytes(url, self.settings.limits.document_bytes)
 
-        return self.zygote.read(body, media_type, process, fetch)
+        return self.zygote.read(body, media_type, process, fetch, strangers=self.shared())
 
     def install_builtin(self) -> None:
         """Deploy the processes that come with the broker: immutable, owned by the system, once per content."""

@@ -1,6 +1,6 @@
 """Reads a stranger's package in a child of the zygote that may use little and reach nothing.
 
-What it is sent: a frame {"mediaType", "process", "documents"} with the body of a deploy request. What it sends:
+What it is sent: a frame {"mediaType", "process", "strangers"} with the body of a deploy request. What it sends:
 {"read": URL} for each import or link, which is answered by a frame with the bytes or {"error"}; at last {"ok"} with
 the deployment and its inspection as JSON, or {"error"}. Whoever asked decides which addresses are read, and how many.
 """
@@ -60,13 +60,13 @@ _CODECS = (encodings.ascii, encodings.idna, encodings.latin_1, encodings.utf_8_s
 def serve(connection: socket.socket, nowhere: Path) -> int:
     """Read one package and say what it is. `nowhere`: an empty directory, all that is left of the file system."""
     signal.alarm(SECONDS)
-    kernel.shut_in(nowhere, keep=(0, 1, 2, connection.fileno()))
+    shut = kernel.shut_in(nowhere, keep=(0, 1, 2, connection.fileno()))
     kernel.limit(memory=MEMORY, cpu=CPU, files=DESCRIPTORS, written=0, processes=0)
     stream = connection.makefile("rb")
     answer: dict[str, Any] | None = None
     body = b""
     try:
-        body = _read(connection, stream)
+        body = _read(connection, stream, shut)
     except BrokerError as error:
         answer = {"error": to_json(error)}
     except MemoryError:
@@ -80,8 +80,13 @@ def serve(connection: socket.socket, nowhere: Path) -> int:
     return 0
 
 
-def _read(connection: socket.socket, stream: BufferedIOBase) -> bytes:
+def _read(connection: socket.socket, stream: BufferedIOBase, shut: bool) -> bytes:
     asked, body = frames.receive(stream, MAX_BODY + 1)
+    if asked["strangers"] and not shut:
+        raise errors.SetupError(
+            "The kernel lets the broker shut nobody in: packages are not read here while several people use the broker.",
+            hint="Allow user namespaces: `broker doctor` names the command.",
+        )
 
     def read(url: str) -> bytes:
         if not is_url(url):

@@ -53,13 +53,15 @@ class Zygote:
         process: str | None = None,
         fetch: Callable[[str], bytes] | None = None,
         timeout: float = READ_SECONDS,
+        *,
+        strangers: bool = False,
     ) -> tuple[Deployment, Inspection]:
         """Have a deploy request read in a child process with little rights: nothing of it is parsed here.
 
-        `process`: its `?w=`; `fetch` gives the bytes of the https links that the package names, at most `MAX_READS`.
+        `strangers`: only where the kernel lets the child be shut in. `process`: its `?w=`; `fetch` gives the bytes of the https links that the package names, at most `MAX_READS`.
         Raises what `appackage.deployment` and `loading.inspect` raise, and PlatformUnavailable.
         """
-        asked = {"mediaType": media_type.split(";")[0].strip()[:200], "process": process}
+        asked = {"mediaType": media_type.split(";")[0].strip()[:200], "process": process, "strangers": strangers}
         until = time.monotonic() + timeout
         with self._connect(timeout) as connection, connection.makefile("rb") as stream:
             try:

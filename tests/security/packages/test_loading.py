@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -380,3 +381,21 @@ def test_node_is_never_started(tmp_path: Path) -> None:
 def test_the_zygotes_own_line_is_closed_to_others(runner: RunnerPeer) -> None:
     assert runner.socket.stat().st_mode & 0o077 == 0
     assert ECHO in read(runner, ECHO)[0].bundle.documents.values()
+
+
+def test_strangers_packages_are_not_read_where_nobody_can_be_shut_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the kernel refuses namespaces, packages are read only while one person uses the broker."""
+    monkeypatch.setattr(kernel, "shut_in", lambda nowhere, keep: False)
+    monkeypatch.setattr(kernel, "limit", lambda **limits: None)
+    monkeypatch.setattr(signal, "alarm", lambda seconds: 0)
+    for strangers in (True, False):
+        ours, theirs = socket.socketpair()
+        with ours, ours.makefile("rb") as stream:
+            frames.send(ours, {"mediaType": "application/cwl", "process": None, "strangers": strangers}, TOOL.encode())
+            check.serve(theirs, tmp_path)
+            told, _ = frames.receive(stream, 1 << 20)
+        assert ("error" in told) is strangers, told
+        if strangers:
+            assert "several people" in json.dumps(told)
