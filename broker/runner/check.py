@@ -84,7 +84,7 @@ def _read(connection: socket.socket, stream: BufferedIOBase, shut: bool) -> byte
     asked, body = frames.receive(stream, MAX_BODY + 1)
     if asked["strangers"] and not shut:
         raise errors.SetupError(
-            "The kernel lets the broker shut nobody in: packages are not read here while several people use the broker.",
+            "The kernel lets the broker shut nobody in: packages are not read while several people use the broker.",
             hint="Allow user namespaces: `broker doctor` names the command.",
         )
 

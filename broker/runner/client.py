@@ -58,7 +58,8 @@ class Zygote:
     ) -> tuple[Deployment, Inspection]:
         """Have a deploy request read in a child process with little rights: nothing of it is parsed here.
 
-        `strangers`: only where the kernel lets the child be shut in. `process`: its `?w=`; `fetch` gives the bytes of the https links that the package names, at most `MAX_READS`.
+        `process`: its `?w=`; `fetch` gives the bytes of the https links that the package names, at most `MAX_READS`;
+        `strangers`: read it only where the kernel lets the child be shut in.
         Raises what `appackage.deployment` and `loading.inspect` raise, and PlatformUnavailable.
         """
         asked = {"mediaType": media_type.split(";")[0].strip()[:200], "process": process, "strangers": strangers}

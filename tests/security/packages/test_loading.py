@@ -23,6 +23,7 @@ from broker.runner import check, client, frames, kernel, loading
 from broker.runner.client import MAX_READS, Zygote
 from tests.api.conftest import Around
 from tests.api.server import Server
+from tests.peers.broker import wait_for
 from tests.peers.runner import ECHO, SLEEP, RunnerPeer, attempt_of, shell
 from tests.peers.web import WebPeer
 
@@ -317,8 +318,9 @@ def test_no_secret_in_keeper_and_engine(runner: RunnerPeer, monkeypatch: pytest.
     attempt = attempt_of(spec)
     assert runner.process is not None
     try:
-        pids = descendants(runner.process.pid)
-        assert len(pids) > 2
+        zygote = runner.process.pid
+        wait_for(lambda: len(descendants(zygote)) > 2, 20, lambda: "the job does not start")
+        pids = descendants(zygote)
         looked_at = 0
         for pid in (runner.process.pid, *pids):
             try:
