@@ -56,14 +56,16 @@ def working(name: str, engine_args: Sequence[str], notes: list[str], *, wanted: 
         calls.append((program, "--runtime", "runc"))
     outcome = _make_probe_image(calls[0])
     bounds = limits(2**28, 100, 1.0)
+    # Without root, our user's number inside is another user's outside, unless it is kept: files could not be written.
+    always = (*HARDENED, "--userns=keep-id") if name == "podman" and os.geteuid() != 0 else HARDENED
     for run_args, bounded, call in product(((), _ulimits()), (bounds, ()), calls):
         if outcome is None or outcome.startswith("run:"):
-            words = [*call, "run", "--rm", "--network=none", *HARDENED, *bounded, *run_args, *_PROBE_MOUNT]
+            words = [*call, "run", "--rm", "--network=none", *always, *bounded, *run_args, *_PROBE_MOUNT]
             said = trial([*words, PROBE_IMAGE, "/usr/bin/true"], engine_environment())
             if said is None:
                 if not bounded:
                     notes.append(f"{name} cannot limit memory and processes of containers here.")
-                return Engine(name, call, (*HARDENED, *run_args), bool(bounded))
+                return Engine(name, call, (*always, *run_args), bool(bounded))
             outcome = f"run: {said}"
     notes.append(f"{name} is installed but starts no container ({outcome}).")
     return None

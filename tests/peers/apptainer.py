@@ -71,7 +71,8 @@ def _run(options: argparse.Namespace) -> int:
         if root.is_file():
             root = Path(directory)
             with tarfile.open(options.image) as archive:
-                archive.extractall(root, filter="fully_trusted")
+                archive.extraction_filter = staticmethod(lambda member, path: member)  # Debian 12 has no filter=
+                archive.extractall(root)
         return subprocess.run(_bubblewrap(options, root), env={}, check=False).returncode
 
 

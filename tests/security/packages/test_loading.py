@@ -331,8 +331,17 @@ def test_no_secret_in_keeper_and_engine(runner: RunnerPeer, monkeypatch: pytest.
             looked_at += 1
             assert SECRET not in environment
             for target in targets:
-                ours = ("pipe:", "socket:", "anon_inode:", "/dev/null", "/dev/full", "/memfd:", str(runner.root.parent))
-                # what pytest catches the zygote's own words with
+                ours = (
+                    "pipe:",
+                    "socket:",
+                    "anon_inode:",
+                    "/dev/null",
+                    "/dev/full",
+                    "/memfd:",
+                    str(runner.root.parent),
+                    "/sys/fs/cgroup/",
+                )
+                # control groups are where a keeper puts its engine; what pytest catches the zygote's own words with
                 assert target.startswith(ours) or target.endswith("(deleted)"), (pid, target)
         assert looked_at > 2  # zygote, keeper, engine at least
     finally:
