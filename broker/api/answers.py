@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,6 +16,7 @@ from broker.errors import InputProblem, InvalidParameter
 from broker.web import HTML
 
 JSON = "application/json"
+LONGEST_ACCEPT = 1000
 OGC = "http://www.opengis.net/def/rel/ogc/1.0/"
 
 
@@ -32,6 +34,7 @@ def link(href: str, rel: str, title: str | None = None, media_type: str | None =
     return {key: value for key, value in full.items() if value is not None}
 
 
+@lru_cache(4096)
 def time(seconds: float) -> str:
     """RFC 3339 in UTC, milliseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -56,7 +59,7 @@ def representation(request: Request, offers: Mapping[str, str]) -> str:
     accept = request.headers.get("accept")
     if not accept or accept == "*/*":
         return names[0]
-    return _accepted(accept, offers) or names[0]
+    return _accepted(accept[:LONGEST_ACCEPT], tuple(offers.items())) or names[0]
 
 
 def prefers_html(request: Request) -> bool:
@@ -65,15 +68,16 @@ def prefers_html(request: Request) -> bool:
     if wanted is not None:
         return wanted == "html"
     accept = request.headers.get("accept", "")
-    return HTML in accept and _accepted(accept, {"json": JSON, "html": HTML}) == "html"
+    return HTML in accept and _accepted(accept[:LONGEST_ACCEPT], (("json", JSON), ("html", HTML))) == "html"
 
 
-def _accepted(accept: str, offers: Mapping[str, str]) -> str | None:
+@lru_cache(256)
+def _accepted(accept: str, offers: tuple[tuple[str, str], ...]) -> str | None:
     """The offer that Accept weighs most; among equals the one it names most exactly, then the first offer."""
     best: tuple[float, int, int] | None = None
     chosen = None
     ranges = [_range(part) for part in accept.split(",")]
-    for position, (name, media_type) in enumerate(offers.items()):
+    for position, (name, media_type) in enumerate(offers):
         plain = media_type.partition(";")[0]
         for kind, weight in ranges:
             exact = 2 if kind == plain else 1 if kind == plain.partition("/")[0] + "/*" else 0 if kind == "*/*" else -1

@@ -25,6 +25,7 @@ from broker.settings import Settings
 from broker.store import tokens
 
 _NOBODY = Known(LOCAL.owner, LOCAL.project, LOCAL.scopes, LOCAL.owner)
+MOST_HARMLESS = 1000
 
 
 class Gate:
@@ -36,6 +37,7 @@ class Gate:
         self._loopback = is_loopback(settings.api.host)
         self._origins = frozenset(settings.api.cors_origins)
         self._own_host = urlsplit(settings.public_url).hostname or ""
+        self._harmless: set[tuple[str, str | None]] = set()  # what a Host and an Origin said that were let in
         self._issuers = bool(settings.access.issuers)
         self._any = (0.0, True)
         self.bearers = Bearers(settings.access, rows, egress)
@@ -118,15 +120,18 @@ class Gate:
     def _refuse_web_pages(self, request: Request) -> None:
         """Without tokens, a web page that the user happens to visit must not reach the broker through the browser:
         neither by a name that resolves to loopback (Host) nor by a form or script of its own (Origin)."""
-        host = _host_name(request.headers.get("host", ""))
+        asked, origin = request.headers.get("host", ""), request.headers.get("origin")
+        if (asked, origin) in self._harmless:
+            return
+        host = _host_name(asked)
         if host != self._own_host and not is_loopback(host):
             raise Forbidden(f"Without tokens the broker answers to loopback names only, not to {host[:100]!r}.")
-        origin = request.headers.get("origin")
-        if origin is None or origin in self._origins:
-            return
-        name = urlsplit(origin).hostname or ""
-        if name != self._own_host and not is_loopback(name):
-            raise Forbidden(f"Web pages of {origin[:100]!r} may not use this broker (api.cors_origins).")
+        if origin is not None and origin not in self._origins:
+            name = urlsplit(origin).hostname or ""
+            if name != self._own_host and not is_loopback(name):
+                raise Forbidden(f"Web pages of {origin[:100]!r} may not use this broker (api.cors_origins).")
+        if len(self._harmless) < MOST_HARMLESS:
+            self._harmless.add((asked, origin))
 
 
 def _refuse_without_role(known: Known) -> None:

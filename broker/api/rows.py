@@ -47,7 +47,8 @@ class Rows:
     async def read(self, look: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`look(connection, ...)` in one read transaction."""
         if self.inline:
-            return self._look(look, *args, **kwargs)
+            with self.database.reading() as tx:
+                return look(tx, *args, **kwargs)
         return await self._in(self._quick, self._look, look, *args, **kwargs)
 
     async def read_long(self, look: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -54,6 +54,7 @@ class Database:
         if self.sqlite:
             event.listen(self.engine, "connect", _sqlite_connect)
             event.listen(self.engine, "begin", _sqlite_begin)
+        self._reader: Connection | None = None
         self._writer = self.engine.execution_options(write=True)
         self._turn: AbstractContextManager[Any] = nullcontext()
         if self.sqlite and self.url.database:
@@ -79,7 +80,23 @@ class Database:
         except (OperationalError, PoolTimeout) as error:
             raise _silent(error) from error
 
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """As `read`, on one connection that stays open: for the one thread of an event loop, on SQLite, where a
+        connection that only reads is in no transaction between two statements."""
+        if self._reader is None:
+            self._reader = self.engine.connect()
+        try:
+            yield self._reader
+        except (OperationalError, PoolTimeout) as error:
+            self._reader.close()
+            self._reader = None
+            raise _silent(error) from error
+
     def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
         self.engine.dispose()
 
 
