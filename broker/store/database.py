@@ -84,19 +84,21 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """As `read`, on one connection that stays open: for the one thread of an event loop, on SQLite, where a
         connection that only reads is in no transaction between two statements."""
-        if self._reader is None:
-            self._reader = self.engine.connect()
         try:
+            if self._reader is None:
+                self._reader = self.engine.connect()
             yield self._reader
         except (OperationalError, PoolTimeout) as error:
-            self._reader.close()
-            self._reader = None
+            self._forget_reader()
             raise _silent(error) from error
 
-    def close(self) -> None:
+    def _forget_reader(self) -> None:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+
+    def close(self) -> None:
+        self._forget_reader()
         self.engine.dispose()
 
 
