@@ -40,6 +40,7 @@ class NewProcess:
     shared_with: str | None = None
     delegate: str | None = None
     images: Mapping[str, str] | None = None
+    source: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Process:
     shared_with: str | None
     delegate: str | None
     images: Mapping[str, str] | None
+    source: Mapping[str, Any] | None
 
 
 FIELDS = [column for column in p if column.name not in ("body", "current")]
@@ -182,6 +184,7 @@ def _insert(tx: Connection, new: NewProcess) -> Process:
             shared_with=new.shared_with,
             delegate=new.delegate,
             images=None if new.images is None else dict(new.images),
+            source=None if new.source is None else dict(new.source),
         )
     )
     return get(tx, new.id)

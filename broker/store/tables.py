@@ -104,6 +104,7 @@ processes = Table(
     Column("shared_with", Text),  # a project
     Column("delegate", Text),
     Column("images", Json),
+    Column("source", Json),  # where the package came from: see `packages.source`
     Column("current", Boolean, nullable=False),
     Column("mutable", Boolean, nullable=False),
     Column("version", Text, nullable=False),
