@@ -129,32 +129,10 @@ def _python_bases(directory: Path) -> Iterable[Path]:
         yield (directory / "bin" / "python").resolve().parent.parent
 
 
-# Of /proc, what root may write without any capability, and some that everybody may: bubblewrap covers such places only
-# where it may write to the directory itself, which is read-only.
-_OF_THE_KERNEL = (
-    "sys",
-    "sysrq-trigger",
-    "irq",
-    "bus",
-    "fs",
-    "mtrr",
-    "pressure",
-    "acpi",
-    "scsi",
-    "driver",
-    "keys",
-    "kcore",
-)
-
-
 def proc() -> list[str]:
-    """Arguments of bwrap for /proc: what belongs to the kernel is read-only. Where the runner is root, the tool is
-    that user outside too, if without rights."""
-    args = ["--proc", "/proc"]
-    for name in _OF_THE_KERNEL:
-        if Path("/proc", name).exists():
-            args += ["--ro-bind", f"/proc/{name}", f"/proc/{name}"]
-    return args
+    """Arguments of bwrap for a read-only /proc: where the runner is root, the tool is that user outside too, if without
+    rights, and root may write to what belongs to the kernel."""
+    return ["--proc", "/proc", "--remount-ro", "/proc"]
 
 
 def write_accounts(directory: Path) -> None:

@@ -10,6 +10,7 @@ import errno
 import os
 import platform
 import struct
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -66,6 +67,13 @@ _UNSHARE, _CLONE, _CLONE3 = (272, 97), (56, 220), (435, 435)
 _ARCHES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 
+def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("<HBBI", code, if_true, if_false, value)
+
+
+_ALLOWED = [_step(_RETURN, _ALLOW)]
+
+
 @cache
 def program() -> bytes | None:
     """The filter for this machine; None for an architecture that is not known here."""
@@ -73,28 +81,39 @@ def program() -> bytes | None:
     if known is None:
         return None
     which, arch = known
-    code = [
-        _step(_LOAD, _ARCH),
-        _step(_EQUAL, arch, 1, 0),
-        _step(_RETURN, _KILL),
-        _step(_LOAD, _NUMBER),
-    ]
-    if which == 0:
-        code += [_step(_AT_LEAST, _X32, 0, 1), _step(_RETURN, _ERRNO | errno.ENOSYS)]
-    code += [_step(_EQUAL, _CLONE3[which], 0, 1), _step(_RETURN, _ERRNO | errno.ENOSYS)]
-    for numbers in _REFUSED.values():
-        number = numbers[which]
-        if number is not None:
-            code += [_step(_EQUAL, number, 0, 1), _step(_RETURN, _ERRNO | errno.EPERM)]
-    for number in (_UNSHARE[which], _CLONE[which]):
-        code += [
-            _step(_EQUAL, number, 0, 4),
-            _step(_LOAD, _FIRST),
-            _step(_ANY_BIT, _NEWUSER, 0, 1),
-            _step(_RETURN, _ERRNO | errno.EPERM),
-            _step(_RETURN, _ALLOW),
-        ]
-    return b"".join([*code, _step(_RETURN, _ALLOW)])
+    refuse = [_step(_RETURN, _ERRNO | errno.EPERM)]
+    answers = {numbers[which]: refuse for numbers in _REFUSED.values()}
+    for numbers in (_UNSHARE, _CLONE):
+        answers[numbers[which]] = [_step(_LOAD, _FIRST), _step(_ANY_BIT, _NEWUSER, 0, 1), *refuse, *_ALLOWED]
+    answers[_CLONE3[which]] = [_step(_RETURN, _ERRNO | errno.ENOSYS)]
+    code = [_step(_LOAD, _ARCH), _step(_EQUAL, arch, 1, 0), _step(_RETURN, _KILL), _step(_LOAD, _NUMBER)]
+    return b"".join(code + _search(_ranges(answers, x32=which == 0)))
+
+
+def _ranges(answers: Mapping[int | None, list[bytes]], *, x32: bool) -> list[tuple[int, list[bytes]]]:
+    """(first number, answer) of each range of numbers with the same answer, in order; all that is not named is allowed.
+
+    `x32`: from a number on, calls mean those of another interface, which is refused whole.
+    """
+    found = {0: _ALLOWED}
+    for number in sorted(number for number in answers if number is not None):
+        found |= {number: answers[number], number + 1: _ALLOWED}
+    if x32:
+        found[_X32] = [_step(_RETURN, _ERRNO | errno.ENOSYS)]
+    merged: list[tuple[int, list[bytes]]] = []
+    for number, answer in found.items():
+        if not merged or merged[-1][1] != answer:
+            merged.append((number, answer))
+    return merged
+
+
+def _search(ranges: Sequence[tuple[int, list[bytes]]]) -> list[bytes]:
+    """A binary search: the kernel runs the filter once for every call there is when a tool installs it."""
+    if len(ranges) == 1:
+        return ranges[0][1]
+    half = len(ranges) // 2
+    below, above = _search(ranges[:half]), _search(ranges[half:])
+    return [_step(_AT_LEAST, ranges[half][0], len(below), 0), *below, *above]
 
 
 def file() -> int | None:
@@ -106,7 +125,3 @@ def file() -> int | None:
     os.write(descriptor, found)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
-
-
-def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
-    return struct.pack("<HBBI", code, if_true, if_false, value)
