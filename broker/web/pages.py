@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
@@ -42,8 +42,18 @@ HEADERS: Mapping[str, str] = {
 }
 # (path, words) of what the navigation offers
 NAVIGATION = (
+    ("/processes", "Processes"),
+    ("/deploy", "Deploy"),
+    ("/jobs", "Jobs"),
+    ("/uploads", "Uploads"),
     ("/projects", "Projects"),
+    ("/platforms", "Platforms"),
+)
+# of what belongs to the person: the menu behind their name
+ACCOUNT = (
     ("/quota", "Quota"),
+    ("/tokens", "Tokens"),
+    ("/credentials", "Credentials"),
 )
 
 
@@ -53,8 +63,9 @@ def page(
     """The page that `broker/web/templates/<template>` makes of the context.
 
     Every template also has: `site` (the broker's title), `base` (its address), `root` (what paths begin with), `here`
-    (the path of this page), `principal` (None where nobody was asked), `person` (the name to show) and `csrf` (for
-    forms; empty where no session needs it).
+    (the path of this page), `principal` (None where nobody was asked), `person` (the name to show), `csrf` (for
+    forms; empty where no session needs it) and `alternate`: where the same is JSON. A page that has no JSON says
+    `alternate=None`.
     """
     site = request.app.state.site
     base = site.base(request)
@@ -68,9 +79,19 @@ def page(
         "person": getattr(request.state, "person", None) or (principal.owner if principal else ""),
         "csrf": getattr(request.state, "csrf", ""),
         "navigation": NAVIGATION,
+        "account": ACCOUNT,
+        "login_here": bool(site.settings.access.issuers),
+        "alternate": _as_json(request, base),
     }
     text = _environment().get_template(template).render(known | context)
     return Response(text, status, {**HEADERS, **(headers or {})}, f"{HTML}; charset=utf-8")
+
+
+def _as_json(request: Request, base: str) -> str:
+    """The address of what the page shows, as JSON: the same query with f=json."""
+    kept = [(key, value) for key, value in request.query_params.multi_items() if key != "f"]
+    query = urlencode([*(kept if request.method == "GET" else ()), ("f", "json")])
+    return f"{base}{quote(request.scope['path'])}?{query}"
 
 
 @cache

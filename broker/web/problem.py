@@ -36,6 +36,7 @@ def problem_page(request: Request, problem: Mapping[str, Any], headers: Mapping[
         status=status,
         headers=headers,
         title=problem["title"],
+        alternate=None,
         problem={"errors": (), "reference": None, "reason": "unknown", "detail": "", **problem},
         todo=problem.get("hint") or TODO.get(status) or (OF_INPUT if status < 500 else OF_OURS),
         login=_login(request) if status == 401 else None,
