@@ -103,7 +103,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     ]
     for part in CLASSES:
         app.include_router(part.router)
-    app.router.routes.append(Route("/static/{name}", static, methods=["GET"]))
+    app.router.routes.append(Route("/static/{name:path}", static, methods=["GET"]))
     if chosen.api.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -11,7 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 FOLDER = Path(__file__).parent / "static"
-TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+}
 FOR_GOOD = "public, max-age=31536000, immutable"
 
 
@@ -26,12 +31,12 @@ class Asset:
 
 @cache
 def assets() -> dict[str, Asset]:
-    """All files by name."""
+    """All files by their path below the folder."""
     found = {}
-    for file in sorted(FOLDER.iterdir()):
+    for file in sorted(FOLDER.rglob("*")):
         if file.suffix in TYPES:
             content = file.read_bytes()
-            found[file.name] = Asset(content, TYPES[file.suffix], hashlib.sha256(content).hexdigest()[:16])
+            found[file.relative_to(FOLDER).as_posix()] = Asset(content, TYPES[file.suffix], hashlib.sha256(content).hexdigest()[:16])
     return found
 
 
@@ -41,7 +46,7 @@ def address(name: str) -> str:
 
 
 async def static(request: Request) -> Response:
-    """GET /static/{name}: for good when the address names this content, else to be asked for again (ETag)."""
+    """GET /static/{name:path}: for good when the address names this content, else to be asked for again (ETag)."""
     asset = assets().get(request.path_params["name"])
     if asset is None:
         return Response("There is no such file.\n", 404, media_type="text/plain")
