@@ -99,21 +99,21 @@ async def parsed_object(request: Request, limit: int) -> tuple[dict[str, Any], b
 
 
 class Incoming(io.RawIOBase):
-    """A body that arrives on the event loop, read by a thread: each read waits for the next chunk, so that a slow
-    disk slows the client down and nothing piles up.
+    """A body (or a part of one) that arrives on the event loop, read by a thread: each read waits for the next chunk,
+    so that a slow disk slows the client down and nothing piles up.
 
     `limit` bytes at most (BodyTooLarge). `lenient`: a client that goes away ends the body instead of raising.
     """
 
     def __init__(
         self,
-        request: Request,
+        stream: AsyncIterator[bytes],
         limit: int,
         *,
         lenient: bool = False,
         seen: Callable[[int], None] | None = None,
     ) -> None:
-        self._stream: AsyncIterator[bytes] = request.stream()
+        self._stream = stream
         self._loop = asyncio.get_running_loop()
         self._limit = limit
         self._lenient = lenient

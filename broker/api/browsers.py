@@ -17,6 +17,7 @@ from broker.access.configuration import Access
 from broker.access.principal import Scope
 from broker.access.tokens import digest
 from broker.api.bearers import REMEMBERED, USED_EVERY, Known, remember
+from broker.api.multipart import MULTIPART, form_of
 from broker.api.rate import Sliding
 from broker.api.rows import Rows
 from broker.errors import Forbidden, TooManyRequests, Unauthenticated
@@ -143,8 +144,11 @@ async def refuse_forged(request: Request, base: str, csrf: str) -> None:
     if wrong or (site is None and origin is None):
         raise Forbidden("This request came from another site than the broker's own pages.")
     given = headers.get("x-csrf-token")
-    if given is None and headers.get("content-type", "").partition(";")[0].strip().lower() == FORM:
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given is None and kind == FORM:
         given = await _field(request)
+    elif given is None and kind == MULTIPART:
+        given = (await form_of(request)).token
     if given is None or not hmac.compare_digest(given.encode(), csrf.encode()):
         raise Forbidden(
             "This request lacks the token that the broker's own pages send.", hint="Load the page again, and repeat."

@@ -5,8 +5,9 @@ A whole body of POST goes straight to its place; those of PATCH are kept as slic
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote, unquote
 
@@ -59,7 +60,7 @@ async def create(request: Request, caller: Caller, name: Name = None) -> Respons
         _open, site, caller, _name(request, name), _type(request), body if whole else announced
     )
     if whole or announced == 0:
-        upload = await _receive_whole(request, site, upload)
+        upload = await _receive_whole(request.stream(), site, upload)
     base = site.base(request)
     headers = {"Location": f"{base}/uploads/{upload.id}", "Upload-Offset": str(upload.received)}
     return Json(_document(upload, base), 201, headers)
@@ -67,8 +68,10 @@ async def create(request: Request, caller: Caller, name: Name = None) -> Respons
 
 def _open(site: Site, caller: Principal, name: str, media_type: str, length: int | None) -> Upload:
     rules = site.settings.uploads
+    tenant = (caller.owner, caller.project, caller.delegate)
+    days = site.broker.quotas.now().days("uploads_days", *tenant)
     with site.broker.database.write() as tx:
-        _refuse_over_quota(tx, site, (caller.owner, caller.project, caller.delegate), 1 if length is None else length)
+        _refuse_over_quota(tx, site, tenant, 1 if length is None else length)
         upload = uploads.open_upload(
             tx,
             new_id(),
@@ -77,7 +80,7 @@ def _open(site: Site, caller: Principal, name: str, media_type: str, length: int
             name,
             media_type,
             length,
-            rules.ttl_hours * 3600.0,
+            min(rules.ttl_hours, math.inf if days is None else 24.0 * days) * 3600.0,
             rules.quota_bytes,
             caller.delegate,
         )
@@ -92,8 +95,15 @@ def _refuse_over_quota(tx: Connection, site: Site, tenant: tuple[str, str, str |
         raise refused
 
 
-async def _receive_whole(request: Request, site: Site, upload: Upload) -> Upload:
-    source = bodies.Incoming(request, await _room(site, upload))
+async def receive(site: Site, caller: Principal, name: str, media_type: str, stream: AsyncIterator[bytes]) -> Upload:
+    """The upload of a file that a form brings. Raises InvalidParameter (its name), BodyTooLarge, QuotaExceeded."""
+    caller.need(Scope.RUN)
+    upload = await site.rows.quick(_open, site, caller, _file_name(name), _media_type(media_type), None)
+    return await _receive_whole(stream, site, upload)
+
+
+async def _receive_whole(stream: AsyncIterator[bytes], site: Site, upload: Upload) -> Upload:
+    source = bodies.Incoming(stream, await _room(site, upload))
     try:
         return await site.rows.arrive(upload.owner, _keep_whole, site, upload, source.buffered())
     except (BrokerError, ClientDisconnect):
@@ -141,7 +151,7 @@ async def append(request: Request, upload_id: str, caller: Caller) -> Response:
         upload = await site.rows.read(uploads.get_to_change, upload_id, caller.reach)
         _refuse_wrong_offset(upload, offset)
         bodies.refuse_longer(request, room := await _room(site, upload))
-        source = bodies.Incoming(request, room, lenient=True, seen=_renewing(site, upload, holder))
+        source = bodies.Incoming(request.stream(), room, lenient=True, seen=_renewing(site, upload, holder))
         await site.rows.arrive(upload.owner, _keep_slice, site, upload, source)
         upload = await site.rows.read(uploads.get, upload_id, caller.reach)
         last = request.headers.get("upload-complete", "").strip() == "?1" and not source.cut
@@ -312,6 +322,10 @@ def _name(request: Request, given: str | None) -> str:
         star = disposition.partition("filename*=")[2].partition("''")[2].partition(";")[0].strip()
         plain = disposition.partition("filename=")[2].partition(";")[0].strip().strip('"')
         given = unquote(star) or plain or "upload"
+    return _file_name(given)
+
+
+def _file_name(given: str) -> str:
     name = given.replace("\\", "/").rpartition("/")[2]
     if not name or name in (".", "..") or not name.isprintable() or len(quote(name)) > 700 or len(name.encode()) > 255:
         raise InvalidParameter(InputProblem("?name", f"{given[:60]!r} is not a file name"))
@@ -319,5 +333,9 @@ def _name(request: Request, given: str | None) -> str:
 
 
 def _type(request: Request) -> str:
-    given = request.headers.get("content-type", "").strip()[:200]
+    return _media_type(request.headers.get("content-type", ""))
+
+
+def _media_type(given: str) -> str:
+    given = given.strip()[:200]
     return given if given.isprintable() and "/" in given else OCTETS
