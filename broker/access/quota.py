@@ -31,7 +31,8 @@ class Quota:
     """What one of them may have; None: as much as there is.
 
     `queued`, `running`: jobs at one time; `cpu_hours`: core-hours per calendar month (UTC) of jobs that have ended;
-    `storage_bytes`: kept results and uploads; `scatter_width`: runs of one scattered step.
+    `storage_bytes`: kept results and uploads; `scatter_width`: runs of one scattered step. Days until results, logs
+    and uploads are deleted, where that is sooner than for everybody.
     """
 
     queued: int | None = None
@@ -39,11 +40,19 @@ class Quota:
     cpu_hours: float | None = None
     storage_bytes: int | None = None
     scatter_width: int | None = None
+    results_days: float | None = None
+    logs_days: float | None = None
+    uploads_days: float | None = None
 
     def over(self, default: Quota) -> Quota:
         """This one, with what it leaves open from `default`."""
         said = {one: value for one in NAMES if (value := getattr(self, one)) is not None}
         return replace(default, **said)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it limits anything that has to be counted."""
+        return any(getattr(self, one) is not None for one in NAMES if one not in DAYS)
 
     def to_json(self) -> dict[str, float]:
         """Only what is limited."""
@@ -56,6 +65,7 @@ class Quota:
 
 
 NAMES = tuple(one.name for one in fields(Quota))
+DAYS = tuple(name for name in NAMES if name.endswith("_days"))
 UNLIMITED = Quota()
 
 
@@ -98,13 +108,18 @@ class Quotas:
             return
         for tenant in tenants(owner, project, delegate):
             quota = self.of(tenant)
-            if quota != UNLIMITED:
+            if quota.counts:
                 yield tenant, quota
 
     def scatter_width(self, owner: str, project: str, delegate: str | None) -> int | None:
         """The narrowest of them, None where there is none."""
         widths = [quota.scatter_width for _, quota in self.limited(owner, project, delegate)]
         return min((width for width in widths if width is not None), default=None)
+
+    def days(self, name: str, owner: str, project: str, delegate: str | None) -> float | None:
+        """The fewest days that one of them keeps what `name` (of DAYS) says, None where none says anything."""
+        said = [getattr(self.rows[one], name) for one in tenants(owner, project, delegate) if one in self.rows]
+        return min((days for days in said if days is not None), default=None)
 
     @cached_property
     def of_running(self) -> bool:

@@ -42,6 +42,12 @@ WORDS = {
     "cpu_hours": "CPU-hours this month",
     "storage_bytes": "bytes of results and uploads",
 }
+BOUNDS = {  # of which nothing is used up
+    "scatter_width": "runs of one scattered step",
+    "results_days": "days until results are deleted",
+    "logs_days": "days until logs are deleted",
+    "uploads_days": "days until uploads are deleted",
+}
 
 
 class Limits(BaseModel):
@@ -54,6 +60,9 @@ class Limits(BaseModel):
     cpu_hours: float | None = Field(None, ge=0, allow_inf_nan=False)
     storage_bytes: int | None = Field(None, ge=0)
     scatter_width: int | None = Field(None, ge=0)
+    results_days: float | None = Field(None, ge=0, allow_inf_nan=False)
+    logs_days: float | None = Field(None, ge=0, allow_inf_nan=False)
+    uploads_days: float | None = Field(None, gt=0, allow_inf_nan=False)
 
 
 @router.get("/quota", name="quota")
@@ -64,7 +73,7 @@ async def mine(request: Request, caller: Caller, f: Representation = None) -> Re
     document = await site.rows.read(_mine, site.broker.quotas.now(), caller)
     document["links"] = [link(f"{site.base(request)}/quota", "self", "Your quotas")]
     if kind == "html":
-        return html(request, "quota.html", title="Quota", quotas=document["quotas"], words=WORDS)
+        return html(request, "quota.html", title="Quota", quotas=document["quotas"], words=WORDS, bounds=BOUNDS)
     return Json(document)
 
 

@@ -150,7 +150,8 @@ TEMPLATE = """\
 # failures = 10
 
 [retention]
-# Days until things are deleted. Unset: never. What a publication still needs is kept.
+# Days until things are deleted. Unset: never. What a publication still needs is kept. Sooner for one person or
+# project: broker quota set project ID --results-days 7
 # What an ended job left on its platform; 0: at once:
 # scratch_days = 0.0
 # Results, logs, and jobs with all that is theirs, after the job has ended:

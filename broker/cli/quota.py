@@ -19,6 +19,9 @@ WORDS = {
     "cpu_hours": "CPU-hours this month",
     "storage_bytes": "results and uploads",
     "scatter_width": "runs of one scattered step",
+    "results_days": "days until results are deleted",
+    "logs_days": "days until logs are deleted",
+    "uploads_days": "days until uploads are deleted",
 }
 
 
@@ -120,6 +123,15 @@ def put(
     scatter_width: Annotated[
         int | None, typer.Option(min=0, help="Runs of one scattered step.", show_default=False)
     ] = None,
+    results_days: Annotated[
+        float | None, typer.Option(min=0, help="Days until results are deleted.", show_default=False)
+    ] = None,
+    logs_days: Annotated[
+        float | None, typer.Option(min=0, help="Days until logs are deleted.", show_default=False)
+    ] = None,
+    uploads_days: Annotated[
+        float | None, typer.Option(min=0, help="Days until new uploads are deleted.", show_default=False)
+    ] = None,
     server: Server = None,
     as_json: AsJson = False,
 ) -> None:
@@ -135,6 +147,9 @@ def put(
         "cpu_hours": cpu_hours,
         "storage_bytes": storage_bytes,
         "scatter_width": scatter_width,
+        "results_days": results_days,
+        "logs_days": logs_days,
+        "uploads_days": uploads_days,
     }
     new = {name: value for name, value in given.items() if value is not None}
     if not new:

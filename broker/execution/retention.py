@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
 from broker.access.principal import Principal, Scope
+from broker.access.quota import Tenant
 from broker.errors import Held, WrongPhase
 from broker.execution.accept import UPLOAD_SCHEME
 from broker.jobs.model import Job
 from broker.storage import Storage
-from broker.store import audit, ended, expiry, jobs, removals, uploads
+from broker.store import audit, ended, expiry, jobs, quotas, removals, uploads
 from broker.store.database import Database
 from broker.store.ended import Mark
 from broker.store.removals import Removal
@@ -51,8 +51,10 @@ class Retention:
         self._database = database
         self._storage = storage
         self._ages = ages
+        self._sooner: list[tuple[str, Tenant, float]] = []  # kind, whose, seconds
         self._at: dict[str, Mark] = {}
         self._next: dict[str, float] = {}
+        self._ages_of: dict[str, float] = {}
 
     def step(self) -> int:
         """How much was done; 0: nothing is due. Raises StorageError where the database does not answer."""
@@ -62,14 +64,14 @@ class Retention:
         if self._due("rows", SELDOM):
             done += self._expire_rows()
         done += self._expire_uploads()
-        acts: Mapping[str, tuple[float | None, Callable[[Connection, str], object]]] = {
-            "results": (self._ages.results, self._sweep),
-            "logs": (self._ages.logs, ended.delete_logs),
-            "jobs": (self._ages.jobs, ended.forget),
-        }
-        for kind, (age, act) in acts.items():
+        if self._due("who keeps less", SELDOM):
+            self._sooner = self._who_keeps_less()
+        every = {"results": self._ages.results, "logs": self._ages.logs, "jobs": self._ages.jobs}
+        for kind, age in every.items():
             if age is not None:
-                done += self._walk(kind, age, act)
+                done += self._walk(kind, None, age)
+        for kind, tenant, age in self._sooner:
+            done += self._walk(kind, tenant, age)
         return done + remove_bytes(self._database, self._storage)
 
     def _due(self, what: str, seconds: float) -> bool:
@@ -111,26 +113,47 @@ class Retention:
                     done += 1
         return done
 
-    def _walk(self, kind: str, age: float, act: Callable[[Connection, str], object]) -> int:
+    def _who_keeps_less(self) -> list[tuple[str, Tenant, float]]:
+        """Those for whom an operator set fewer days than count for everybody."""
+        with self._database.read() as tx:
+            rows = quotas.every(tx)
+        found = []
+        for tenant, quota in rows.items():
+            for kind, days, every in (
+                ("results", quota.results_days, self._ages.results),
+                ("logs", quota.logs_days, self._ages.logs),
+            ):
+                if days is not None and (every is None or days * DAY < every):
+                    found.append((kind, tenant, days * DAY))
+        return found
+
+    def _walk(self, kind: str, tenant: Tenant | None, age: float) -> int:
         """One batch further along the jobs that ended long enough ago; from the start again now and then."""
-        if self._due(f"{kind} from the start", AGAIN):
-            self._at[kind], self._next[kind] = Mark(), 0.0
-        if time.monotonic() < self._next[kind]:
+        name = f"{kind} of {tenant}"
+        if self._due(f"{name} from the start", AGAIN) or self._ages_of.get(name) != age:
+            self._at[name], self._next[name], self._ages_of[name] = Mark(), 0.0, age
+        if time.monotonic() < self._next[name]:
             return 0
         with self._database.read() as tx:
-            found = ended.page(tx, kind, age, self._at[kind], BATCH)
+            found = ended.page(tx, kind, age, self._at[name], BATCH, tenant)
         for mark in found:
             with self._database.write() as tx:
-                act(tx, mark.job_id)
-            self._at[kind] = mark
+                self._act(tx, kind, mark.job_id, tenant, age)
+            self._at[name] = mark
         if len(found) < BATCH:
-            self._next[kind] = time.monotonic() + SELDOM
+            self._next[name] = time.monotonic() + SELDOM
         return len(found)
 
-    def _sweep(self, tx: Connection, job_id: str) -> int | None:
-        days = (self._ages.results or 0.0) / DAY
-        why = f"results are kept for {days:g} days here"
-        return ended.sweep_results(tx, job_id, _message(why), {"why": why})
+    @staticmethod
+    def _act(tx: Connection, kind: str, job_id: str, tenant: Tenant | None, age: float) -> None:
+        if kind == "results":
+            whose = f" of the {tenant.kind.value} {tenant.id}" if tenant is not None else ""
+            why = f"results{whose} are kept for {age / DAY:g} days here"
+            ended.sweep_results(tx, job_id, _message(why), {"why": why})
+        elif kind == "logs":
+            ended.delete_logs(tx, job_id)
+        else:
+            ended.forget(tx, job_id)
 
 
 def _message(why: str) -> str:

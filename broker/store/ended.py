@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Double, Table, bindparam, case, delete, exists, or_, select, update
 
+from broker.access.quota import Tenant
 from broker.jobs.model import TERMINAL, Phase
 from broker.store import removals, usage
 from broker.store.account_tables import holds
@@ -41,10 +42,12 @@ class Mark:
     job_id: str = ""
 
 
-def page(tx: Connection, kind: str, age: float, after: Mark, most: int) -> list[Mark]:
-    """Jobs that ended at least `age` seconds ago and still have something of that kind (results, logs, jobs)."""
+def page(tx: Connection, kind: str, age: float, after: Mark, most: int, tenant: Tenant | None = None) -> list[Mark]:
+    """Jobs (of one tenant) that ended at least `age` seconds ago and still have something of that kind (results, logs,
+    jobs)."""
     wanted = {"age": age, "since": after.finished, "after": after.job_id, "most": most}
-    return [Mark(row.finished, row.id) for row in tx.execute(_WHICH[kind], wanted)]
+    which = _WHICH[kind] if tenant is None else _WHICH[kind].where(c[usage.COLUMNS[tenant.kind]] == tenant.id)
+    return [Mark(row.finished, row.id) for row in tx.execute(which, wanted)]
 
 
 def held(tx: Connection, job_id: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,19 @@ def test_operators_set_quotas_and_nobody_else(api: Server) -> None:
         ("op", "set-quota", "quota/person/alice", {"queued": 1, "storage_bytes": 10}),
         ("op", "unset-quota", "quota/person/alice", None),
     ]
+
+
+def test_uploads_of_some_live_shorter(api: Server) -> None:
+    """Seen red: without the days in `uploads._open`."""
+    operator = token(api.database, "local", *Scope)
+    api.site.gate.forget()
+    api.session.headers.update(operator)
+    assert api.put("/quotas/person/local", json={"uploads_days": 0.5, "results_days": 2.0}).status_code == 200
+    assert "days until results are deleted" in api.get("/quota", headers={"Accept": "text/html"}).text
+    upload = api.get(api.post("/uploads", data=b"x", headers={"Content-Type": "a/b"}).headers["location"]).json()
+    lives = datetime.fromisoformat(upload["expires"]) - datetime.fromisoformat(upload["created"])
+    assert lives == timedelta(days=0.5)
+    valid_problem(api.put("/quotas/person/local", json={"uploads_days": 0}), 400)
 
 
 def test_uploads_of_unknown_length_pass_no_storage_quota(with_settings: MakeServer) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Table, Text, insert, select, update
 
 from broker.access.principal import LOCAL, Scope
-from broker.access.quota import Kind, Tenant
+from broker.access.quota import Kind, Quota, Tenant
 from broker.errors import Forbidden, Held, NoSuchJob, NoSuchUpload, StorageError, WrongPhase
 from broker.execution import retention
 from broker.execution.accept import UPLOAD_SCHEME
@@ -21,7 +21,7 @@ from broker.jobs.lifecycle import Change
 from broker.jobs.model import Job, Phase, StageItem
 from broker.platform import LogChunk, OutputFile
 from broker.storage.local import LocalStorage
-from broker.store import account_tables, audit, claims, ended, files, jobs, removals, tables, uploads, usage
+from broker.store import account_tables, audit, claims, ended, files, jobs, quotas, removals, tables, uploads, usage
 from broker.store.database import Database, new_id
 from broker.store.files import KeptFile
 from broker.store.tables import Json, now
@@ -331,6 +331,36 @@ def test_scratch_is_kept_as_long_as_it_is_asked(world: World) -> None:
         tx.execute(update(table).values(finished=now() - 3 * DAY, due_at=now()))
         taken = claims.claim_due(tx, job.platform, [Phase.SUCCESSFUL], "w", 10)
         assert claims.released_later(tx, taken, 2 * DAY) == set()
+
+
+def test_some_keep_less_than_everybody(world: World) -> None:
+    """By person and by project, never more than everybody. Seen red: without the walks for them."""
+    mine, other, young = world.job(10), world.job(10), world.job(3)
+    with world.database.write() as tx:
+        tx.execute(update(table).where(table.c.id == other.id).values(owner="bob", project="eo"))
+        quotas.put(tx, Tenant(Kind.PERSON, "local"), Quota(results_days=7, logs_days=100))
+    world.run(Ages(results=30 * DAY))
+    assert [world.get(job).swept is None for job in (mine, other, young)] == [False, True, True]
+    assert "results of the person local are kept for 7 days" in world.get(mine).message
+    assert world.logs(mine) == ["hello"]
+    with world.database.write() as tx:
+        quotas.put(tx, Tenant(Kind.PROJECT, "eo"), Quota(results_days=365, logs_days=1))
+    world.run(Ages(results=30 * DAY))
+    assert world.get(other).swept is None
+    assert (world.logs(other), world.logs(young)) == ([], ["hello"])
+    world.run(Ages(results=9 * DAY))
+    assert world.get(other).swept is not None, "more days than everybody's change nothing"
+
+
+def test_fewer_days_count_from_the_next_look_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "SELDOM", 0.0)
+    job = world.job(10)
+    one = Retention(world.database, world.storage, NEVER)
+    for days, gone in ((20, False), (5, True)):
+        with world.database.write() as tx:
+            quotas.put(tx, Tenant(Kind.PERSON, "local"), Quota(results_days=days))
+        one.step()
+        assert (world.get(job).swept is not None) == gone
 
 
 def test_many_are_done_in_small_steps(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
