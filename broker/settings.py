@@ -175,6 +175,17 @@ class Images(Frozen):
     pin: bool = True
 
 
+class Map(Frozen):
+    """What maps of results are drawn on: by default the coastlines that the broker brings, nothing from outside.
+
+    `tiles`: address of a tile server with {z}, {x} and {y} (Web Mercator); browsers ask it for what they show.
+    `attribution`: its name, which its licence mostly asks for.
+    """
+
+    tiles: str | None = Field(None, pattern=r"^https?://[^\s;,'\"]+$")
+    attribution: str = ""
+
+
 class Settings(BaseSettings):
     """Everything an operator can set. `s3`: accounts for inputs at s3://BUCKET/..., by bucket ("*": all others).
 
@@ -201,6 +212,7 @@ class Settings(BaseSettings):
     egress: EgressSettings = EgressSettings()
     secrets: Secrets = Secrets()
     images: Images = Images()
+    map: Map = Map()
     s3: dict[str, S3Account] = Field(default_factory=dict)
     # its repr is left out: adapters have secrets of their own in there
     platforms: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"local": {"adapter": "local"}}, repr=False)

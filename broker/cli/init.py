@@ -186,6 +186,12 @@ TEMPLATE = """\
 # Whether deploying a package replaces tags by digests, so that its jobs run the same image for ever:
 # pin = true
 
+[map]
+# What maps of results are drawn on. Default: coastlines that the broker brings, so that browsers ask nobody else.
+# A tile server (Web Mercator), and the name that its licence asks to show:
+# tiles = "https://tiles.example.org/{z}/{x}/{y}.png"
+# attribution = "(c) Example"
+
 # Where jobs run: [platforms.NAME]. Without any, the broker runs them on this machine.
 [platforms.local]
 adapter = "local"

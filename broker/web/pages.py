@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
+from broker.web.amounts import clock, lasting, logtext, size
 from broker.web.static import address
 
 HTML = "text/html"
@@ -58,7 +59,14 @@ ACCOUNT = (
 
 
 def page(
-    request: Request, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **context: Any
+    request: Request,
+    template: str,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    pictures: Sequence[str] = (),
+    data: Sequence[str] = (),
+    **context: Any,
 ) -> Response:
     """The page that `broker/web/templates/<template>` makes of the context.
 
@@ -66,6 +74,8 @@ def page(
     (the path of this page), `principal` (None where nobody was asked), `person` (the name to show), `csrf` (for
     forms; empty where no session needs it) and `alternate`: where the same is JSON. A page that has no JSON says
     `alternate=None`.
+
+    `pictures`, `data`: other origins from which this page may load pictures, and scripts of ours may fetch.
     """
     site = request.app.state.site
     base = site.base(request)
@@ -84,7 +94,17 @@ def page(
         "alternate": _as_json(request, base),
     }
     text = _environment().get_template(template).render(known | context)
-    return Response(text, status, {**HEADERS, **(headers or {})}, f"{HTML}; charset=utf-8")
+    fields = {**HEADERS, **(headers or {})}
+    if pictures or data:
+        fields["Content-Security-Policy"] = _opened(pictures, data)
+    return Response(text, status, fields, f"{HTML}; charset=utf-8")
+
+
+def _opened(pictures: Sequence[str], data: Sequence[str]) -> str:
+    """The policy with more places to load pictures and data from."""
+    images = " ".join(("img-src 'self' data:", *pictures))
+    fetches = " ".join(("connect-src 'self'", *data))
+    return POLICY.replace("img-src 'self' data:", images).replace("connect-src 'self'", fetches)
 
 
 def _as_json(request: Request, base: str) -> str:
@@ -104,6 +124,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
+    made.filters |= {"clock": clock, "lasting": lasting, "size": size, "logtext": logtext}
     made.filters |= {"moment": moment, "shell": shlex.quote, "json": _json, "path": _path}
     made.globals |= {"asset": address}
     return made

@@ -36,7 +36,8 @@ def assets() -> dict[str, Asset]:
     for file in sorted(FOLDER.rglob("*")):
         if file.suffix in TYPES:
             content = file.read_bytes()
-            found[file.relative_to(FOLDER).as_posix()] = Asset(content, TYPES[file.suffix], hashlib.sha256(content).hexdigest()[:16])
+            name = file.relative_to(FOLDER).as_posix()
+            found[name] = Asset(content, TYPES[file.suffix], hashlib.sha256(content).hexdigest()[:16])
     return found
 
 
