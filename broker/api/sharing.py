@@ -8,21 +8,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.access.principal import Principal
-from broker.api import bodies
+from broker.api import bodies, sharepages
 from broker.api.answers import JSON, Json, link, representation
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
 from broker.api.paging import Representation
+from broker.api.sharepages import PATHS
 from broker.api.site import site_of
 from broker.errors import InputError, InputProblem
 from broker.execution import sharing as verbs
 from broker.store import sharing
 from broker.store.sharing import Kind, Sharing
+from broker.web import HTML
 
 router = guarded("Sharing")
 SHARING = ConformanceClass(router)
 MOST_BYTES = 64 * 1024
-PATHS: dict[Kind, str] = {"process": "processes", "job": "jobs", "upload": "uploads"}
+OFFERS = {"json": JSON, "html": HTML}
 
 
 @router.get("/processes/{process_id}/sharing", name="processSharing")
@@ -37,6 +39,12 @@ async def share_process(request: Request, process_id: str, caller: Caller) -> Re
     return await _share(request, caller, "process", process_id)
 
 
+@router.post("/processes/{process_id}/sharing", name="processShareForm", include_in_schema=False)
+async def form_of_process(request: Request, process_id: str, caller: Caller) -> Response:
+    """The form of its page."""
+    return await sharepages.act(request, caller, "process", process_id)
+
+
 @router.get("/jobs/{job_id}/sharing", name="jobSharing")
 async def of_job(request: Request, job_id: str, caller: Caller, f: Representation = None) -> Response:
     """With whom a job is shared."""
@@ -47,6 +55,12 @@ async def of_job(request: Request, job_id: str, caller: Caller, f: Representatio
 async def share_job(request: Request, job_id: str, caller: Caller) -> Response:
     """Share a job, with its inputs, results, logs, steps and events."""
     return await _share(request, caller, "job", job_id)
+
+
+@router.post("/jobs/{job_id}/sharing", name="jobShareForm", include_in_schema=False)
+async def form_of_job(request: Request, job_id: str, caller: Caller) -> Response:
+    """The form of its page."""
+    return await sharepages.act(request, caller, "job", job_id)
 
 
 @router.get("/uploads/{upload_id}/sharing", name="uploadSharing")
@@ -61,8 +75,15 @@ async def share_upload(request: Request, upload_id: str, caller: Caller) -> Resp
     return await _share(request, caller, "upload", upload_id)
 
 
+@router.post("/uploads/{upload_id}/sharing", name="uploadShareForm", include_in_schema=False)
+async def form_of_upload(request: Request, upload_id: str, caller: Caller) -> Response:
+    """The form of its page."""
+    return await sharepages.act(request, caller, "upload", upload_id)
+
+
 async def _shown(request: Request, caller: Principal, kind: Kind, row_id: str) -> Response:
-    representation(request, {"json": JSON})
+    if representation(request, OFFERS) == "html":
+        return await sharepages.shown(request, caller, kind, row_id)
     site = site_of(request)
     found = await site.rows.read(sharing.get, kind, row_id, caller.reach)
     return Json(_document(found, f"{site.base(request)}/{PATHS[kind]}/{row_id}"))
