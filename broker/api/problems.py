@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from broker import errors
-from broker.api.answers import prefers_html
+from broker.api.answers import JSON, prefers_html
 from broker.errors import BrokerError, InputError, InputProblem, InvalidParameter, JobFailed, PackageError
 from broker.web import problem_page
 
@@ -186,11 +186,18 @@ def plain(
     """A problem document; for a browser the page of it."""
     if request is not None and prefers_html(request):
         return problem_page(request, problem, headers)
-    return Response(orjson.dumps(problem), problem["status"], headers, MEDIA_TYPE)
+    return Response(orjson.dumps(problem), problem["status"], headers, _media_type(request))
+
+
+def _media_type(request: Request | None) -> str:
+    """A client that takes nothing but plain JSON (the test suite of OGC is one) gets the same document so named."""
+    accept = "" if request is None else request.headers.get("accept", "")
+    return JSON if accept.partition(";")[0].strip() == JSON else MEDIA_TYPE
 
 
 async def _broker_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, BrokerError)  # noqa: S101 - registered for it
+    request.state.reason = error.reason  # for the audit of what was refused
     return answer(error, request)
 
 
