@@ -146,13 +146,24 @@ class EgressSettings(Frozen):
     """Addresses that users' documents may make the broker call.
 
     `allow_hosts` (names) and `allow_networks` (CIDR) open private addresses; public ones are open anyway.
-    `package_hosts`: from where packages may be linked and import; "*" for any public host.
+    `package_hosts`: from where packages may be linked and import; "*" for any public host. `ca_file`: certificates to
+    trust instead of the public authorities, for callbacks.
     """
 
     allow_hosts: tuple[str, ...] = ()
     allow_networks: tuple[str, ...] = ()
     package_hosts: tuple[str, ...] = ("*",)
     max_bytes: int = 50 * 2**30
+    ca_file: Path | None = None
+
+
+class Callbacks(Frozen):
+    """What subscribers of jobs are told. `answer_seconds`: they have for an answer; `retry_seconds`: until the second
+    try, doubling from there to some hours; `hours`: after which a delivery is given up."""
+
+    answer_seconds: float = Field(10.0, gt=0, le=60)
+    retry_seconds: float = Field(5.0, gt=0)
+    hours: float = Field(72.0, gt=0)
 
 
 class Secrets(Frozen):
@@ -210,6 +221,7 @@ class Settings(BaseSettings):
     rate: Rate = Rate()
     retention: Retention = Retention()
     egress: EgressSettings = EgressSettings()
+    callbacks: Callbacks = Callbacks()
     secrets: Secrets = Secrets()
     images: Images = Images()
     map: Map = Map()

@@ -362,6 +362,7 @@ class Job:
     calls of the platform in a row, `losses` attempts that the platform lost.
     `request` keeps `outputs`, `response` and `mode` as the client gave them; `outputs` is the CWL output
     object whose Files have a `location` relative to the job's kept files (the `path` in `job_files`).
+    `subscriber`: whom to tell: {"base": this broker's address, "success" | "inProgress" | "failed": URI}.
     """
 
     id: str
@@ -397,6 +398,7 @@ class Job:
     shared_with: str | None = None
     delegate: str | None = None
     swept: float | None = None
+    subscriber: Mapping[str, str] | None = None
 
     @property
     def terminal(self) -> bool:

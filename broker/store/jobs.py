@@ -78,6 +78,7 @@ class NewJob:
     shared: str = PRIVATE
     shared_with: str | None = None
     delegate: str | None = None
+    subscriber: Mapping[str, str] | None = None
 
     @property
     def tenant(self) -> tuple[str, str, str | None]:
@@ -141,6 +142,7 @@ def _accepted(new: NewJob, at: float) -> Job:
         shared=new.shared,
         shared_with=new.shared_with,
         delegate=new.delegate,
+        subscriber=new.subscriber,
     )
 
 
@@ -175,6 +177,7 @@ def _row(job: Job) -> dict[str, Any]:
         "created": job.created,
         "updated": job.updated,
         "due_at": job.created,
+        "subscriber": job.subscriber,
     }
 
 
@@ -361,6 +364,7 @@ def as_job(row: RowMapping) -> Job:
         shared_with=row["shared_with"],
         delegate=row["delegate"],
         swept=row["swept"],
+        subscriber=row["subscriber"],
     )
     if "request" not in row:
         return light

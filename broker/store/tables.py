@@ -166,6 +166,7 @@ jobs = Table(
     Column("finished", Double),
     Column("spent", Double, nullable=False, server_default="0"),  # core-seconds of its attempts so far
     Column("swept", Double),  # when its results were deleted (retention)
+    Column("subscriber", Json),  # who is told: see `jobs.model.Job`
 )
 _LIVE = "phase not in ('successful', 'failed', 'dismissed')"
 Index("ix_jobs_owner", jobs.c.owner, jobs.c.id)
@@ -277,6 +278,40 @@ deliveries = Table(
     Column("verb", Text, nullable=False),
     Column("created", Double, nullable=False),
     sqlite_autoincrement=True,  # an id is never used again, so that relays may remember it
+)
+
+callbacks = Table(  # what subscribers are told, in order; see `broker.store.callbacks`
+    "callbacks",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("job_id", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("seen", Json),  # how the job was; None: as it ended
+    Column("tries", Integer, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("lease_until", Double),
+    Column("status", Integer),  # of the last answer
+    Column("message", Text, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("updated", Double, nullable=False),
+    sqlite_autoincrement=True,  # an id is what receivers tell deliveries apart by
+)
+Index("ix_callbacks_job", callbacks.c.job_id, callbacks.c.id)
+_NEXT = "state = 'pending'"
+NEXT_ROW = text(_NEXT)  # those whose turn it is; spelled as in this index, like LIVE_ROW
+Index("ix_callbacks_due", callbacks.c.due_at, sqlite_where=text(_NEXT), postgresql_where=text(_NEXT))
+
+callback_secrets = Table(  # what a person's callbacks are signed with, sealed
+    "callback_secrets",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("before", LargeBinary),  # the one before it, which signs as well for a while
+    Column("changed", Double, nullable=False),
 )
 
 uploads = Table(
