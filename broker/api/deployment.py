@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import Query
-from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,13 +14,12 @@ from broker.api import bodies
 from broker.api.answers import Json
 from broker.api.authentication import Caller
 from broker.api.classes import PART2, ConformanceClass, guarded
+from broker.api.platforms import fitting
 from broker.api.processes import summary
 from broker.api.site import Site, site_of
 from broker.execution import deploy as deploying
-from broker.jobs.model import Needs
-from broker.jobs.placement import unfit
 from broker.packages.describe import describe
-from broker.store import platforms, processes
+from broker.store import processes
 from broker.store.processes import Process
 
 router = guarded("Deployment")
@@ -116,16 +114,3 @@ def _check(site: Site, body: bytes, content_type: str, w: str | None, base: str)
         "warnings": list(inspection.warnings),
         "platforms": fits,
     }
-
-
-def fitting(tx: Connection, needs: Needs) -> list[dict[str, Any]]:
-    """For each platform, whether it can run the package, and why not."""
-    return [
-        {
-            "name": candidate.name,
-            "fits": not (why := unfit(needs, candidate.capabilities)),
-            "reasons": list(why),
-            "available": candidate.available and not candidate.paused,
-        }
-        for candidate in platforms.candidates(tx)
-    ]

@@ -15,8 +15,8 @@ from broker.api import bodies, jobresults, reachability
 from broker.api.answers import Json
 from broker.api.authentication import Caller, authenticated
 from broker.api.classes import ConformanceClass, guarded
-from broker.api.deployment import fitting
 from broker.api.executerequest import Preference, execute_request, idempotency_key, preference
+from broker.api.platforms import fitting
 from broker.api.processes import Revision
 from broker.api.site import Site, site_of
 from broker.api.status import status_info

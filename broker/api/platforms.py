@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,7 +12,8 @@ from broker.api.answers import JSON, Json, link, representation
 from broker.api.classes import ConformanceClass, guarded
 from broker.api.paging import Representation
 from broker.api.site import site_of
-from broker.jobs.placement import Candidate
+from broker.jobs.model import Needs
+from broker.jobs.placement import Candidate, unfit
 from broker.store import platforms
 
 router = guarded("Platforms")
@@ -48,3 +50,16 @@ def _document(candidate: Candidate) -> dict[str, Any]:
         "message": candidate.message,
         "capabilities": candidate.capabilities.to_json(),
     }
+
+
+def fitting(tx: Connection, needs: Needs) -> list[dict[str, Any]]:
+    """For each platform, whether it can run the package, and why not."""
+    return [
+        {
+            "name": candidate.name,
+            "fits": not (why := unfit(needs, candidate.capabilities)),
+            "reasons": list(why),
+            "available": candidate.available and not candidate.paused,
+        }
+        for candidate in platforms.candidates(tx)
+    ]

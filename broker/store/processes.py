@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import JSON, ColumnElement, Connection, bindparam, cast, func, insert, or_, select, type_coerce, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
@@ -65,6 +65,16 @@ class Process:
     delegate: str | None
     images: Mapping[str, str] | None
     source: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One of the revisions of a process, and when it was deployed."""
+
+    revision: int
+    version: str
+    created: float
+    current: bool
 
 
 FIELDS = [column for column in p if column.name not in ("body", "current")]
@@ -235,9 +245,10 @@ def page(
     owner: str | None = None,
     project: str | None = None,
     public: bool = False,
+    words: str = "",
 ) -> Sequence[Process]:
     """Current processes that the reach sees by id, at most `limit`, after the id `after` (keyset paging); only of an
-    owner, shared with a project, public ones (None, False: whichever)."""
+    owner, shared with a project, public ones (None, False: whichever); only those that hold each of the `words`."""
     query = select(*FIELDS).where(p.current, visible(processes)).order_by(p.id).limit(limit)
     if owner is not None:
         query = query.where(p.owner == owner)
@@ -247,9 +258,25 @@ def page(
         query = query.where(p.shared == PUBLIC)
     if after is not None:
         query = query.where(p.id > after)
+    for word in words.split():
+        query = query.where(_holds(tx, word))
     return [
         Process(**{**row, "needs": Needs.from_json(row["needs"])}) for row in tx.execute(query, by(reach)).mappings()
     ]
+
+
+def _holds(tx: Connection, word: str) -> ColumnElement[bool]:
+    """Whether a process has a word in its id, title, description or keywords, in capitals or not."""
+    summary = cast(p.summary, JSON) if tx.dialect.name == "postgresql" else type_coerce(p.summary, JSON)
+    texts = (p.id, *(summary[name].as_string() for name in ("title", "description", "keywords")))
+    return or_(*(text.icontains(word, autoescape=True) for text in texts))
+
+
+def revisions(tx: Connection, process_id: str, *, reach: Reach | None = None, limit: int = 100) -> Sequence[Revision]:
+    """The newest revisions of a process that the reach sees, newest first."""
+    query = select(p.revision, p.version, p.created, p.current).where(p.id == process_id, visible(processes))
+    rows = tx.execute(query.order_by(p.revision.desc()).limit(limit), by(reach))
+    return [Revision(*row) for row in rows]
 
 
 def body(tx: Connection, process_id: str, revision: int | None = None) -> tuple[bytes, str]:
