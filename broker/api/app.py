@@ -34,6 +34,7 @@ from broker.api.processes import PROCESSES
 from broker.api.projects import PROJECTS
 from broker.api.quotas import QUOTAS
 from broker.api.rate import RateFields, Rates
+from broker.api.refusals import REFUSED, Refusals, writing
 from broker.api.rows import Rows
 from broker.api.sharing import SHARING
 from broker.api.site import Site
@@ -74,11 +75,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await gate.check_setup()
         relay = Relay(broker)
         wakeups = Wakeups(chosen.redis)
-        app.state.site = Site(broker, rows, gate, relay, wakeups, Line(rows), rates)
+        refusals = Refusals(rows)
+        app.state.site = Site(broker, rows, gate, relay, wakeups, Line(rows), rates, refusals)
         relay.start()
         await wakeups.start()
         try:
-            yield
+            async with writing(refusals):
+                yield
         finally:
             await wakeups.stop()
             relay.stop()
@@ -133,6 +136,7 @@ class Plain(Route):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         found, child = super().matches(scope)
+        child["route"] = self
         return (found, child) if found is Match.FULL and not scope["query_string"] else (Match.NONE, {})
 
 
@@ -155,6 +159,8 @@ class Boundary:
                 fields = message["headers"]
                 given = {name for name, _ in fields}
                 message["headers"] = [*fields, *(one for one in PRIVATE if one[0] not in given)]
+                if message["status"] in REFUSED:
+                    scope["app"].state.site.refusals.add(scope, message["status"])
             await send(message)
 
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:  # names nothing, and databases choke on it

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from broker.api.authentication import Gate
 from broker.api.line import Line
 from broker.api.rate import Rates
+from broker.api.refusals import Refusals
 from broker.api.rows import Rows
 from broker.bootstrap import Broker
 from broker.queue.relay import Relay
@@ -33,6 +34,7 @@ class Site:
     wakeups: Wakeups
     line: Line
     rates: Rates | None
+    refusals: Refusals
 
     @property
     def settings(self) -> Settings:

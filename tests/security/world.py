@@ -134,13 +134,16 @@ class World:
             for table in metadata.sorted_tables:
                 if table.name not in NOBODYS:
                     columns = [c for c in table.c if c.name not in NOT_COMPARED.get(table.name, ())]
-                    found[table.name] = sorted((tuple(row) for row in tx.execute(select(*columns))), key=repr)
+                    query = select(*columns)
+                    if table is rows.audit:  # what was refused is written there in its own time
+                        query = query.where(table.c.action != "request")
+                    found[table.name] = sorted((tuple(row) for row in tx.execute(query)), key=repr)
         return found
 
     def audited(self, after: int) -> list[dict[str, Any]]:
         """What the audit holds after so many entries."""
         with self.server.database.read() as tx:
-            return audit.page(tx)[after:]
+            return [row for row in audit.page(tx) if row["action"] != "request"][after:]
 
     def rest(self) -> None:
         """Jobs that wait are over: nothing queued is in the way of quotas."""
