@@ -114,10 +114,17 @@ def schema(kind: Any, custom: Mapping[str, Any], *, media: str | None = None, de
     if len(found) == 1:
         whole = _single(found[0], custom, media, depth)
     else:
-        whole = {"anyOf": [_single(one, custom, media, depth) for one in found]}
+        whole = _mixed([_single(one, custom, media, depth) for one in found])
     if nullable and whole:
         whole["nullable"] = True
     return whole
+
+
+def _mixed(alternatives: list[dict[str, Any]]) -> dict[str, Any]:
+    """A mixed type is `oneOf` (req/ogc-process-description/input-mixed-type); `anyOf` where a value may fit several."""
+    names = [str(one.get("type", "")) for one in alternatives]
+    kinds = {"number" if name == "integer" else name for name in names}
+    return {"oneOf" if len(kinds) == len(names) and "" not in kinds else "anyOf": alternatives}
 
 
 def _single(kind: Any, custom: Mapping[str, Any], media: str | None, depth: int) -> dict[str, Any]:

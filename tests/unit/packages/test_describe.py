@@ -70,7 +70,11 @@ TYPES = {
     "array": ("'int[]'", {"type": "array", "items": {"type": "integer", "format": "int32"}}),
     "optional array": ("'string[]?'", {"type": "array", "items": {"type": "string"}, "nullable": True}),
     "enum": ("{type: enum, symbols: [a, b]}", {"type": "string", "enum": ["a", "b"]}),
-    "union": ("[int, string]", {"anyOf": [{"type": "integer", "format": "int32"}, {"type": "string"}]}),
+    "union": ("[int, string]", {"oneOf": [{"type": "integer", "format": "int32"}, {"type": "string"}]}),
+    "overlap": (
+        "[int, double]",
+        {"anyOf": [{"type": "integer", "format": "int32"}, {"type": "number", "format": "double"}]},
+    ),
     "record": (
         "{type: record, fields: {x: {type: int, label: X}, y: string?}}",
         {
