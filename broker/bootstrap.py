@@ -17,7 +17,7 @@ from broker.access.credential import Secret
 from broker.access.principal import Principal, Scope
 from broker.access.quota import Kind, Quota
 from broker.access.vault import KeyFile, Vault
-from broker.egress import Egress, EgressPolicy
+from broker.egress import Egress, EgressPolicy, git
 from broker.execution.deploy import deploy
 from broker.execution.images import Images
 from broker.execution.quotas import Ledger
@@ -27,6 +27,8 @@ from broker.packages.appackage import deployment
 from broker.packages.bundle import Bundle
 from broker.packages.cwl import Inspection
 from broker.packages.deployment import Deployment
+from broker.packages.pack import MAX_ANSWER
+from broker.packages.repository import MAX_BLOB
 from broker.platform import Platform
 from broker.runner.client import Zygote
 from broker.settings import Settings
@@ -68,6 +70,12 @@ class Broker:
         return Egress(package_policy(self.settings))
 
     @cached_property
+    def git_egress(self) -> Egress:
+        """For commits of git repositories: https, from the hosts that packages may come from."""
+        policy = package_policy(self.settings)
+        return Egress(replace(policy, schemes=frozenset({"https"}), max_bytes=MAX_ANSWER, max_seconds=40.0))
+
+    @cached_property
     def issuers_egress(self) -> Egress:
         return issuers_egress(self.settings)
 
@@ -76,6 +84,10 @@ class Broker:
         """For short questions to what people hold credentials of, and to registries of images."""
         policy = input_policy(self.settings)
         return Egress(replace(policy, max_bytes=2**20, connect_timeout=5.0, read_timeout=10.0, max_seconds=15.0))
+
+    @cached_property
+    def callbacks_egress(self) -> Egress:
+        return Egress(callback_policy(self.settings))
 
     @cached_property
     def vault(self) -> Vault:
@@ -137,7 +149,10 @@ class Broker:
         def fetch(url: str) -> bytes:
             return self.egress.get_bytes(url, self.settings.limits.document_bytes)
 
-        return self.zygote.read(body, media_type, process, fetch, strangers=self.shared())
+        def clone(repository: str, commit: str) -> bytes:
+            return git.commit(self.git_egress, repository, commit, largest=MAX_BLOB, limit=MAX_ANSWER)
+
+        return self.zygote.read(body, media_type, process, fetch, clone=clone, strangers=self.shared())
 
     def install_builtin(self) -> None:
         """Deploy the processes that come with the broker: immutable, owned by the system, once per content."""
@@ -164,14 +179,13 @@ def open_broker(settings: Settings) -> Broker:
 
 def issuers_egress(settings: Settings) -> Egress:
     """To the issuers, whose addresses are the operator's: their answers are small, and requests wait for them."""
-    ca_file = settings.access.ca_file
     return Egress(
         EgressPolicy(
             max_bytes=2**20,
             connect_timeout=3.0,
             read_timeout=5.0,
             max_seconds=15.0,
-            ca_file=str(ca_file) if ca_file else None,
+            ca_file=_text(settings.access.ca_file),
         )
     )
 
@@ -187,9 +201,26 @@ def package_policy(settings: Settings) -> EgressPolicy:
         allow_networks=rules.allow_networks,
         only_hosts=hosts,
         max_bytes=settings.limits.document_bytes,
+        ca_file=_text(rules.ca_file),
         connect_timeout=5.0,
         read_timeout=10.0,
         max_seconds=20.0,
+    )
+
+
+def callback_policy(settings: Settings) -> EgressPolicy:
+    """Where subscribers may be: https, at public addresses and those that the operator opens (also by http)."""
+    rules, seconds = settings.egress, settings.callbacks.answer_seconds
+    return EgressPolicy(
+        schemes=frozenset({"https", "http"} if rules.allow_hosts or rules.allow_networks else {"https"}),
+        allow_hosts=rules.allow_hosts,
+        allow_networks=rules.allow_networks,
+        max_bytes=2**16,
+        max_redirects=0,
+        connect_timeout=min(5.0, seconds),
+        read_timeout=seconds,
+        max_seconds=seconds,
+        ca_file=str(rules.ca_file) if rules.ca_file else None,
     )
 
 
@@ -215,7 +246,12 @@ def input_policy(settings: Settings) -> EgressPolicy:
         allow_hosts=rules.allow_hosts,
         allow_networks=rules.allow_networks,
         max_bytes=rules.max_bytes,
+        ca_file=_text(rules.ca_file),
     )
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path else None
 
 
 def _storage(settings: Settings) -> Storage:

@@ -147,7 +147,7 @@ class EgressSettings(Frozen):
 
     `allow_hosts` (names) and `allow_networks` (CIDR) open private addresses; public ones are open anyway.
     `package_hosts`: from where packages may be linked and import; "*" for any public host. `ca_file`: certificates to
-    trust instead of the public authorities, for callbacks.
+    trust instead of the public authorities, for packages, inputs and callbacks.
     """
 
     allow_hosts: tuple[str, ...] = ()

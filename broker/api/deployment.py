@@ -18,6 +18,7 @@ from broker.api.platforms import fitting
 from broker.api.processes import summary
 from broker.api.site import Site, site_of
 from broker.execution import deploy as deploying
+from broker.packages import source
 from broker.packages.describe import describe
 from broker.store import processes
 from broker.store.processes import Process
@@ -109,6 +110,7 @@ def _check(site: Site, body: bytes, content_type: str, w: str | None, base: str)
     return {
         "process": description,
         "digest": package.bundle.digest,
+        "source": source.completed(package.source, inspection.process),
         "needs": inspection.needs.to_json(),
         "steps": list(inspection.steps),
         "warnings": list(inspection.warnings),

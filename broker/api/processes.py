@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.access.principal import Reach
+from broker.api import processpages
 from broker.api.answers import JSON, OGC, Json, link, page_links, representation, sharing
 from broker.api.authentication import Caller
 from broker.api.classes import PART1, ConformanceClass, guarded
@@ -19,14 +20,17 @@ from broker.api.paging import Cursor, Limit, Representation, size
 from broker.api.site import site_of
 from broker.store import processes
 from broker.store.processes import Process
+from broker.web import HTML
 
 router = guarded("Processes")
 PROCESSES = ConformanceClass(
     router, (PART1 + "ogc-process-description",), (("/processes", OGC + "processes", "What can be run here"),)
 )
+OFFERS = {"json": JSON, "html": HTML}
 Revision = Annotated[
     int | None, Query(ge=1, le=2**31 - 1, description="An older revision, as a job names the one it ran.")
 ]
+Words = Annotated[str, Query(max_length=100, description="Words that the id, title, description or keywords hold.")]
 Version = Annotated[str | None, Query(max_length=200, description="The newest revision that has this version.")]
 
 
@@ -37,27 +41,26 @@ async def page(
     project: OfProject = None,
     public: Public = False,
     owner: Owner = None,
+    q: Words = "",
     limit: Limit = None,
     cursor: Cursor = None,
     f: Representation = None,
 ) -> Response:
     """What can be run here: all that one sees, or only what is shared with a project, is public, is somebody's."""
-    representation(request, {"json": JSON})
+    chosen = representation(request, OFFERS)
     site = site_of(request)
     base = site.base(request)
     count = size(limit, site.settings.api.page)
     whose = await listed(site, caller, project, public, owner)
     if owner is None:
         whose["owner"] = None  # not only one's own: what others share can be run as well
-    found = await site.rows.read(processes.page, limit=count + 1, after=cursor, reach=caller.reach, **whose)
-    shown = found[:count]
-    following = {"cursor": shown[-1].id, "limit": str(count)} if len(found) > count else None
-    return Json(
-        {
-            "processes": [summary(process, base) for process in shown],
-            "links": page_links(base, "/processes", request, following, "This list"),
-        }
-    )
+    found = await site.rows.read(processes.page, limit=count + 1, after=cursor, reach=caller.reach, words=q, **whose)
+    shown = [summary(process, base) for process in found[:count]]
+    following = {"cursor": shown[-1]["id"], "limit": str(count)} if len(found) > count else None
+    links = page_links(base, "/processes", request, following, "This list")
+    if chosen == "html":
+        return processpages.listing(request, shown, links, q)
+    return Json({"processes": shown, "links": links})
 
 
 def summary(process: Process, base: str) -> dict[str, Any]:
@@ -84,14 +87,29 @@ def described(process: Process, base: str) -> dict[str, Any]:
         **sharing(process.shared, process.shared_with),
         "revision": process.revision,
         "digest": process.digest,
+        "source": process.source,
         "images": {image: (process.images or {}).get(image) for image in sorted(process.needs.images)},
         "links": [
             link(here, "self", "This description"),
             link(f"{here}/execution", OGC + "execute", "Run it"),
             link(f"{here}/package?revision={process.revision}", "describedby", "The package", process.media_type),
             link(f"{base}/jobs?processID={process.id}", OGC + "job-list", "Your jobs of this process"),
+            *origin(process),
         ],
     }
+
+
+def origin(process: Process) -> list[dict[str, str]]:
+    """Links to where the package came from, and to its licence where that is one."""
+    source = process.source or {}
+    found = []
+    if "repository" in source:
+        found.append(link(source["repository"], "via", f"{source['path']} at {source['commit']}", None))
+    elif "href" in source:
+        found.append(link(source["href"], "via", "Where the package was read", None))
+    if str(source.get("license", "")).startswith(("https://", "http://")):
+        found.append(link(source["license"], "license", "The licence", None))
+    return found
 
 
 def _one(tx: Connection, reach: Reach, process_id: str, revision: int | None, version: str | None) -> Process:
@@ -110,10 +128,13 @@ async def one(
     f: Representation = None,
 ) -> Response:
     """The description of a process: its inputs and outputs."""
-    representation(request, {"json": JSON})
+    chosen = representation(request, OFFERS)
     site = site_of(request)
     process = await site.rows.read(_one, caller.reach, process_id, revision, version)
-    return Json(described(process, site.base(request)))
+    document = described(process, site.base(request))
+    if chosen == "html":
+        return await processpages.shown(request, caller, process, document)
+    return Json(document)
 
 
 def _package(

@@ -7,6 +7,7 @@ from typing import Any
 
 from broker.access.principal import Principal, Scope
 from broker.execution.images import Images
+from broker.packages import source
 from broker.packages.bundle import Bundle
 from broker.packages.cwl import Inspection
 from broker.packages.deployment import Deployment
@@ -38,7 +39,7 @@ def deploy(
         processes.keep_package(tx, bundle.digest, bundle.to_json(), inspection.to_json())
         process = processes.add(tx, new)
         if mutable:
-            audit.record(tx, audit.entry(principal, "deploy", f"process/{process.id}", revision=process.revision))
+            audit.record(tx, _entry(principal, "deploy", process))
         return process, warnings
 
 
@@ -56,7 +57,7 @@ def replace(
     with database.write() as tx:
         processes.keep_package(tx, bundle.digest, bundle.to_json(), inspection.to_json())
         process = processes.replace(tx, new, principal.reach)
-        audit.record(tx, audit.entry(principal, "replace", f"process/{process.id}", revision=process.revision))
+        audit.record(tx, _entry(principal, "replace", process))
         return process, warnings
 
 
@@ -66,6 +67,12 @@ def undeploy(database: Database, principal: Principal, process_id: str) -> None:
     with database.write() as tx:
         processes.remove(tx, process_id, principal.reach)
         audit.record(tx, audit.entry(principal, "undeploy", f"process/{process_id}"))
+
+
+def _entry(principal: Principal, verb: str, process: Process) -> audit.Entry:
+    """What the audit says of a deployment: the revision, and the commit that it is of."""
+    origin = {key: value for key, value in (process.source or {}).items() if key in ("repository", "commit", "href")}
+    return audit.entry(principal, verb, f"process/{process.id}", revision=process.revision, **origin)
 
 
 def _prepare(
@@ -85,6 +92,8 @@ def _prepare(
         mutable=mutable,
         overrides=deployment.description_overrides,
     )
+    origin = source.completed(deployment.source, inspection.process)
+    described = source.described(origin or {}, description)
     new = NewProcess(
         id=description["id"],
         owner=principal.owner,
@@ -94,12 +103,13 @@ def _prepare(
         digest=deployment.bundle.digest,
         body=deployment.body,
         media_type=deployment.media_type,
-        summary=summary(description),
-        description=description,
+        summary=summary(described),
+        description=described,
         needs=inspection.needs,
         mutable=mutable,
         shared=PRIVATE if mutable else PUBLIC,
         delegate=principal.delegate,
         images=pinned or None,
+        source=origin,
     )
     return new, deployment.bundle, inspection, (*inspection.warnings, *unpinned)

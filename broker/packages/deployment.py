@@ -19,7 +19,8 @@ class Deployment:
     """A deploy request, read. `body` and `media_type` are what `GET /processes/{id}/package` gives back.
 
     `process_id`: the id that the request asks for, None where it names none. `description_overrides`: see
-    `describe.describe`. `kind`: "cwl", or "docker" where the tool was made of a container image.
+    `describe.describe`. `kind`: "cwl", or "docker" where the tool was made of a container image. `source`: see
+    `packages.source`.
     """
 
     bundle: Bundle
@@ -28,6 +29,7 @@ class Deployment:
     process_id: str | None = None
     description_overrides: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "cwl"
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Without `body`, which whoever asked has."""
@@ -37,6 +39,7 @@ class Deployment:
             "processId": self.process_id,
             "overrides": dict(self.description_overrides),
             "kind": self.kind,
+            "source": dict(self.source),
         }
 
 
@@ -62,7 +65,22 @@ def _deployment(value: Mapping[str, Any], body: bytes) -> Deployment:
         raise TypeError
     if kind not in KINDS or not isinstance(overrides, dict):
         raise TypeError
-    return Deployment(Bundle.from_json(value["bundle"]), body, media, name, overrides, kind)
+    return Deployment(Bundle.from_json(value["bundle"]), body, media, name, overrides, kind, _source(value["source"]))
+
+
+def _source(value: Any) -> dict[str, Any]:
+    """See `packages.source`: texts, and authors that are objects of texts."""
+    texts = dict(value)
+    authors = texts.pop("authors", [])
+    known = {"repository", "commit", "committed", "path", "href", "license"}
+    if not {*texts} <= known or not isinstance(authors, list):
+        raise TypeError
+    for one in (texts, *authors):
+        if not all(isinstance(text, str) for text in one.values()):
+            raise TypeError
+    if not all({*one} <= {"name", "identifier"} for one in authors):
+        raise TypeError
+    return dict(value)
 
 
 def _plausible(found: Inspection) -> None:

@@ -1,8 +1,9 @@
 """Reads a stranger's package in a child of the zygote that may use little and reach nothing.
 
 What it is sent: a frame {"mediaType", "process", "strangers"} with the body of a deploy request. What it sends:
-{"read": URL} for each import or link, which is answered by a frame with the bytes or {"error"}; at last {"ok"} with
-the deployment and its inspection as JSON, or {"error"}. Whoever asked decides which addresses are read, and how many.
+{"read": URL} for each import or link, and {"clone": repository, "commit"} for a package in git, which are answered by
+a frame with the bytes or {"error"}; at last {"ok"} with the deployment and its inspection as JSON, or {"error"}.
+Whoever asked decides which addresses are read, and how many.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from broker.packages.appackage import MAX_BODY, deployment
 from broker.packages.bundle import Bundle
 from broker.packages.closure import warm_schemas
 from broker.packages.keys import is_url
+from broker.packages.pack import MAX_ANSWER
+from broker.packages.repository import Place
+from broker.packages.units import Clone
 from broker.runner import frames, kernel, loading
 from broker.runner.errorjson import from_json, to_json
 
@@ -92,17 +96,26 @@ def _read(connection: socket.socket, stream: BufferedIOBase, shut: bool) -> byte
         if not is_url(url):
             hint = "Send the package with `broker deploy`, as one document ($graph), or by an https link."
             raise Missing("only the document itself was sent.", hint=hint)
-        frames.send(connection, {"read": url})
-        told, data = frames.receive(stream, MAX_DOCUMENT)
-        if "error" in told:
-            raise from_json(told["error"])
-        return data
+        return _told(connection, stream, {"read": url}, MAX_DOCUMENT)
 
-    return _answer(body, str(asked["mediaType"]), asked["process"], read)
+    def clone(place: Place) -> bytes:
+        return _told(connection, stream, {"clone": place.repository, "commit": place.commit}, MAX_ANSWER)
+
+    return _answer(body, str(asked["mediaType"]), asked["process"], read, clone)
 
 
-def _answer(body: bytes, media: str, process: str | None, read: Callable[[str], bytes]) -> bytes:
-    found = deployment(body, media, process=process, read=read)
+def _told(connection: socket.socket, stream: BufferedIOBase, question: dict[str, Any], most: int) -> bytes:
+    frames.send(connection, question)
+    told, data = frames.receive(stream, most)
+    if "error" in told:
+        raise from_json(told["error"])
+    return data
+
+
+def _answer(
+    body: bytes, media: str, process: str | None, read: Callable[[str], bytes], clone: Clone | None = None
+) -> bytes:
+    found = deployment(body, media, process=process, read=read, clone=clone)
     inspection = loading.inspect(found.bundle, Path("/package"))
     whole = {"deployment": found.to_json(), "inspection": inspection.to_json()}
     return json.dumps(whole, ensure_ascii=False).encode("utf-8", "replace")

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from broker.errors import BrokerError, PackageError, PlatformUnavailable
-from broker.packages.appackage import BUNDLE_TYPE
+from broker.packages.units import BUNDLE_TYPE
 from broker.packages.closure import MAX_REMOTE
 from broker.packages.cwl import Inspection
 from broker.packages.deployment import Deployment, answered
 from broker.packages.keys import is_url
+from broker.packages.repository import Place
 from broker.runner import frames
 from broker.runner.errorjson import from_json, to_json
 
@@ -54,12 +55,14 @@ class Zygote:
         fetch: Callable[[str], bytes] | None = None,
         timeout: float = READ_SECONDS,
         *,
+        clone: Callable[[str, str], bytes] | None = None,
         strangers: bool = False,
     ) -> tuple[Deployment, Inspection]:
         """Have a deploy request read in a child process with little rights: nothing of it is parsed here.
 
         `process`: its `?w=`; `fetch` gives the bytes of the https links that the package names, at most `MAX_READS`;
-        `strangers`: read it only where the kernel lets the child be shut in.
+        `clone` gives a git server's answer with a commit (of a repository), once; `strangers`: read it only where the
+        kernel lets the child be shut in.
         Raises what `appackage.deployment` and `loading.inspect` raise, and PlatformUnavailable.
         """
         asked = {"mediaType": media_type.split(";")[0].strip()[:200], "process": process, "strangers": strangers}
@@ -69,7 +72,7 @@ class Zygote:
                 with contextlib.suppress(BrokenPipeError):
                     connection.sendall(b'{"op": "check"}\n')
                     frames.send(connection, asked, body)
-                whole = _conversation(connection, stream, fetch, until)
+                whole = _conversation(connection, stream, fetch, clone, until)
             except (OSError, frames.Garbled) as error:
                 how = "did not answer in time" if isinstance(error, TimeoutError) else "ended without an answer"
                 raise PackageError(f"Reading the package took too much time or memory; its check {how}.") from error
@@ -124,7 +127,11 @@ class Zygote:
 
 
 def _conversation(
-    connection: socket.socket, stream: BufferedIOBase, fetch: Callable[[str], bytes] | None, until: float
+    connection: socket.socket,
+    stream: BufferedIOBase,
+    fetch: Callable[[str], bytes] | None,
+    clone: Callable[[str, str], bytes] | None,
+    until: float,
 ) -> bytes:
     """Answer what the child asks for until it has answered; what it found, as JSON."""
     reads = 0
@@ -133,17 +140,28 @@ def _conversation(
         said, found = frames.receive(stream, MAX_ANSWER)
         if "error" in said:
             raise from_json(said["error"])
-        if "read" not in said:
+        if "read" not in said and "clone" not in said:
             return found
         reads += 1
         try:
-            if fetch is None or reads > MAX_READS or not is_url(str(said["read"])):
+            if "clone" in said:
+                data, clone = _cloned(said, clone), None
+            elif fetch is None or reads > MAX_READS or not is_url(str(said["read"])):
                 raise PackageError("Packages by link are not read here.")
-            data = fetch(str(said["read"]))
+            else:
+                data = fetch(str(said["read"]))
         except BrokerError as error:
             frames.send(connection, {"error": to_json(error)})
         else:
             frames.send(connection, {}, data)
+
+
+def _cloned(said: Mapping[str, Any], clone: Callable[[str, str], bytes] | None) -> bytes:
+    """A commit; checked again, for the child has a stranger's document in its memory."""
+    place = Place.of({"repository": said["clone"], "commit": said.get("commit"), "path": "package"})
+    if clone is None:
+        raise PackageError("No more packages in git are read here.")
+    return clone(place.repository, place.commit)
 
 
 def _lines(connection: socket.socket, stream: BufferedIOBase) -> Iterator[str]:

@@ -18,10 +18,11 @@ from broker.errors import (
     UnsupportedPackage,
     WorkflowNotFound,
 )
-from broker.packages.appackage import BUNDLE_TYPE, deployment
+from broker.packages.appackage import deployment
 from broker.packages.bundle import Bundle, build
 from broker.packages.deployment import Deployment
 from broker.packages.describe import describe
+from broker.packages.units import BUNDLE_TYPE
 from broker.runner import loading
 from tests.unit.packages.documents import tool
 
@@ -189,7 +190,7 @@ BAD: dict[str, tuple[Any, str, type[BrokerError]]] = {
     "no unit": ({"processDescription": {}}, PACKAGE, PackageError),
     "unit a number": ({"executionUnit": 5}, PACKAGE, PackageError),
     "no units": ({"executionUnit": []}, PACKAGE, UnsupportedPackage),
-    "two units": ({"executionUnit": [LINK, LINK]}, PACKAGE, UnsupportedPackage),
+    "two of one id": ({"executionUnit": [LINK, LINK]}, PACKAGE, PackageError),
     "unknown unit": ({"executionUnit": {"type": "jupyter"}}, PACKAGE, UnsupportedPackage),
     "unit of a media type": ({"executionUnit": {"value": "", "mediaType": "text/x-r"}}, PACKAGE, UnsupportedMediaType),
     "link to a file": ({"executionUnit": {"href": "file:///etc/passwd"}}, PACKAGE, PackageError),

@@ -1,0 +1,192 @@
+"""Execution units of an OGC application package (Part 2): CWL by value, by link or in git, container images, many."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urldefrag
+
+from broker.errors import BrokerError, PackageError, UnsupportedMediaType, UnsupportedPackage
+from broker.packages import source
+from broker.packages.bundle import Bundle, build
+from broker.packages.closure import Read
+from broker.packages.cwl import parse
+from broker.packages.docker import tool
+from broker.packages.graph import fragment, processes
+from broker.packages.keys import is_url, named
+from broker.packages.pack import received
+from broker.packages.repository import Place, Tree
+
+CWL_TYPES = ("application/cwl", "application/cwl+json", "application/cwl+yaml", "application/x-cwl")
+YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
+BUNDLE_TYPE = "application/vnd.earthcode-broker.bundle+json"
+MAX_UNITS = 50
+# Gives a git server's answer with the commit of a place (`egress.git.commit`).
+Clone = Callable[[Place], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a package may be read from besides the request. `process`: which one of a document (`?w=`)."""
+
+    process: str | None = None
+    read: Read | None = None
+    clone: Clone | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A closed execution unit. `kind`: cwl, or docker where a tool was made of an image; `source`: see there."""
+
+    bundle: Bundle
+    kind: str = "cwl"
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+
+def unit(value: Any, described: Mapping[str, Any], reach: Reach) -> Unit:
+    """Close what `executionUnit` holds. Raises PackageError (and its kinds), LimitError."""
+    if isinstance(value, list):
+        return _many(value, described, reach)
+    if isinstance(value, str):
+        return Unit(build(value, process=reach.process, read=reach.read))
+    if not isinstance(value, Mapping):
+        raise PackageError("executionUnit is not an object.", hint="Write a link with href, or a CWL document.")
+    if "unit" in value:
+        return unit(value["unit"], described, reach)
+    if "repository" in value:
+        return _cloned(value, reach)
+    if "href" in value:
+        return _linked(value["href"], reach)
+    if "value" in value:
+        return Unit(_valued(value, reach))
+    if "cwlVersion" in value or "$graph" in value:
+        return Unit(build(_text(value), process=reach.process, read=reach.read))
+    if "image" in value or value.get("type") in ("docker", "oci"):
+        return Unit(build(_text(tool(value, described))), "docker")
+    kind = value.get("type") or value.get("mediaType")
+    raise UnsupportedPackage(
+        f"An executionUnit of the type {kind!r} is not supported." if kind else "The executionUnit names no CWL.",
+        hint='Write {"href": "https://…", "type": "application/cwl"}, or {"value": {…}, "mediaType": …}.',
+    )
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False)
+
+
+def _many(values: Sequence[Any], described: Mapping[str, Any], reach: Reach) -> Unit:
+    """Several units are one package, as if their processes stood in one `$graph`: steps run them by `#id`."""
+    if len(values) == 1:
+        return unit(values[0], described, reach)
+    if not 0 < len(values) <= MAX_UNITS:
+        raise UnsupportedPackage(f"An application package of {len(values)} execution units is not supported.")
+    found = [unit(one, described, replace(reach, process=None)) for one in values]
+    whole: dict[str, Any] = {"cwlVersion": None, "$graph": []}
+    for one in found:
+        document = parse(one.bundle.documents[one.bundle.document], one.bundle.document)
+        others = sorted({*one.bundle.documents, *one.bundle.files} - {one.bundle.document})
+        if not all(is_url(key) for key in others):
+            raise UnsupportedPackage(
+                f"An execution unit among several refers to another document ({others[0]}).",
+                hint="Put its processes into the same package, and name them by #id.",
+            )
+        version = str(document.get("cwlVersion"))
+        if whole["cwlVersion"] not in (None, version):
+            raise PackageError(f"The execution units have different versions of CWL: {whole['cwlVersion']}, {version}.")
+        whole["cwlVersion"] = version
+        whole["$namespaces"] = {**whole.get("$namespaces", {}), **(document.get("$namespaces") or {})}
+        whole["$graph"] += [_member(process) for process in processes(document)]
+    names = [one["id"] for one in whole["$graph"]]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise PackageError(f"Several processes of the execution units have the id {min(twice)!r}.")
+    wanted = reach.process or _of_id(described, whole["$graph"])
+    return Unit(build(_text(whole), process=wanted, read=reach.read), found[0].kind, found[0].source)
+
+
+def _member(process: Mapping[str, Any]) -> dict[str, Any]:
+    """A process as a member of a graph: with an id, and without what the document says."""
+    name = fragment(process.get("id"))
+    if not name:
+        raise PackageError("A process of several execution units has no id.", hint="Write an id for each.")
+    return {key: value for key, value in process.items() if key not in ("cwlVersion", "$namespaces", "$schemas")} | {
+        "id": name
+    }
+
+
+def _of_id(described: Mapping[str, Any], graph: Sequence[Mapping[str, Any]]) -> str | None:
+    return next((one["id"] for one in graph if one["id"] == described.get("id")), None)
+
+
+def _valued(value: Mapping[str, Any], reach: Reach) -> Bundle:
+    media = str(value.get("mediaType") or "").split(";")[0].strip().lower()
+    content = value["value"]
+    if media == BUNDLE_TYPE:
+        return held(content, reach.process)
+    if media and media not in CWL_TYPES and media not in YAML_TYPES and media != "application/json":
+        raise UnsupportedMediaType(f"An executionUnit of the media type {media} cannot be deployed.",
+                                   hint="Use application/cwl+json.")  # fmt: skip
+    return build(content if isinstance(content, str) else _text(content), process=reach.process, read=reach.read)
+
+
+def held(value: Any, process: str | None) -> Bundle:
+    """A bundle that a client closed: closed again from its own parts, so that it is checked as any other package."""
+    sent = Bundle.from_json(value)
+
+    def read(key: str) -> bytes:
+        if key in sent.documents:
+            return sent.documents[key].encode()
+        if key in sent.files:
+            return base64.b64decode(sent.files[key])
+        raise FileNotFoundError(2, "it is not in the bundle", key)
+
+    def listing(key: str) -> list[str]:
+        return [name.removeprefix(f"{key}/") for name in sent.files if name.startswith(f"{key}/") and name[-1] != "/"]
+
+    document, _, chosen = sent.entry.partition("#")
+    return build(sent.documents[document], name=document, process=process or chosen or None, read=read, listing=listing)
+
+
+def _linked(href: Any, reach: Reach) -> Unit:
+    if not isinstance(href, str) or not href.lower().startswith(("https://", "http://")):
+        raise PackageError(f"The link {str(href)[:200]!r} cannot be read.", hint="Use an https link.")
+    read = reach.read
+    if read is None:
+        raise PackageError("Packages by link are not read here.", hint="Send the document itself.")
+    url, chosen = urldefrag(href)
+    data = _fetched(url, lambda: read(url))
+    bundle = build(data, name=named(url), process=reach.process or chosen or None, read=read, base=url)
+    return Unit(bundle, source={"href": url.partition("?")[0]})  # a query may be a signature
+
+
+def _cloned(value: Mapping[str, Any], reach: Reach) -> Unit:
+    place, clone = Place.of(value), reach.clone
+    if clone is None:
+        raise PackageError("Packages in git are not read here.", hint="Send the document itself.")
+    path, _, chosen = place.path.partition("#")
+    tree = Tree(received(_fetched(place.repository, lambda: clone(place))), place.commit)
+
+    def read(key: str) -> bytes:
+        if not is_url(key):
+            return tree(key)
+        if reach.read is None:
+            raise FileNotFoundError(2, "links are not read here", key)
+        return reach.read(key)
+
+    data = _fetched(path, lambda: tree(path))
+    bundle = build(data, name=path, process=reach.process or chosen or None, read=read, listing=tree.listing, trim=True)
+    known = {**place.to_json(), "path": path, "committed": tree.committed, **source.of_repository(tree)}
+    return Unit(bundle, source={key: one for key, one in known.items() if one is not None})
+
+
+def _fetched(name: str, fetch: Callable[[], bytes]) -> bytes:
+    """What a fetch gives; its errors are errors of the package."""
+    try:
+        return fetch()
+    except PackageError:
+        raise
+    except (BrokerError, OSError) as error:
+        detail = error.detail if isinstance(error, BrokerError) else f"{error.strerror}."
+        raise PackageError(f"{name} cannot be read: {detail}", hint=getattr(error, "hint", None)) from error
