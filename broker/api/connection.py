@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 import logging
 import resource
+import socket
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -173,6 +174,16 @@ def _address(host: str) -> str:
     if address.version == 6 and address.ipv4_mapped is None:
         return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which on its way out waits for answers to end: those that follow a job are told to."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        site = getattr(getattr(self.config.app, "state", None), "site", None)
+        if site is not None:
+            site.wakeups.let_go()
+        await super().shutdown(sockets)
 
 
 def serving(app: ASGIApp, api: Api, **more: Any) -> uvicorn.Config:

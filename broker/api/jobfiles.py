@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from broker.access.principal import Reach
+from broker.api import resultpages
 from broker.api.answers import JSON, Json, link, representation
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
-from broker.api.outputs import Outputs
 from broker.api.paging import Representation
 from broker.api.problems import RangeNotSatisfiable
 from broker.api.processes import unexecuted
@@ -27,25 +27,33 @@ from broker.execution.collect import key
 from broker.jobs.model import Job, Phase
 from broker.store import files, jobs
 from broker.store.files import KeptFile
+from broker.web import HTML
 
 router = guarded("Job files")
 FILES = ConformanceClass(router)
 LINK_SECONDS = 3600.0  # how long a signed link to storage works
 OCTETS = "application/octet-stream"
 Prefix = Annotated[str, Query(max_length=2000, description="Only files below this directory.")]
+AfterFile = Annotated[str, Query(max_length=2000, description="Of the page: only files after this one, by path.")]
+OFFERS = {"json": JSON, "html": HTML}
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z")
 
 
 @router.get("/jobs/{job_id}/files", name="jobFiles")
 async def listing(
-    request: Request, job_id: str, caller: Caller, prefix: Prefix = "", f: Representation = None
+    request: Request, job_id: str, caller: Caller, prefix: Prefix = "", after: AfterFile = "", f: Representation = None
 ) -> Response:
     """The kept output files."""
-    representation(request, {"json": JSON})
     site = site_of(request)
     job, kept = await site.rows.read(_all, job_id, caller.reach)
     refuse_swept(job)
-    return _listing(kept, f"{site.base(request)}/jobs/{job_id}", prefix.strip("/"))
+    return _list(request, job, kept, prefix.strip("/"), after)
+
+
+def _list(request: Request, job: Job, kept: list[KeptFile], prefix: str, after: str) -> Response:
+    if representation(request, OFFERS) == "html":
+        return resultpages.listing(request, job, kept, prefix, after)
+    return _listing(kept, f"{site_of(request).base(request)}/jobs/{job.id}", prefix)
 
 
 def _all(tx: Connection, job_id: str, reach: Reach | None) -> tuple[Job, list[KeptFile]]:
@@ -90,7 +98,7 @@ async def content(request: Request, job_id: str, path: str, caller: Caller) -> R
     if file is not None:
         return await send(request, site, job, file)
     _, kept = await site.rows.read(_all, job_id, caller.reach)
-    return _listing(kept, f"{site.base(request)}/jobs/{job_id}", path.strip("/"))
+    return _list(request, job, kept, path.strip("/"), request.query_params.get("after", ""))
 
 
 def refuse_swept(job: Job) -> None:
@@ -173,7 +181,3 @@ def _part(request: Request, size: int, etag: str | None) -> tuple[int, int] | No
     if start >= size:
         raise RangeNotSatisfiable(size)
     return start, last - start + 1
-
-
-def located(job: Job, kept: list[KeptFile], base: str) -> Outputs:
-    return Outputs(job.outputs or {}, {file.path: file for file in kept}, f"{base}/jobs/{job.id}")

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from broker.access.principal import Reach
-from broker.api import answers
+from broker.api import answers, jobpages, logpages
 from broker.api.answers import JSON, Json, link, representation
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
@@ -25,13 +25,15 @@ from broker.errors import InputProblem, InvalidParameter, NoSuchJob
 from broker.jobs.model import Job
 from broker.store import files, jobs
 from broker.store.files import LogRow
+from broker.web import HTML
 
 router = guarded("Job records")
 RECORDS = ConformanceClass(router)
 CHUNKS = 500  # of one answer
 FOLLOW_SECONDS = 1.0  # how often followed rows are looked at when no wake-up comes
 KEEPALIVE_SECONDS = 15.0
-REPRESENTATIONS = {"json": JSON, "text": "text/plain; charset=utf-8", "sse": "text/event-stream"}
+REPRESENTATIONS = {"json": JSON, "text": "text/plain; charset=utf-8", "sse": "text/event-stream", "html": HTML}
+OFFERS = {"json": JSON, "html": HTML}
 After = Annotated[int, Query(ge=0, le=2**62, description="The cursor of the answer before.")]
 StepName = Annotated[str | None, Query(max_length=500, description="Only the log of this step (`engine`: the runner).")]
 Which = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="Only this attempt.")]
@@ -58,7 +60,12 @@ async def logs(
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
+    step = step or None  # a form sends what was left empty too
     job, found = await site.rows.read(_page, job_id, caller.reach, step, attempt, after)
+    if chosen == "html":
+        streams = await site.rows.read(files.streams, job_id)
+        more = len(found) == CHUNKS
+        return logpages.log(request, job, found, streams, step=step, attempt=attempt, after=after, more=more)
     cursor = found[-1].id if found else after
     fields = {"Log-Cursor": str(cursor), "Job-Status": job.phase.value}
     if chosen == "text":
@@ -103,13 +110,16 @@ def _last_event(request: Request) -> int:
 async def _follow(
     site: Site, job_id: str, reach: Reach, step: str | None, attempt: int | None, after: int
 ) -> AsyncIterator[bytes]:
-    """Events `log` (data: JSON of a chunk, id: cursor), then one `end` with the job's phase.
+    """Events `log` (data: JSON of a chunk, id: cursor) and `status` (something about the job has changed: ask for it),
+    then one `end` with the job's phase.
 
-    It also ends, without a word, when the job is not shared with the reader any more.
+    It also ends, without a word, when the job is not shared with the reader any more, and when the server stops: an
+    EventSource then comes back with the cursor that it has got to.
     """
     spoken = time.monotonic()
+    changes: float | None = None
     with site.wakeups.watch(job_id) as changed:
-        while True:
+        while not site.wakeups.over:
             try:
                 job, found = await site.rows.read(_page, job_id, reach, step, attempt, after)
             except NoSuchJob:
@@ -117,6 +127,10 @@ async def _follow(
             for row in found:
                 after = row.id
                 yield b"event: log\nid: %d\ndata: %s\n\n" % (row.id, orjson.dumps(_chunk(row)))
+            if changes not in (None, job.updated):
+                spoken = time.monotonic()
+                yield b'event: status\ndata: {"phase":"%s"}\n\n' % job.phase.value.encode()
+            changes = job.updated
             if job.terminal and not found:
                 yield b'event: end\ndata: {"phase":"%s"}\n\n' % job.phase.value.encode()
                 return
@@ -134,7 +148,8 @@ async def steps(
     request: Request, job_id: str, caller: Caller, attempt: Which = None, f: Representation = None
 ) -> Response:
     """The steps that ran, with command, image digest, exit code and resource use."""
-    representation(request, {"json": JSON})
+    if representation(request, OFFERS) == "html":
+        return jobpages.to_part(request, job_id, "steps")
     number, found = await site_of(request).rows.read(_steps, job_id, caller.reach, attempt)
     return Json({"attempt": number, "steps": [_timed(step.to_json()) for step in found]})
 
@@ -156,7 +171,8 @@ def _timed(step: dict[str, Any]) -> dict[str, Any]:
 @router.get("/jobs/{job_id}/events", name="events")
 async def events(request: Request, job_id: str, caller: Caller, f: Representation = None) -> Response:
     """Everything that happened to the job, oldest first."""
-    representation(request, {"json": JSON})
+    if representation(request, OFFERS) == "html":
+        return jobpages.to_part(request, job_id, "history")
     found = await site_of(request).rows.read(_events, job_id, caller.reach)
     return Json({"events": found})
 
@@ -173,7 +189,8 @@ def _events(tx: Connection, job_id: str, reach: Reach | None) -> list[dict[str, 
 @router.get("/jobs/{job_id}/inputs", name="inputs")
 async def inputs(request: Request, job_id: str, caller: Caller, f: Representation = None) -> Response:
     """What the job was asked for, as the client sent it, and the CWL job order that was made of it."""
-    representation(request, {"json": JSON})
+    if representation(request, OFFERS) == "html":
+        return jobpages.to_part(request, job_id, "inputs")
     job = await site_of(request).rows.read(jobs.get, job_id, caller.reach)
     given = {name: job.request[name] for name in ("inputs", "outputs", "response") if name in job.request}
     return Json({**given, "processID": job.process_id, "revision": job.process_revision, "jobOrder": job.job_order})

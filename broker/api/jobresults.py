@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -14,13 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from broker.access.principal import Reach
-from broker.api import problems
+from broker.api import problems, resultpages
 from broker.api.answers import JSON, Json, representation
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
-from broker.api.jobfiles import located, refuse_swept, send, streamed
-from broker.api.outputs import Outputs, chosen, is_a, object_type
+from broker.api.jobfiles import refuse_swept, send, streamed
+from broker.api.outputs import Outputs, chosen, is_a, located, object_type
 from broker.api.paging import Representation
+from broker.api.resultdocument import document, reads, transmission
 from broker.api.site import Site, site_of
 from broker.api.status import status_info
 from broker.errors import JobFailed, NoSuchOutput, ResultNotReady
@@ -30,14 +30,15 @@ from broker.jobs.model import Job, Phase
 from broker.storage import Storage
 from broker.store import files, jobs
 from broker.store.files import KeptFile
+from broker.web import HTML
 
 router = guarded("Results")
 RESULTS = ConformanceClass(router)
 CWL_OUTPUT = "application/vnd.commonwl.output+json"
 MULTIPART = "multipart/related"
 TEXT = "text/plain; charset=utf-8"
-SMALL = 2**20  # bytes of a file that a document may hold by value
 INLINE = 16 * 2**20  # bytes of a file that goes into a multipart body unless it was asked for by value
+OFFERS = {"raw": MULTIPART, "json": JSON, "cwl": CWL_OUTPUT, "html": HTML}
 Packaging = Annotated[
     Literal["raw", "document"] | None, Query(description="Instead of the `response` of the execute request.")
 ]
@@ -49,6 +50,9 @@ async def results(
 ) -> Response:
     """The outputs of a successful job: as the request asked for them, or by Accept or `f`: json (document), cwl."""
     site = site_of(request)
+    if response is None and representation(request, OFFERS) == "html":
+        job, kept = await site.rows.read(_whole, job_id, caller.reach)
+        return _no_results(job, request) or await resultpages.results(request, job, kept)
     return await of_job(request, site, job_id, caller.reach, {}, response)
 
 
@@ -82,7 +86,7 @@ def _whole(tx: Connection, job_id: str, reach: Reach | None) -> tuple[Job, list[
     return jobs.get(tx, job_id, reach), files.of_job(tx, job_id)
 
 
-def _no_results(job: Job) -> Response | None:
+def _no_results(job: Job, request: Request | None = None) -> Response | None:
     """The problem of a job that ended without results; None where there are some. Raises ResultNotReady, and
     ResultsGone for those that were deleted."""
     if job.phase is Phase.SUCCESSFUL:
@@ -91,10 +95,10 @@ def _no_results(job: Job) -> Response | None:
     if job.failure is not None and job.phase is Phase.FAILED:
         failure = job.failure
         error = JobFailed(failure.message, failed_fault=failure.fault.value, failed_reason=failure.reason.value)
-        return problems.answer(error, jobID=job.id, failure=failure.to_json())
+        return problems.answer(error, request, jobID=job.id, failure=failure.to_json())
     if job.phase is Phase.DISMISSED or job.dismiss_requested:
         gone = JobFailed("The job was dismissed: it has no results.", failed_fault="input", failed_reason="dismissed")
-        return problems.answer(gone, jobID=job.id)
+        return problems.answer(gone, request, jobID=job.id)
     raise ResultNotReady(f"The job is {job.phase.value}; its results are not there yet.", hint="Ask for its status.")
 
 
@@ -118,18 +122,16 @@ async def of_job(
     wanted = job.request.get("outputs")
     values = chosen(outputs.values, wanted)
     if chosen_format == "document":
-        modes = {name: _mode(wanted, name) for name in values}
-        document = await _document(site, job, outputs, values, modes)
-        return Json(document, headers=headers)
+        return Json(await _document(site, job, outputs), headers=headers)
     names = list(wanted or outputs.values)
     if len(names) == 1 and names[0] in outputs.values:
-        return await _raw(request, site, job, outputs, names[0], headers, _mode(wanted, names[0]))
+        return await _raw(request, site, job, outputs, names[0], headers, transmission(wanted, names[0]))
     return _many(site, job, outputs, values, headers)
 
 
 def _packaging(request: Request, job: Job) -> str:
     """cwl where it is asked for; else what the execute request said; where it said nothing, what Accept likes."""
-    offers = {"raw": MULTIPART, "json": JSON, "cwl": CWL_OUTPUT}
+    offers = {name: OFFERS[name] for name in ("raw", "json", "cwl")}
     like = representation(request, offers)
     if like == "cwl" or "f" in request.query_params:
         return {"json": "document"}.get(like, like)
@@ -138,45 +140,10 @@ def _packaging(request: Request, job: Job) -> str:
     return "document" if like == "json" else "raw"
 
 
-def _mode(wanted: Any, name: str) -> str | None:
-    """The transmission mode that the request gave for an output, if any."""
-    one = wanted.get(name) if isinstance(wanted, Mapping) else None
-    return one.get("transmissionMode") if isinstance(one, Mapping) else None
-
-
-async def _document(
-    site: Site, job: Job, outputs: Outputs, values: Mapping[str, Any], modes: Mapping[str, str | None]
-) -> dict[str, Any]:
-    """results.yaml. A File is a link; by value where the request said so and it is small."""
-    document = {}
-    for name, value in values.items():
-        row = outputs.kept(value)
-        if modes[name] == "value" and row is not None and (row.size or 0) <= SMALL:
-            content = await site.rows.slow(_content, site.broker.storage, key(job, row.attempt, row.path))
-            document[name] = _by_value(content, row.media_type or "application/octet-stream")
-        else:
-            document[name] = outputs.document(value)
-    return document
-
-
-def _content(storage: Storage, where: str) -> bytes:
-    return b"".join(storage.open(where))
-
-
-def _by_value(content: bytes, media_type: str) -> Any:
-    """Text as text, JSON as a value, anything else in base64."""
-    plain = media_type.partition(";")[0]
-    if plain == JSON or plain.endswith("+json"):
-        try:
-            return {"value": orjson.loads(content), "mediaType": media_type}
-        except orjson.JSONDecodeError:
-            pass  # it only claims to be JSON
-    if plain.startswith("text/"):
-        try:
-            return {"value": content.decode(), "mediaType": media_type}
-        except UnicodeDecodeError:
-            pass
-    return {"value": base64.b64encode(content).decode(), "encoding": "base64", "mediaType": media_type}
+async def _document(site: Site, job: Job, outputs: Outputs) -> dict[str, Any]:
+    if reads(job, outputs):
+        return await site.rows.slow(document, site.broker.storage, job, outputs)
+    return document(site.broker.storage, job, outputs)
 
 
 async def _raw(
@@ -240,7 +207,7 @@ def _targets(outputs: Outputs, name: str, value: Any) -> list[dict[str, str]]:
 def _many(site: Site, job: Job, outputs: Outputs, values: Mapping[str, Any], headers: dict[str, str]) -> Response:
     """204 with links where all were asked for by reference, else multipart/related with one part per output."""
     wanted = job.request.get("outputs")
-    if values and all(_mode(wanted, name) == "reference" for name in values):
+    if values and all(transmission(wanted, name) == "reference" for name in values):
         return Response(status_code=204, headers=_with_links(headers, outputs, values))
     boundary = secrets.token_hex(16)
     parts = _parts(site.broker.storage, job, outputs, values, boundary)
@@ -262,7 +229,7 @@ def _parts(
 ) -> Iterator[bytes | Iterator[bytes]]:
     wanted = job.request.get("outputs")
     for name, value in values.items():
-        mode = _mode(wanted, name)
+        mode = transmission(wanted, name)
         row = outputs.kept(value)
         if mode == "reference" or is_a(value, "Directory") or (row and mode is None and (row.size or 0) > INLINE):
             for target in _targets(outputs, name, value):

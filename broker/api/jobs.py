@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Query
+from pydantic import BeforeValidator
 from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.access.principal import Principal
+from broker.api import jobpages
 from broker.api.answers import JSON, OGC, Json, page_links, representation
 from broker.api.authentication import Caller, authenticated
 from broker.api.classes import PART1, ConformanceClass, guarded
@@ -23,13 +25,16 @@ from broker.errors import InputProblem, InvalidParameter
 from broker.execution import dismiss as dismissing
 from broker.store import jobs
 from broker.store.jobs import Filter
+from broker.web import HTML
 
 router = guarded("Jobs")
 JOBS = ConformanceClass(router, (PART1 + "job-list", PART1 + "dismiss"), (("/jobs", OGC + "job-list", "Your jobs"),))
-STATUSES = ("accepted", "running", "successful", "failed", "dismissed")
+OFFERS = {"json": JSON, "html": HTML}
 Names = Annotated[list[str] | None, Query()]
 Seconds = Annotated[float | None, Query(ge=0, description="Seconds between start and end (or now).")]
 When = Annotated[str | None, Query(max_length=100, description="When created: an instant, or start/end, `..` is open.")]
+# a form sends what was left empty too
+OR_EMPTY = BeforeValidator(lambda value: None if value == "" else value)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?)?\Z", re.IGNORECASE)
 
 
@@ -41,8 +46,8 @@ async def page(
     process_id: Annotated[list[str] | None, Query(alias="processID")] = None,
     status: Names = None,
     datetime: When = None,
-    min_duration: Annotated[float | None, Query(alias="minDuration", ge=0)] = None,
-    max_duration: Annotated[float | None, Query(alias="maxDuration", ge=0)] = None,
+    min_duration: Annotated[float | None, OR_EMPTY, Query(alias="minDuration", ge=0)] = None,
+    max_duration: Annotated[float | None, OR_EMPTY, Query(alias="maxDuration", ge=0)] = None,
     tag: Names = None,
     project: OfProject = None,
     public: Public = False,
@@ -52,7 +57,7 @@ async def page(
     f: Representation = None,
 ) -> Response:
     """One's own jobs, newest first (an operator's: everybody's); those shared with a project; public ones."""
-    representation(request, {"json": JSON})
+    chosen = representation(request, OFFERS)
     site = site_of(request)
     _known("?type", _split(type), ("process",))
     after, before = interval(datetime)
@@ -60,24 +65,22 @@ async def page(
     wanted = Filter(
         **whose,
         process_ids=_split(process_id),
-        statuses=_known("?status", _split(status), STATUSES),
+        statuses=_known("?status", _split(status), jobpages.STATUSES),
         created_after=after,
         created_before=before,
         min_duration=_finite("?minDuration", min_duration),
         max_duration=_finite("?maxDuration", max_duration),
         tags=_split(tag),
     )
-    count = size(limit, site.settings.api.page)
+    count = size(limit, site.settings.api.page if chosen == "json" else jobpages.PAGE)
     found = await site.rows.read(jobs.page, wanted, limit=count + 1, before=cursor)
     shown = found[:count]
     base = site.base(request)
     following = {"cursor": shown[-1].id, "limit": str(count)} if len(found) > count else None
-    return Json(
-        {
-            "jobs": [status_info(job, base) for job in shown],
-            "links": page_links(base, "/jobs", request, following, "This list"),
-        }
-    )
+    links = page_links(base, "/jobs", request, following, "This list")
+    if chosen == "html":
+        return await jobpages.listing(request, caller, shown, links)
+    return Json({"jobs": [status_info(job, base) for job in shown], "links": links})
 
 
 def _split(values: list[str] | None) -> tuple[str, ...]:
@@ -145,7 +148,8 @@ async def status(request: Request) -> Response:
 
 
 async def _status(request: Request, job_id: str, caller: Principal) -> Response:
-    representation(request, {"json": JSON})
+    if representation(request, OFFERS) == "html":
+        return await jobpages.shown(request, caller, job_id)
     site = site_of(request)
     job = await site.rows.read(jobs.get_light, job_id, caller.reach)
     return Json(status_info(job, site.base(request), position=await site.line.position(job)))
@@ -159,3 +163,9 @@ async def dismiss(request: Request, job_id: str, caller: Caller) -> Response:
     site.relay.wake()
     shown: dict[str, Any] = status_info(job, site.base(request))
     return Json(shown)
+
+
+@router.post("/jobs/{job_id}", name="jobForm", include_in_schema=False)
+async def act(request: Request, job_id: str, caller: Caller) -> Response:
+    """The forms of the job's page: dismiss, run again, delete the results."""
+    return await jobpages.act(request, caller, job_id)

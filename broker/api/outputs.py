@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from broker.api.answers import JSON
+from broker.jobs.model import Job
 from broker.store.files import KeptFile
 
 GEOJSON_TYPES = frozenset({
@@ -150,3 +151,7 @@ def chosen(outputs: Mapping[str, Any], wanted: Mapping[str, Any] | Sequence[str]
     """The outputs that the request asked for (None: all), in its order, without those that are null."""
     names = list(outputs) if not wanted else [name for name in wanted if name in outputs]
     return {name: outputs[name] for name in names if outputs[name] is not None}
+
+
+def located(job: Job, kept: Iterable[KeptFile], base: str) -> Outputs:
+    return Outputs(job.outputs or {}, {file.path: file for file in kept}, f"{base}/jobs/{job.id}")

@@ -47,12 +47,10 @@ def prepare(settings: Settings) -> None:
 
 def api(settings: Settings, sock: socket.socket) -> None:
     """Serve HTTP on a socket that is bound already."""
-    import uvicorn
-
     from broker.api.app import create_app
-    from broker.api.connection import serving
+    from broker.api.connection import Server, serving
 
-    uvicorn.Server(serving(create_app(settings), settings.api)).run(sockets=[sock])
+    Server(serving(create_app(settings), settings.api)).run(sockets=[sock])
 
 
 def worker(settings: Settings) -> None:
@@ -85,10 +83,11 @@ def worker(settings: Settings) -> None:
 
 
 def reconciler(settings: Settings) -> None:
+    from broker.api.callbackdocument import documents
     from broker.queue.reconciler import run
 
     _log_to_stderr()
-    run(open_broker(settings))
+    run(open_broker(settings), documents)
 
 
 def stop_jobs(settings: Settings) -> None:

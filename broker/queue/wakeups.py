@@ -63,10 +63,18 @@ class Wakeups:
     def __init__(self, url: str) -> None:
         self._url = _url(url)
         self._waiters: dict[str, set[Watch]] = {}
+        self.over = False  # the server stops: who follows a job to its end has to let go
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._listen())
+
+    def let_go(self) -> None:
+        """Wake all who wait, now and later: the server stops as soon as they are gone."""
+        self.over = True
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                waiter.event.set()
 
     async def stop(self) -> None:
         if self._task is not None:

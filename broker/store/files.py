@@ -144,6 +144,20 @@ def logs(
     return [LogRow(*row) for row in tx.execute(query.order_by(g.id).limit(limit))]
 
 
+def log_end(tx: Connection, job_id: str, limit: int) -> list[LogRow]:
+    """The last stored chunks, in the order they came."""
+    g = job_logs.c
+    query = select(g.id, g.attempt, g.stream, g.text, g.at).where(g.job_id == job_id).order_by(g.id.desc())
+    return [LogRow(*row) for row in tx.execute(query.limit(limit))][::-1]
+
+
+def streams(tx: Connection, job_id: str, limit: int = 500) -> list[str]:
+    """The names of what wrote to the log, in alphabetical order."""
+    g = job_logs.c
+    query = select(g.stream).distinct().where(g.job_id == job_id).order_by(g.stream).limit(limit)
+    return list(tx.execute(query).scalars())
+
+
 def put_steps(tx: Connection, job_id: str, attempt: int, steps: Sequence[Step]) -> None:
     """The steps known of an attempt, in order; replaces what was known before."""
     tx.execute(_FORGET_STEPS, {"job": job_id, "of": attempt})

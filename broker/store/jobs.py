@@ -195,9 +195,13 @@ def get(tx: Connection, job_id: str, reach: Reach | None = None) -> Job:
 def get_to_change(tx: Connection, job_id: str, reach: Reach) -> Job:
     """The whole row. Raises NoSuchJob, and Forbidden for a job that one sees but may not change."""
     job = get(tx, job_id, reach)
-    if tx.execute(_CHANGEABLE, {"wanted": job_id, **by(reach)}).first() is None:
+    if not may_change(tx, job_id, reach):
         raise Forbidden(f"The job {job_id} is shared with you; it is not yours to change.")
     return job
+
+
+def may_change(tx: Connection, job_id: str, reach: Reach) -> bool:
+    return tx.execute(_CHANGEABLE, {"wanted": job_id, **by(reach)}).first() is not None
 
 
 def get_light(tx: Connection, job_id: str, reach: Reach | None = None) -> Job:

@@ -11,7 +11,11 @@ _STEERING = re.compile(
     "|[\u202a-\u202e\u2066-\u2069]"
 )
 # (seconds below which, seconds of the unit, its name, seconds of the smaller one, its name)
-SPANS = ((3600, 60, "min", 1, "s"), (86400, 3600, "h", 60, "min"), (float("inf"), 86400, "d", 3600, "h"))
+SPANS: tuple[tuple[float, int, str, int, str], ...] = (
+    (3600, 60, "min", 1, "s"),
+    (86400, 3600, "h", 60, "min"),
+    (float("inf"), 86400, "d", 3600, "h"),
+)
 UNITS = ("kB", "MB", "GB", "TB", "PB")
 
 
@@ -27,7 +31,7 @@ def lasting(seconds: float) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    unit, big, part, small = next(one for most, *one in SPANS if whole < most)
+    unit, big, part, small = next((u, b, p, s) for most, u, b, p, s in SPANS if whole < most)
     rest = whole % unit // part
     return f"{whole // unit} {big}" + (f" {rest} {small}" if rest else "")
 

@@ -124,7 +124,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"clock": clock, "lasting": lasting, "size": size, "logtext": logtext}
+    made.filters |= {"clock": clock, "lasting": lasting, "size": size, "logtext": logtext, "command": shlex.join}
     made.filters |= {"moment": moment, "shell": shlex.quote, "json": _json, "path": _path}
     made.globals |= {"asset": address}
     return made

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import requests
-import uvicorn
 
 from broker.api.app import create_app
+from broker.api.connection import Server as BrokerServer
 from broker.api.connection import serving
 from broker.api.site import Site
 from broker.execution.collect import key, media_type
@@ -154,7 +154,7 @@ def serve(settings: Settings) -> Iterator[Server]:
     app = create_app(settings)
     api = settings.api
     config = serving(app, api, host=api.host, port=api.port, timeout_graceful_shutdown=3)
-    server = uvicorn.Server(config)
+    server = BrokerServer(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_for(lambda: server.started or not thread.is_alive(), 20, lambda: "the API does not start")
