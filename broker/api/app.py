@@ -17,6 +17,7 @@ from broker import settings as configuration
 from broker.api import problems
 from broker.api.audit import AUDIT
 from broker.api.authentication import Gate
+from broker.api.callbacks import CALLBACKS
 from broker.api.classes import ConformanceClass
 from broker.api.credentials import CREDENTIALS
 from broker.api.deployment import DEPLOYMENT
@@ -48,7 +49,7 @@ from broker.web import static
 
 CLASSES: tuple[ConformanceClass, ...] = (
     JOBS, EXECUTION, CORE, PROCESSES, DEPLOYMENT, RESULTS, RECORDS, FILES, UPLOADS, PROJECTS, SHARING, QUOTAS,
-    PLATFORMS, HEALTH, AUDIT, LOGIN, OWN, TOKENS, CREDENTIALS,
+    PLATFORMS, HEALTH, AUDIT, LOGIN, OWN, TOKENS, CREDENTIALS, CALLBACKS,
 )  # fmt: skip
 # routes are tried in this order: the busiest first
 # of every answer that does not say otherwise: it is nobody else's, and no browser makes more of it than it says

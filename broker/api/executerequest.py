@@ -13,10 +13,19 @@ from starlette.requests import Request
 
 from broker.errors import InputError, InputProblem, InvalidParameter
 from broker.execution.accept import ExecuteRequest, Key
+from broker.jobs.secrets import origin
+from broker.store.callbacks import FAILED, IN_PROGRESS, SUCCESS
 
-MEMBERS = ("inputs", "outputs", "response", "title", "tags", "platform", "shared")
+MEMBERS = ("inputs", "outputs", "response", "title", "tags", "platform", "shared", "subscriber")
 IGNORED = frozenset({"mode", "process", "id", "$schema"})  # of other versions and clients; Prefer decides the mode
 OUTPUT_MEMBERS = frozenset({"format", "transmissionMode"})
+SUBSCRIBER = {
+    "successUri": SUCCESS,
+    "successUrl": SUCCESS,
+    "inProgressUri": IN_PROGRESS,
+    "failedUri": FAILED,
+}  # successUrl: as subscriber.yaml of 1.0 misspells it
+LONGEST_URI = 2000
 MOST_TAGS = 32
 LONGEST_TITLE = 500
 MOST_OUTPUTS = 1000
@@ -44,6 +53,7 @@ def execute_request(body: Mapping[str, Any]) -> ExecuteRequest:
     shared = body.get("shared", "private")
     if shared not in ("private", "project"):
         problems.append(InputProblem("/shared", "is neither private nor project (with which the job runs)"))
+    subscriber = _subscriber(body, problems) if "subscriber" in body else None
     tags = _typed(body, "tags", list, "a list of texts", problems) or []
     if len(tags) > MOST_TAGS or not all(isinstance(tag, str) for tag in tags):
         problems.append(InputProblem("/tags", f"is not a list of at most {MOST_TAGS} texts"))
@@ -57,15 +67,30 @@ def execute_request(body: Mapping[str, Any]) -> ExecuteRequest:
         tags=tuple(dict.fromkeys(tags)),
         platform=platform,
         shared=shared,
+        subscriber=subscriber,
         extra={} if "response" in body else {"responseDefault": True},
     )
 
 
 def _unknown(name: str) -> str:
-    if name == "subscriber":
-        return "callbacks are not offered here (conformance class callback); ask for the status instead"
     near = get_close_matches(name, MEMBERS, 1, 0.6)
     return f"is not a member of an execute request{f'; did you mean {near[0]!r}?' if near else ''}"
+
+
+def _subscriber(body: Mapping[str, Any], problems: list[InputProblem]) -> dict[str, str] | None:
+    """Kind of callback -> its address, None where nobody is to be told."""
+    given = _typed(body, "subscriber", dict, "an object: {successUri, inProgressUri, failedUri}", problems) or {}
+    found: dict[str, str] = {}
+    for name, uri in given.items():
+        at = f"/subscriber/{_escaped(name)}"
+        kind = SUBSCRIBER.get(name)
+        if kind is None:
+            problems.append(InputProblem(at, "is none of successUri, inProgressUri, failedUri"))
+        elif not isinstance(uri, str) or len(uri) > LONGEST_URI or origin(uri) is None:
+            problems.append(InputProblem(at, f"is not an https address of at most {LONGEST_URI} characters"))
+        elif found.setdefault(kind, uri) != uri:
+            problems.append(InputProblem(at, "successUri and successUrl are the same thing, with two values here"))
+    return found or None
 
 
 def _escaped(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Query
@@ -21,7 +22,8 @@ from broker.api.processes import Revision
 from broker.api.site import Site, site_of
 from broker.api.status import status_info
 from broker.bootstrap import input_policy
-from broker.egress import Egress
+from broker.egress import Egress, FetchError
+from broker.errors import EgressRefused, InputError, InputProblem
 from broker.execution.accept import ExecuteRequest, Ticket, prepare
 from broker.execution.accept import check as check_request
 from broker.jobs.model import Job
@@ -56,6 +58,8 @@ async def _execute(
     site = site_of(request)
     body, raw = await bodies.parsed_object(request, site.settings.limits.document_bytes)
     wanted = execute_request(body)
+    if wanted.subscriber is not None:
+        wanted = subscribed(site, wanted, site.base(request))
     if dry_run:
         return await _checked(site, caller, process_id, wanted)
     key = idempotency_key(request, process_id, raw)
@@ -69,6 +73,19 @@ async def _execute(
             site.relay.wake()
         return _created(job, base, {"Preference-Applied": "respond-async"})
     return await _wait(request, site, job, prefer, base)
+
+
+def subscribed(site: Site, wanted: ExecuteRequest, base: str) -> ExecuteRequest:
+    """The request with the address that callbacks name; raises InputError for subscribers that may not be called."""
+    problems = []
+    for kind, uri in (wanted.subscriber or {}).items():
+        try:
+            site.broker.callbacks_egress.refuse(uri)
+        except (EgressRefused, FetchError) as error:
+            problems.append(InputProblem(f"/subscriber/{kind}Uri", error.detail))
+    if problems:
+        raise InputError(*problems, hint="Callbacks go to https addresses that the broker can reach.")
+    return replace(wanted, subscriber={**(wanted.subscriber or {}), "base": base})
 
 
 def _created(job: Job, base: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -85,7 +102,7 @@ async def _wait(request: Request, site: Site, job: Job, prefer: Preference, base
         while True:
             job = await site.rows.read(jobs.get_light, job.id)
             left = end - time.monotonic()
-            if job.terminal or left <= 0:
+            if job.terminal or left <= 0 or site.wakeups.over:
                 break
             await changed.wait(min(left, LOOK_SECONDS))
     if not job.terminal:
@@ -101,15 +118,19 @@ async def check(request: Request, process_id: str, caller: Caller) -> Response:
     """What an execution with this body would do, without a job: job order, platforms, images, links."""
     site = site_of(request)
     body, _ = await bodies.parsed_object(request, site.settings.limits.document_bytes)
-    return await _checked(site, caller, process_id, execute_request(body))
+    wanted = execute_request(body)
+    if wanted.subscriber is not None:
+        wanted = subscribed(site, wanted, site.base(request))
+    return await _checked(site, caller, process_id, wanted)
 
 
 async def _checked(site: Site, caller: Principal, process_id: str, wanted: ExecuteRequest) -> Response:
     caller.need(Scope.RUN)
-    return Json(await site.rows.slow(_report, site, caller, process_id, wanted))
+    return Json(await site.rows.slow(report, site, caller, process_id, wanted))
 
 
-def _report(site: Site, caller: Principal, process_id: str, wanted: ExecuteRequest) -> dict[str, Any]:
+def report(site: Site, caller: Principal, process_id: str, wanted: ExecuteRequest) -> dict[str, Any]:
+    """What an execution would do: the job order, where it goes, which images and links it needs. Raises as `check`."""
     database = site.broker.database
     order, platform = check_request(database, caller, process_id, wanted, upload_id=site.upload_id)
     with database.read() as tx:

@@ -124,6 +124,35 @@ HEADERS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "uploadAppend": ({"name": "Upload-Offset", "description": "Where these bytes belong.", **_LENGTH},),
     "jobFile": ({"name": "Range", "description": "One range of bytes.", "schema": {"type": "string"}, **_HEADER},),
 }
+_SIGNED = tuple(
+    {"name": name, "in": "header", "required": True, "description": said, "schema": {"type": "string"}}
+    for name, said in (
+        ("webhook-id", "The same at every try of one delivery."),
+        ("webhook-timestamp", "Epoch seconds of the try."),
+        ("webhook-signature", "v1, and HMAC-SHA256 over id.timestamp.body in base64; after a change of secret two."),
+        ("Link", "The job, rel=monitor."),
+    )
+)
+
+
+def _told(uri: str, schema: str) -> dict[str, Any]:
+    """A callback: what is sent to this address of the subscriber (Part 1, callbacks.yaml)."""
+    taken = {"2XX": {"description": "Taken; any other answer, and none, are tried again"}}
+    body = {"content": _contents(_ref(schema)), "required": True}
+    return {
+        f"{{$request.body#/subscriber/{uri}}}": {
+            "post": {"parameters": list(_SIGNED), "requestBody": body, "responses": taken}
+        }
+    }
+
+
+CALLBACKS: Mapping[str, Mapping[str, Any]] = {
+    "execute": {
+        "jobCompleted": _told("successUri", "results"),
+        "jobInProgress": _told("inProgressUri", "statusInfo"),
+        "jobFailed": _told("failedUri", "statusInfo"),
+    }
+}
 _STATUS = {
     "200": "Done",
     "201": "Made; see Location",
@@ -164,6 +193,8 @@ def _complete(operation: dict[str, Any]) -> None:
     } | {"default": _PROBLEM}
     if name in BODIES:
         operation["requestBody"] = {"content": BODIES[name], "required": name not in ("upload", "execute")}
+    if name in CALLBACKS:
+        operation["callbacks"] = dict(CALLBACKS[name])
     if name in HEADERS:
         operation["parameters"] = [*operation.get("parameters", ()), *HEADERS[name]]
 

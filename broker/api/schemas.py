@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _TEXT = {"type": "string"}
+_URI = {"type": "string", "format": "uri"}
 _TIME = {"type": "string", "format": "date-time"}
 _COUNT = {"type": "integer", "minimum": 0}
 _OBJECT = {"type": "object"}
@@ -74,6 +75,7 @@ SCHEMAS: Mapping[str, Any] = {
         tags={"type": "array", "items": _TEXT},
         shared={"type": "string", "enum": ["private", "project"], "default": "private"},
         platform=_TEXT,
+        subscriber=_object([], successUri=_URI, inProgressUri=_URI, failedUri=_URI, successUrl=_URI),
     ),
     "statusInfo": _object(
         ["jobID", "status", "type"],

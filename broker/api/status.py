@@ -70,6 +70,8 @@ def _links(job: Job, here: str, base: str) -> list[dict[str, str]]:
     elif not job.terminal:
         links.append(link(here, "monitor", "Status while it runs"))
     links.append(link(f"{here}/logs", "related", "Logs", "text/plain"))
+    if job.subscriber is not None:
+        links.append(link(f"{here}/callbacks", "related", "Whom it tells, and what became of that"))
     described = f"{base}/processes/{job.process_id}?revision={job.process_revision}"
     links.append(link(described, "describedby", "The process as it was run"))
     return links

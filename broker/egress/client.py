@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
@@ -141,6 +142,17 @@ class Egress:
                 method, body = ("GET" if method != "HEAD" else "HEAD"), None
                 fields.pop("Content-Type", None)
             url = target
+
+    def refuse(self, url: str) -> None:
+        """Raise what `request` would raise for this URL before any connection, also for an address written in it."""
+        self._admit(url, trusted=False)
+        host = urlsplit(url).hostname or ""
+        try:
+            ip_address(host)
+        except ValueError:
+            return  # a name: its addresses are looked at when it is called
+        if (why := self.policy.judge(host, host)) is not None:
+            raise EgressRefused(f"The broker may not connect to {host}: {why}.")
 
     def _send(
         self, method: str, url: str, fields: Mapping[str, str], body: bytes | None, *, trusted: bool

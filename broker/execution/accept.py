@@ -26,6 +26,7 @@ from broker.execution import sharing
 from broker.execution.quotas import Places
 from broker.jobs.model import Job, Needs
 from broker.jobs.placement import Placement, place
+from broker.jobs.secrets import origin
 from broker.packages.cwl import Inspection
 from broker.packages.inputs import Order, UploadRef, job_order
 from broker.store import audit, jobs, platforms, processes, uploads
@@ -45,7 +46,7 @@ class ExecuteRequest:
     """The body of an execution (execute.yaml), with the members that are ours: title, tags, platform,
     shared (private | project: with the one in whose name the job runs).
 
-    `outputs` None: all of them. `response`: raw | document.
+    `outputs` None: all of them. `response`: raw | document. `subscriber`: as in `jobs.model.Job`.
     """
 
     inputs: Mapping[str, Any] = field(default_factory=dict)
@@ -55,7 +56,13 @@ class ExecuteRequest:
     tags: tuple[str, ...] = ()
     platform: str | None = None
     shared: str = PRIVATE
+    subscriber: Mapping[str, str] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def receivers(self) -> list[str]:
+        """The origins of the subscriber's addresses."""
+        return sorted({origin(uri) or "" for kind, uri in (self.subscriber or {}).items() if kind != "base"})
 
     def remembered(self) -> dict[str, Any]:
         """What the job keeps of the request besides its inputs."""
@@ -106,7 +113,8 @@ def prepare(
     placement = _placed(process.needs, place(process.needs, platforms.candidates(tx), request.platform), request)
     used = {item.url for item in order.stage if item.url and item.url.startswith(UPLOAD_SCHEME)}
     job = _new_job(principal, process, request, order, placement)
-    entry = audit.entry(principal, "execute", f"job/{job.id}", process=f"{process.id}@{process.revision}")
+    told = {"callbacks": request.receivers} if request.subscriber else {}
+    entry = audit.entry(principal, "execute", f"job/{job.id}", process=f"{process.id}@{process.revision}", **told)
     return Ticket(job, key, frozenset(url.removeprefix(UPLOAD_SCHEME) for url in used), entry)
 
 
@@ -272,4 +280,5 @@ def _new_job(
         stage=order.stage,
         needs=process.needs,
         delegate=principal.delegate,
+        subscriber=request.subscriber,
     )

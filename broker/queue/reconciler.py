@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 
 from celery import Celery
@@ -18,10 +18,12 @@ from kombu.exceptions import OperationalError
 
 from broker.bootstrap import Broker
 from broker.errors import BrokerError
+from broker.execution.notify import Document
 from broker.execution.retention import DAY, Ages, Retention
 from broker.jobs.model import Capabilities
 from broker.platform import Health, Platform
 from broker.queue.app import make_app, publish, queue_name
+from broker.queue.notifier import Notifier
 from broker.queue.relay import flush
 from broker.queue.wakeups import Wake
 from broker.store import claims, leases, platforms
@@ -36,10 +38,11 @@ CROWD = 50  # so many waiting messages mean that more of them help nobody
 
 
 class Reconciler:
-    """One process's loop, and its thread of checks."""
+    """One process's loop, and its threads: checks, housekeeping, and callbacks where it can make their `document`."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, document: Callable[[Broker], Document] | None = None) -> None:
         self.broker = broker
+        self._notifier = None if document is None else Notifier(broker, document)
         self.app: Celery = make_app(broker.settings)
         self.wake = Wake(broker.settings.redis)
         self.name = f"{os.getpid()}:{new_id()}"
@@ -49,6 +52,8 @@ class Reconciler:
         """Turn until `stop`."""
         threading.Thread(target=self._checks, daemon=True).start()
         threading.Thread(target=self._housekeeping, daemon=True).start()
+        if self._notifier is not None:
+            threading.Thread(target=self._notifier.run, args=(self.stopped,), daemon=True).start()
         while not self.stopped.is_set():
             try:
                 self.turn()
@@ -129,9 +134,9 @@ class Reconciler:
                 log.exception("what is past its time is deleted later")
 
 
-def run(broker: Broker) -> None:
+def run(broker: Broker, document: Callable[[Broker], Document]) -> None:
     """The reconciler's process."""
-    reconciler = Reconciler(broker)
+    reconciler = Reconciler(broker, document)
     signal.signal(signal.SIGTERM, reconciler.stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     reconciler.run()

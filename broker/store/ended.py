@@ -11,8 +11,9 @@ from broker.access.quota import Tenant
 from broker.jobs.model import TERMINAL, Phase
 from broker.store import removals, usage
 from broker.store.account_tables import holds
+from broker.store.callbacks import OPEN
 from broker.store.jobs import record
-from broker.store.tables import idempotency, job_events, job_files, job_logs, job_steps, jobs, now
+from broker.store.tables import callbacks, idempotency, job_events, job_files, job_logs, job_steps, jobs, now
 
 c = jobs.c
 _ENDED = c.phase.in_([phase.value for phase in TERMINAL])
@@ -85,13 +86,15 @@ def delete_logs(tx: Connection, job_id: str) -> bool:
 
 
 def forget(tx: Connection, job_id: str) -> bool:
-    """Delete an ended job with all that is its own; not while something is left of it on its platform."""
+    """Delete an ended job with all that is its own; not while something is left of it on its platform, or its
+    subscriber is still to be told."""
     row = tx.execute(_ROW, {"job": job_id}).first()
-    gone = delete(jobs).where(c.id == job_id, _ENDED, _FREE, c.due_at.is_(None), c.lease_until.is_(None))
+    untold = exists().where(callbacks.c.job_id == c.id, callbacks.c.state.in_(OPEN))
+    gone = delete(jobs).where(c.id == job_id, _ENDED, _FREE, ~untold, c.due_at.is_(None), c.lease_until.is_(None))
     if row is None or not tx.execute(gone).rowcount:
         return False
     _drop_files(tx, job_id, row)
-    tables: tuple[Table, ...] = (job_events, job_logs, job_steps)
+    tables: tuple[Table, ...] = (job_events, job_logs, job_steps, callbacks)
     for table in tables:
         tx.execute(delete(table).where(table.c.job_id == job_id))
     tx.execute(delete(idempotency).where(idempotency.c.owner == row.owner, idempotency.c.job_id == job_id))

@@ -113,7 +113,7 @@ def test_unknown_process(still: Server) -> None:
             "/outputs/said/transmissionMode",
         ),
         ({"inputs": {"text": "x"}, "response": "xml"}, "/response"),
-        ({"inputs": {"text": "x"}, "subscriber": {"successUri": "https://x.example"}}, "/subscriber"),
+        ({"inputs": {"text": "x"}, "subscriber": {"successUri": "ftp://x.example"}}, "/subscriber/successUri"),
         ({"inputs": {"text": "x"}, "tags": ["<script>"]}, "/tags/0"),
         ({"inputs": {"text": "x"}, "tags": "a"}, "/tags"),
         ({"inputs": {"text": "x"}, "title": "a\u0000b"}, "/title"),
