@@ -32,6 +32,7 @@ from broker.api.line import Line
 from broker.api.login import LOGIN, OWN
 from broker.api.platforms import PLATFORMS
 from broker.api.processes import PROCESSES
+from broker.api.processforms import FORMS
 from broker.api.projects import PROJECTS
 from broker.api.quotas import QUOTAS
 from broker.api.rate import RateFields, Rates
@@ -48,7 +49,7 @@ from broker.settings import Rate, Settings
 from broker.web import static
 
 CLASSES: tuple[ConformanceClass, ...] = (
-    JOBS, EXECUTION, CORE, PROCESSES, DEPLOYMENT, RESULTS, RECORDS, FILES, UPLOADS, PROJECTS, SHARING, QUOTAS,
+    JOBS, EXECUTION, CORE, PROCESSES, FORMS, DEPLOYMENT, RESULTS, RECORDS, FILES, UPLOADS, PROJECTS, SHARING, QUOTAS,
     PLATFORMS, HEALTH, AUDIT, LOGIN, OWN, TOKENS, CREDENTIALS, CALLBACKS,
 )  # fmt: skip
 # routes are tried in this order: the busiest first

@@ -125,7 +125,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     made.filters |= {"clock": clock, "lasting": lasting, "size": size, "logtext": logtext, "command": shlex.join}
-    made.filters |= {"moment": moment, "shell": shlex.quote, "json": _json, "path": _path}
+    made.filters |= {"moment": moment, "shell": shlex.quote, "json": _json, "path": _path, "pretty": _pretty}
     made.globals |= {"asset": address}
     return made
 
@@ -138,6 +138,11 @@ def moment(seconds: float) -> str:
 def _json(value: Any) -> str:
     """JSON for a command line (the template escapes it for HTML)."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def _pretty(value: Any) -> str:
+    """JSON over several lines."""
+    return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def _path(value: str) -> str:
