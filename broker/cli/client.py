@@ -305,6 +305,11 @@ def link_unit(url: str) -> dict[str, Any]:
     return {"href": url, "type": "application/cwl"}
 
 
+def git_unit(repository: str, commit: str, path: str) -> dict[str, Any]:
+    """The execution unit of a package at a commit, which the server fetches itself."""
+    return {"repository": repository, "commit": commit, "path": path, "type": "application/cwl"}
+
+
 def _package(unit: Mapping[str, Any], process_id: str | None) -> dict[str, Any]:
     body: dict[str, Any] = {"executionUnit": unit}
     if process_id is not None:

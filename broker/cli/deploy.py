@@ -13,14 +13,14 @@ import typer
 from rich.markup import escape
 
 from broker.cli import joborder, outcome, problems
-from broker.cli.client import Client, bundle_unit, link_unit
+from broker.cli.client import Client, bundle_unit, git_unit, link_unit
 from broker.cli.console import AsJson, Root, Server, command, connect, console, note, put_json
 from broker.cli.joborder import JobOrder
 from broker.cli.misfits import explained
 from broker.cli.package import LocalPackage
 from broker.cli.package import load as load_package
 from broker.cli.submit import Deployed, converter, described, described_converter, ensure, request
-from broker.errors import DuplicatedProcess
+from broker.errors import DuplicatedProcess, InputError, InputProblem
 
 app = typer.Typer()
 
@@ -35,6 +35,14 @@ ProcessId = Annotated[
     ),
 ]
 
+Repository = Annotated[
+    str | None,
+    typer.Option("--git", metavar="URL", help="PACKAGE is a file of this git repository (https).", show_default=False),
+]
+Commit = Annotated[
+    str | None, typer.Option(metavar="HASH", help="Which commit, with --git: all 40 hex digits.", show_default=False)
+]
+
 
 @app.command()
 @command
@@ -47,6 +55,8 @@ def deploy(
     workflow: Annotated[
         str | None, typer.Option("-w", "--workflow", help="Which process of a $graph.", show_default=False)
     ] = None,
+    git: Repository = None,
+    commit: Commit = None,
     root: Root = None,
     server: Server = None,
     as_json: AsJson = False,
@@ -61,11 +71,14 @@ def deploy(
         broker deploy workflows/water-bodies/package.cwl
 
         broker deploy app.cwl -w main --id my-app --replace
+
+        broker deploy wf/app.cwl --git https://github.com/me/app --commit $(git rev-parse HEAD)
     """
     reference = f"{package.partition('#')[0]}#{workflow}" if workflow else package
-    if reference.startswith(("http://", "https://")):
+    far = _far(reference, git, commit)
+    if far is not None:
         with connect(server) as client:
-            done = _linked(client, reference, process_id, replace)
+            done = _read_there(client, far, process_id, replace)
     else:
         local = load_package(reference, root=root)
         with connect(server) as client:
@@ -79,15 +92,26 @@ def deploy(
     print(done.process_id)
 
 
-def _linked(client: Client, url: str, process_id: str | None, replace: bool) -> Deployed:
+def _far(reference: str, git: str | None, commit: str | None) -> dict[str, Any] | None:
+    """The execution unit of a package that the server reads itself; None for one on this computer."""
+    if git is None and commit is None:
+        return link_unit(reference) if reference.startswith(("http://", "https://")) else None
+    if git is None or commit is None:
+        raise InputError(
+            InputProblem("", "--git and --commit belong together"), hint="The commit: git rev-parse HEAD, in the clone."
+        )
+    return git_unit(git, commit, reference)
+
+
+def _read_there(client: Client, unit: Mapping[str, Any], process_id: str | None, replace: bool) -> Deployed:
     try:
-        made = client.deploy(link_unit(url), process_id)
+        made = client.deploy(unit, process_id)
         return Deployed(str(made["id"]), "deployed", tuple(made.get("warnings") or ()))
     except DuplicatedProcess as error:
         if not replace or process_id is None:
             error.hint = "Replace it with --replace --id ID, or give this one another id with --id."
             raise
-        made = client.replace(process_id, link_unit(url))
+        made = client.replace(process_id, unit)
         return Deployed(process_id, "replaced", tuple(made.get("warnings") or ()))
 
 
@@ -98,6 +122,8 @@ def check(
     inputs: Annotated[str | None, typer.Argument(metavar="[INPUTS]", show_default=False)] = None,
     settings: Annotated[list[str] | None, typer.Option("--input", "-i", metavar="NAME=VALUE")] = None,
     platform: Annotated[str | None, typer.Option(help="Where it should run.", show_default=False)] = None,
+    git: Repository = None,
+    commit: Commit = None,
     root: Root = None,
     server: Server = None,
     as_json: AsJson = False,
@@ -113,16 +139,18 @@ def check(
     """
     given = inputs is not None or bool(settings)
     order = joborder.read(inputs, settings or (), stdin=sys.stdin.read)
-    local = load_package(package, root=root) if Path(package.partition("#")[0]).is_file() else None
-    if local is not None and order.requirements is not None:
-        local = local.with_requirements(order.requirements)
+    unit = _far(package, git, commit)
+    local = load_package(package, root=root) if unit is None and Path(package.partition("#")[0]).is_file() else None
+    if local is not None:
+        local = local if order.requirements is None else local.with_requirements(order.requirements)
+        unit = bundle_unit(local.bundle.to_json())
     report: dict[str, Any] = {}
     with connect(server) as client:
-        if local is not None:
-            report["package"] = client.check_package(bundle_unit(local.bundle.to_json()), local.process_id)
-        if given or local is None:
+        if unit is not None:
+            report["package"] = client.check_package(unit, local.process_id if local else None)
+        if given or unit is None:
             with explained(order):
-                report["execution"] = _execution(client, package, local, order, platform)
+                report["execution"] = _execution(client, package, local, unit, order, platform)
     fine = _runnable(report)
     if as_json:
         put_json({"ok": fine, **report})
@@ -132,22 +160,30 @@ def check(
 
 
 def _execution(
-    client: Client, process_id: str, local: LocalPackage | None, order: JobOrder, platform: str | None
+    client: Client,
+    process_id: str,
+    local: LocalPackage | None,
+    unit: Mapping[str, Any] | None,
+    order: JobOrder,
+    platform: str | None,
 ) -> dict[str, Any]:
     """Check inputs against a process; a package that is not deployed gets an id for as long as that takes."""
 
     def upload(path: Path, name: str) -> str:
         raise AssertionError("a check sends no files")
 
-    if local is None:
-        sent = altered(described_converter(order, upload, described(client, process_id)), pretend=True).inputs()
-        return client.check(process_id, request(order, sent, platform=platform))
-    sent = altered(converter(order, upload, local), pretend=True).inputs()
+    def checked(name: str) -> dict[str, Any]:
+        known = (
+            converter(order, upload, local) if local else described_converter(order, upload, described(client, name))
+        )
+        return client.check(name, request(order, altered(known, pretend=True).inputs(), platform=platform))
+
+    if unit is None:
+        return checked(process_id)
     passing = f"check-{uuid.uuid4()}"
-    client.deploy(bundle_unit(local.bundle.to_json()), passing)
+    client.deploy(unit, passing)
     try:
-        found = client.check(passing, request(order, sent, platform=platform))
-        return {**found, "processID": local.process_id}
+        return {**checked(passing), "processID": local.process_id if local else process_id}
     finally:
         client.undeploy(passing)
 

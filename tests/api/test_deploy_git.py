@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from typer.testing import CliRunner
 
+from broker.cli.commands import app
 from broker.settings import EgressSettings
 from tests.api.conftest import MakeServer
 from tests.api.schemas import valid_problem, validate
@@ -158,3 +161,26 @@ def test_files_left_out_by_the_server_and_submodules(server: Server, peer: GitPe
     assert "submodule" in valid_problem(deploy(commit, "sub.cwl"), 400, None)["detail"]
     made = deploy(commit, "small.cwl")
     assert made.status_code == 201, made.text
+
+
+def test_the_command_line(server: Server, peer: GitPeer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.platform()
+    monkeypatch.setenv("BROKER_SERVER", server.url)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    first = peer.commit(FILES)
+    second = peer.commit({"tools/say.cwl": TOOL.format(id="say").replace("count", "times")})
+
+    def broker(*words: str) -> Any:
+        return CliRunner().invoke(app, list(words), catch_exceptions=False)
+
+    where = ("--git", peer.url, "--commit")
+    checked = broker("check", "wf/app.cwl", *where, first, "-i", "text=hi", "--json")
+    assert checked.stdout, checked.stderr
+    assert json.loads(checked.stdout)["execution"]["jobOrder"]["text"] == "hi", checked.output
+    assert server.get("/processes").json()["processes"] == []
+    assert broker("deploy", "wf/app.cwl", *where, first).stdout.strip() == "say-it"
+    assert broker("deploy", "wf/app.cwl", *where, second).exit_code != 0
+    said = broker("deploy", "wf/app.cwl", *where, second, "--replace", "--id", "say-it")
+    assert said.exit_code == 0, said.output
+    assert server.get("/processes/say-it").json()["source"]["commit"] == second
+    assert "belong together" in broker("deploy", "wf/app.cwl", "--git", peer.url).output
