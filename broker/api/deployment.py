@@ -20,6 +20,7 @@ from broker.api.site import Site, site_of
 from broker.execution import deploy as deploying
 from broker.packages import source
 from broker.packages.describe import describe
+from broker.packages.media import taken
 from broker.store import processes
 from broker.store.processes import Process
 
@@ -63,6 +64,7 @@ def _content_type(request: Request) -> str:
 async def replace(request: Request, process_id: str, caller: Caller, w: Which = None) -> Response:
     """Replace a process: jobs of the old revision go on. 204; the summary with `Prefer: return=representation`."""
     caller.need(Scope.DEPLOY)
+    taken(_content_type(request))  # before it is asked whether there is such a process: part 2's suite names none
     site = site_of(request)
     body = await bodies.read(request, _most(site))
     process, warnings = await site.rows.slow(_replace, site, caller, body, _content_type(request), w, process_id)

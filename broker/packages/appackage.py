@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from broker.errors import LimitError, PackageError, UnsupportedMediaType
+from broker.errors import LimitError, PackageError
 from broker.packages.bundle import Bundle, build
 from broker.packages.closure import Read
 from broker.packages.cwl import MAX_DEPTH, parse
 from broker.packages.deployment import Deployment
-from broker.packages.units import BUNDLE_TYPE, CWL_TYPES, YAML_TYPES, Clone, Reach, held, unit
+from broker.packages.media import BUNDLE_TYPE, CWL_TYPES, YAML_TYPES, taken
+from broker.packages.units import Clone, Reach, held, unit
 
-PACKAGE_TYPES = ("application/ogcapppkg+json", "application/json")
 MAX_BODY = 12 * 2**20
 
 
@@ -24,18 +24,13 @@ def deployment(
 
     Raises UnsupportedMediaType, PackageError (and its kinds), LimitError.
     """
-    media = content_type.split(";")[0].strip().lower()
+    media = taken(content_type)
     if media in CWL_TYPES or media in YAML_TYPES:
         bundle = build(body, process=process, read=read)
         return Deployment(bundle, body, media if media in CWL_TYPES else "application/cwl+yaml", _own_id(bundle))
     if media == BUNDLE_TYPE:
         bundle = held(_json(body), process)
         return Deployment(bundle, body, media, _own_id(bundle))
-    if media not in PACKAGE_TYPES:
-        raise UnsupportedMediaType(
-            f"A package of the media type {media or 'that is not given'} cannot be deployed.",
-            hint="Send application/cwl+yaml, application/cwl+json or application/ogcapppkg+json.",
-        )
     whole = _json(body)
     if isinstance(whole, Mapping) and "executionUnit" not in whole and ("cwlVersion" in whole or "$graph" in whole):
         bundle = build(body, process=process, read=read)

@@ -17,12 +17,10 @@ from broker.packages.cwl import parse
 from broker.packages.docker import tool
 from broker.packages.graph import fragment, processes
 from broker.packages.keys import is_url, named
+from broker.packages.media import BUNDLE_TYPE, CWL_TYPES, YAML_TYPES
 from broker.packages.pack import received
 from broker.packages.repository import Place, Tree
 
-CWL_TYPES = ("application/cwl", "application/cwl+json", "application/cwl+yaml", "application/x-cwl")
-YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
-BUNDLE_TYPE = "application/vnd.earthcode-broker.bundle+json"
 MAX_UNITS = 50
 # Gives a git server's answer with the commit of a place (`egress.git.commit`).
 Clone = Callable[[Place], bytes]

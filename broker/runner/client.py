@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from broker.errors import BrokerError, PackageError, PlatformUnavailable
-from broker.packages.units import BUNDLE_TYPE
 from broker.packages.closure import MAX_REMOTE
 from broker.packages.cwl import Inspection
 from broker.packages.deployment import Deployment, answered
 from broker.packages.keys import is_url
+from broker.packages.media import BUNDLE_TYPE
 from broker.packages.repository import Place
 from broker.runner import frames
 from broker.runner.errorjson import from_json, to_json

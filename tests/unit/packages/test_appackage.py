@@ -22,7 +22,7 @@ from broker.packages.appackage import deployment
 from broker.packages.bundle import Bundle, build
 from broker.packages.deployment import Deployment
 from broker.packages.describe import describe
-from broker.packages.units import BUNDLE_TYPE
+from broker.packages.media import BUNDLE_TYPE
 from broker.runner import loading
 from tests.unit.packages.documents import tool
 
