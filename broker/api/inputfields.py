@@ -19,6 +19,10 @@ _WORDS = {
     "enum": "choice", "date": "date", "date-time": "date and time", "bbox": "bounding box", "json": "JSON",
     "file": "file", "directory": "STAC item, collection or catalog",
 }  # fmt: skip
+_MANY = {
+    "text": "texts", "number": "numbers", "integer": "whole numbers", "enum": "choices", "date": "dates",
+    "date-time": "dates and times", "file": "files", "directory": "STAC items, collections or catalogs",
+}  # fmt: skip
 _FORMATS = {
     "date-time": "such as 2026-01-31T12:00:00Z", "time": "such as 12:00:00Z", "duration": "such as P1DT12H",
     "uri": "an address (URL)", "email": "an e-mail address", "uuid": "a UUID",
@@ -46,8 +50,7 @@ class Field:
     @property
     def words(self) -> str:
         """Its type in words."""
-        one = _WORDS.get(self.kind, "text")
-        return f"any number of: {one}" if self.many else one
+        return _MANY.get(self.kind, "texts") if self.many else _WORDS.get(self.kind, "text")
 
     @property
     def boxes(self) -> bool:

@@ -131,7 +131,7 @@ def _started(wanted: Sequence[Field]) -> Filled:
     """A form that nobody has touched: the defaults."""
     filled = Filled()
     for one in wanted:
-        if one.kind == "bbox":
+        if one.kind == "bbox" and one.start:
             filled.texts[f"in:{one.id}"] = list(one.start[:4])
             filled.texts[f"crs:{one.id}"] = list(one.start[4:])
         elif one.start:

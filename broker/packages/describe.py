@@ -19,7 +19,7 @@ REFINABLE = frozenset({
     "title", "description", "default", "enum", "format", "pattern", "minimum", "maximum", "exclusiveMinimum",
     "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems", "example",
     "contentMediaType", "contentEncoding", "contentSchema", "type", "oneOf", "anyOf", "allOf", "items", "properties",
-    "required", "nullable", "additionalProperties", "deprecated",
+    "required", "nullable", "additionalProperties", "deprecated", "x-ogc-unit",
 })  # fmt: skip
 OF_ARRAYS = frozenset({"minItems", "maxItems", "uniqueItems", "default", "title", "description", "example", "nullable"})
 
