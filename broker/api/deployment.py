@@ -34,8 +34,8 @@ async def deploy(request: Request, caller: Caller, w: Which = None) -> Response:
     """Deploy an application package: CWL (application/cwl, +json, +yaml) or application/ogcapppkg+json."""
     caller.need(Scope.DEPLOY)
     site = site_of(request)
-    body = await bodies.read(request, _most(site))
-    process, warnings = await site.rows.slow(_deploy, site, caller, body, _content_type(request), w)
+    body = await bodies.read(request, most_bytes(site))
+    process, warnings = await site.rows.slow(deploy_package, site, caller, body, _content_type(request), w)
     base = site.base(request)
     shown: dict[str, Any] = summary(process, base)
     if warnings:
@@ -43,16 +43,17 @@ async def deploy(request: Request, caller: Caller, w: Which = None) -> Response:
     return Json(shown, 201, {"Location": f"{base}/processes/{quote(process.id, safe='')}"})
 
 
-def _deploy(
+def deploy_package(
     site: Site, caller: Principal, body: bytes, content_type: str, w: str | None
 ) -> tuple[Process, tuple[str, ...]]:
+    """(the new process, warnings). Raises PackageError and its kinds, DuplicatedProcess, ImmutableProcess."""
     broker = site.broker
     package, inspection = broker.read_package(body, content_type, w)
     return deploying.deploy(broker.database, caller, package, lambda _: inspection, images=broker.images)
 
 
-def _most(site: Site) -> int:
-    """Bytes of a body: a document of the largest size, also when it is escaped inside JSON."""
+def most_bytes(site: Site) -> int:
+    """Bytes of the body of a package: a document of the largest size, also when it is escaped inside JSON."""
     return site.settings.limits.document_bytes * 3 // 2
 
 
@@ -66,8 +67,8 @@ async def replace(request: Request, process_id: str, caller: Caller, w: Which = 
     caller.need(Scope.DEPLOY)
     taken(_content_type(request))  # before it is asked whether there is such a process: part 2's suite names none
     site = site_of(request)
-    body = await bodies.read(request, _most(site))
-    process, warnings = await site.rows.slow(_replace, site, caller, body, _content_type(request), w, process_id)
+    body = await bodies.read(request, most_bytes(site))
+    process, warnings = await site.rows.slow(replace_package, site, caller, body, _content_type(request), w, process_id)
     if "return=representation" not in request.headers.get("prefer", "").replace(" ", "").lower():
         return Response(status_code=204)
     shown = summary(process, site.base(request))
@@ -76,9 +77,10 @@ async def replace(request: Request, process_id: str, caller: Caller, w: Which = 
     return Json(shown, headers={"Preference-Applied": "return=representation"})
 
 
-def _replace(
+def replace_package(
     site: Site, caller: Principal, body: bytes, content_type: str, w: str | None, process_id: str
 ) -> tuple[Process, tuple[str, ...]]:
+    """(the process with its new revision, warnings). Raises as `deploy_package`, and NoSuchProcess, Forbidden."""
     broker = site.broker
     with broker.database.read() as tx:
         processes.get_to_change(tx, process_id, caller.reach)
@@ -99,11 +101,12 @@ async def check(request: Request, caller: Caller, w: Which = None) -> Response:
     """What deploying this package would give, without doing it: description, needs, warnings, fitting platforms."""
     caller.need(Scope.DEPLOY)
     site = site_of(request)
-    body = await bodies.read(request, _most(site))
-    return Json(await site.rows.slow(_check, site, body, _content_type(request), w, site.base(request)))
+    body = await bodies.read(request, most_bytes(site))
+    return Json(await site.rows.slow(check_package, site, body, _content_type(request), w, site.base(request)))
 
 
-def _check(site: Site, body: bytes, content_type: str, w: str | None, base: str) -> dict[str, Any]:
+def check_package(site: Site, body: bytes, content_type: str, w: str | None, base: str) -> dict[str, Any]:
+    """What deploying would give. Raises PackageError and its kinds."""
     package, inspection = site.broker.read_package(body, content_type, w)
     site.broker.images.check(inspection.needs.images)
     description = describe(inspection, process_id=package.process_id, overrides=package.description_overrides)
