@@ -11,20 +11,23 @@ from starlette.responses import Response
 
 from broker.access.credential import Secret, parse
 from broker.access.principal import Principal, Scope
-from broker.api import answers, bodies
+from broker.api import answers, bodies, credentialpages
 from broker.api.answers import JSON, Json, link, representation
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
+from broker.api.forms import done, form, mendable
 from broker.api.paging import Representation
 from broker.api.site import Site, site_of
-from broker.errors import InputError, InputProblem
+from broker.errors import BrokerError, InputError, InputProblem
 from broker.execution import credentials as verbs
 from broker.store import credentials
 from broker.store.credentials import Credential
 from broker.store.visible import PRIVATE, PROJECT
+from broker.web import HTML
 
 router = guarded("Credentials")
 CREDENTIALS = ConformanceClass(router, (), (("/credentials", "related", "Credentials of you and your projects"),))
+OFFERS = {"json": JSON, "html": HTML}
 LONGEST = 64 * 1024
 Try = Annotated[bool, Query(description="Whether it is tried against the other side before it is kept.")]
 
@@ -32,9 +35,11 @@ Try = Annotated[bool, Query(description="Whether it is tried against the other s
 @router.get("/credentials", name="credentials")
 async def page(request: Request, caller: Caller, f: Representation = None) -> Response:
     """One's own, and those that are shared with one's projects: what they are for, never what is secret."""
-    representation(request, {"json": JSON})
+    kind = representation(request, OFFERS)
     site = site_of(request)
     found = await site.rows.read(credentials.page, caller.reach)
+    if kind == "html":
+        return await credentialpages.listing(request, caller, found)
     base = site.base(request)
     return Json(
         {
@@ -44,10 +49,30 @@ async def page(request: Request, caller: Caller, f: Representation = None) -> Re
     )
 
 
+@router.post("/credentials", name="keepCredentialForm", include_in_schema=False)
+async def keep_by_form(request: Request, caller: Caller) -> Response:
+    """The form of the page: make or replace a credential, once it was tried."""
+    caller.need(Scope.RUN)
+    site = site_of(request)
+    fields = await form(request)
+    try:
+        acting = credentialpages.acting(caller, fields.get("project", ""))
+        body = credentialpages.body(fields.get("kind", ""), fields)
+        secret, url = parse(body, plain=site.broker.plain_host), body.get("test")
+        given = (fields.get("name", ""), secret, body["shared"], url, "try" in fields)
+        row, _, _ = await site.rows.slow(_keep, site, acting, *given)
+    except BrokerError as refused:
+        status = mendable(request, refused)
+        found = await site.rows.read(credentials.page, caller.reach)
+        return await credentialpages.listing(request, caller, found, typed=fields, refused=refused, status=status)
+    return done(f"{site.base(request)}/credentials/{quote(row.id, safe='')}?f=html")
+
+
 @router.get("/credentials/{name}", name="credential")
 async def one(request: Request, name: str, caller: Caller, f: Representation = None) -> Response:
     """One credential, by the name that one gave it or by its id: what it is for, never what is secret."""
-    representation(request, {"json": JSON})
+    if representation(request, OFFERS) == "html":
+        return await credentialpages.shown(request, caller, name)
     site = site_of(request)
     return Json(document(await site.rows.read(credentials.get, name, caller.reach), site.base(request)))
 
@@ -100,6 +125,26 @@ async def test(request: Request, name: str, caller: Caller) -> Response:
         raise InputError(InputProblem("/test", "an address"))
     row, said = await site.rows.slow(_test, site, caller, name, url)
     return Json(document(row, site.base(request)) | {"answered": said})
+
+
+@router.post("/credentials/{name}", name="credentialForm", include_in_schema=False)
+async def form_of(request: Request, name: str, caller: Caller) -> Response:
+    """The forms of its page: `do` is test or remove."""
+    site = site_of(request)
+    fields = await form(request)
+    try:
+        match fields.get("do"):
+            case "test":
+                _, said = await site.rows.slow(_test, site, caller, name, fields.get("test") or None)
+            case "remove":
+                await site.rows.quick(verbs.remove, site.broker.database, caller, name)
+                return done(f"{site.base(request)}/credentials?f=html")
+            case _:
+                raise InputError(InputProblem("/do", "is nothing that this page can do"))
+    except BrokerError as refused:
+        status = mendable(request, refused)
+        return await credentialpages.shown(request, caller, name, refused=refused, status=status)
+    return await credentialpages.shown(request, caller, name, said=said)
 
 
 def _test(site: Site, caller: Principal, name: str, url: str | None) -> tuple[Credential, str]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from broker.api import bodies
-from broker.api.problems import NotJson
-from broker.errors import InputProblem
+from broker.api.answers import prefers_html
+from broker.api.problems import NotJson, WrongMediaType, row_of
+from broker.errors import BrokerError, InputError, InputProblem
 
 FORM = "application/x-www-form-urlencoded"
 MOST_BYTES = 64 * 1024
+MENDABLE = frozenset({400, 403, 404, 409, 422})  # statuses of what a person can change on the form and send again
 
 
 def is_form(request: Request) -> bool:
@@ -22,8 +25,10 @@ def is_form(request: Request) -> bool:
 async def form(request: Request) -> dict[str, str]:
     """The fields of a form by name, without `csrf`; of a field that comes twice the last value counts.
 
-    Raises BodyTooLarge, NotJson.
+    Raises BodyTooLarge, NotJson, WrongMediaType.
     """
+    if not is_form(request):
+        raise WrongMediaType(InputProblem("", "this is for the forms of the page"))
     body = await bodies.read(request, MOST_BYTES)
     try:
         fields = dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100))
@@ -31,6 +36,26 @@ async def form(request: Request) -> dict[str, str]:
         raise NotJson(InputProblem("", "the body is not a form in UTF-8")) from None
     fields.pop("csrf", None)
     return fields
+
+
+def mendable(request: Request, refused: BrokerError) -> int:
+    """The status with which a form is shown again, with what is wrong about it.
+
+    Raises the error itself where a page of the form is no answer to it: to programs, and what no other words mend.
+    """
+    status = row_of(type(refused))[0]
+    if status not in MENDABLE or not prefers_html(request):
+        raise refused
+    return status
+
+
+def errors(refused: BrokerError | None) -> Mapping[str, str]:
+    """What is wrong by the name of the field; under "" what is wrong with the whole."""
+    if refused is None:
+        return {}
+    if not isinstance(refused, InputError):
+        return {"": str(refused)}
+    return {one.pointer.removeprefix("/"): one.detail for one in reversed(refused.problems)}
 
 
 def done(location: str) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,18 +14,18 @@ from starlette.responses import Response
 
 from broker.access.principal import Principal, Scope
 from broker.access.quota import HOUR, NAMES, Kind, Quota, Quotas, Tenant, tenants
-from broker.api import bodies
+from broker.api import bodies, quotapages
 from broker.api.answers import JSON, Json, link, representation
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
+from broker.api.forms import done, form, mendable
 from broker.api.paging import Representation
 from broker.api.site import Site, site_of
-from broker.errors import InputError, InputProblem
+from broker.errors import BrokerError, InputError, InputProblem
 from broker.execution import quotas as deciding
 from broker.store import projects, usage
 from broker.store import quotas as rows
 from broker.web import HTML
-from broker.web import page as html
 
 router = guarded("Quotas")
 QUOTAS = ConformanceClass(router, (), (("/quota", "related", "What you may have, and have"),))
@@ -36,18 +37,7 @@ Subject = Annotated[str, Path(max_length=200, description="The id of the person 
 
 
 MOST_PROJECTS = 100
-WORDS = {
-    "queued": "jobs that wait",
-    "running": "jobs that run",
-    "cpu_hours": "CPU-hours this month",
-    "storage_bytes": "bytes of results and uploads",
-}
-BOUNDS = {  # of which nothing is used up
-    "scatter_width": "runs of one scattered step",
-    "results_days": "days until results are deleted",
-    "logs_days": "days until logs are deleted",
-    "uploads_days": "days until uploads are deleted",
-}
+OFFERS = {"json": JSON, "html": HTML}
 
 
 class Limits(BaseModel):
@@ -68,12 +58,12 @@ class Limits(BaseModel):
 @router.get("/quota", name="quota")
 async def mine(request: Request, caller: Caller, f: Representation = None) -> Response:
     """One's own quotas, those of one's projects, and of the platform that asks: limits, used, left."""
-    kind = representation(request, {"json": JSON, "html": HTML})
+    kind = representation(request, OFFERS)
     site = site_of(request)
     document = await site.rows.read(_mine, site.broker.quotas.now(), caller)
     document["links"] = [link(f"{site.base(request)}/quota", "self", "Your quotas")]
     if kind == "html":
-        return html(request, "quota.html", title="Quota", quotas=document["quotas"], words=WORDS, bounds=BOUNDS)
+        return quotapages.mine(request, document["quotas"])
     return Json(document)
 
 
@@ -116,20 +106,88 @@ def _month(row: Mapping[str, Any]) -> dict[str, Any]:
 async def every(request: Request, caller: Caller, f: Representation = None) -> Response:
     """For operators: the defaults, and all quotas that were set for one person, project or delegate."""
     caller.need(Scope.ADMIN)
-    representation(request, {"json": JSON})
-    site = site_of(request)
+    chosen = representation(request, OFFERS)
+    document = await _every(site_of(request))
+    if chosen == "html":
+        return quotapages.listing(request, **document)
+    return Json(document | {"links": [link(f"{site_of(request).base(request)}/quotas", "self")]})
+
+
+async def _every(site: Site) -> dict[str, Any]:
     found = await site.rows.read(rows.every)
     defaults = {kind.value: site.broker.quotas.now().defaults[kind].to_json() for kind in Kind}
     set_ = [{"kind": one.kind.value, "subject": one.id, "limits": limits.to_json()} for one, limits in found.items()]
-    return Json({"defaults": defaults, "quotas": set_, "links": [link(f"{site.base(request)}/quotas", "self")]})
+    return {"defaults": defaults, "quotas": set_}
+
+
+@router.post("/quotas", name="quotaSetForm", include_in_schema=False)
+async def put_by_form(request: Request, caller: Caller) -> Response:
+    """The form of the page: set limits for whom it names."""
+    caller.need(Scope.ADMIN)
+    site = site_of(request)
+    fields = await form(request)
+    try:
+        tenant = _tenant(fields.get("kind", ""), fields.get("subject", "").strip())
+        await _put(site, caller, tenant, quotapages.body(fields))
+    except BrokerError as refused:
+        status = mendable(request, refused)
+        return quotapages.listing(request, **await _every(site), typed=fields, refused=refused, status=status)
+    return done(f"{site.base(request)}{_path(tenant)}?f=html")
+
+
+def _tenant(kind: str, subject: str) -> Tenant:
+    if kind not in list(Kind):
+        raise InputError(InputProblem("/kind", f"is none of {', '.join(Kind)}"))
+    if not 0 < len(subject) <= 200 or not subject.isprintable() or "/" in subject:
+        raise InputError(InputProblem("/subject", "an id of 1 to 200 characters"))
+    return Tenant(Kind(kind), subject)
+
+
+def _path(tenant: Tenant) -> str:
+    return f"/quotas/{tenant.kind.value}/{quote(tenant.id, safe='')}"
 
 
 @router.get("/quotas/{kind}/{subject}", name="quotaOf")
 async def one(request: Request, kind: Of, subject: Subject, caller: Caller, f: Representation = None) -> Response:
     """For operators: the quota of one person, project or delegate, with what is used of it."""
     caller.need(Scope.ADMIN)
-    representation(request, {"json": JSON})
-    return await _shown(site_of(request), Tenant(Kind(kind), subject))
+    tenant = Tenant(Kind(kind), subject)
+    if representation(request, OFFERS) == "html":
+        return await _page(request, tenant)
+    return await _shown(site_of(request), tenant)
+
+
+async def _page(
+    request: Request,
+    tenant: Tenant,
+    typed: Mapping[str, str] | None = None,
+    refused: BrokerError | None = None,
+    status: int = 200,
+) -> Response:
+    site = site_of(request)
+    document = await site.rows.read(_document, site.broker.quotas.now(), tenant)
+    own = await site.rows.read(rows.get, tenant)
+    limits = None if own is None else own.to_json()
+    return quotapages.shown(request, document, limits, typed=typed, refused=refused, status=status)
+
+
+@router.post("/quotas/{kind}/{subject}", name="quotaForm", include_in_schema=False)
+async def form_of(request: Request, kind: Of, subject: Subject, caller: Caller) -> Response:
+    """The forms of its page: `do` is set or unset."""
+    caller.need(Scope.ADMIN)
+    site, tenant = site_of(request), Tenant(Kind(kind), subject)
+    fields = await form(request)
+    try:
+        match fields.get("do"):
+            case "set":
+                await _put(site, caller, tenant, quotapages.body(fields))
+            case "unset":
+                await _remove(site, caller, tenant)
+            case _:
+                raise InputError(InputProblem("/do", "is nothing that this page can do"))
+    except BrokerError as refused:
+        return await _page(request, tenant, fields, refused, mendable(request, refused))
+    return done(f"{site.base(request)}{_path(tenant)}?f=html")
 
 
 @router.put("/quotas/{kind}/{subject}", name="quotaSet")
@@ -139,18 +197,25 @@ async def put(request: Request, kind: Of, subject: Subject, caller: Caller) -> R
     site = site_of(request)
     body, _ = await bodies.parsed_object(request, site.settings.limits.document_bytes)
     tenant = Tenant(Kind(kind), subject)
+    await _put(site, caller, tenant, body)
+    return await _shown(site, tenant)
+
+
+async def _put(site: Site, caller: Principal, tenant: Tenant, body: Mapping[str, Any]) -> None:
     await site.rows.quick(deciding.put, site.broker.database, caller, tenant, _limits(body))
     site.broker.quotas.forget()
-    return await _shown(site, tenant)
 
 
 @router.delete("/quotas/{kind}/{subject}", name="quotaUnset", status_code=204)
 async def delete(request: Request, kind: Of, subject: Subject, caller: Caller) -> Response:
     """For operators: from now on the defaults of the settings count."""
-    site = site_of(request)
-    await site.rows.quick(deciding.remove, site.broker.database, caller, Tenant(Kind(kind), subject))
-    site.broker.quotas.forget()
+    await _remove(site_of(request), caller, Tenant(Kind(kind), subject))
     return Response(status_code=204)
+
+
+async def _remove(site: Site, caller: Principal, tenant: Tenant) -> None:
+    await site.rows.quick(deciding.remove, site.broker.database, caller, tenant)
+    site.broker.quotas.forget()
 
 
 async def _shown(site: Site, tenant: Tenant) -> Response:

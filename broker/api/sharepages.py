@@ -10,11 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.access.principal import Part, Principal
-from broker.api.answers import prefers_html
-from broker.api.forms import done, form, is_form
-from broker.api.problems import WrongMediaType, row_of
+from broker.api.forms import done, form, mendable
 from broker.api.site import site_of
-from broker.errors import BrokerError, Forbidden, ImmutableProcess, InputProblem
+from broker.errors import BrokerError, Forbidden, ImmutableProcess
 from broker.execution import sharing as verbs
 from broker.store import projects, sharing
 from broker.store.sharing import Kind
@@ -73,14 +71,19 @@ def _choices(tx: Connection, caller: Principal) -> list[tuple[str, str]]:
 
 
 async def shown(
-    request: Request, caller: Principal, kind: Kind, row_id: str, refused: BrokerError | None = None
+    request: Request,
+    caller: Principal,
+    kind: Kind,
+    row_id: str,
+    refused: BrokerError | None = None,
+    status: int = 200,
 ) -> Response:
     """The form as a page. `refused`: why what it said was not done."""
     found = await site_of(request).rows.read(offer, kind, row_id, caller)
     return page(
         request,
         "sharing.html",
-        status=200 if refused is None else row_of(type(refused))[0],
+        status=status,
         title=f"Sharing of the {kind} {row_id}",
         offer=found,
         error="" if refused is None else refused.detail,
@@ -89,8 +92,6 @@ async def shown(
 
 async def act(request: Request, caller: Principal, kind: Kind, row_id: str) -> Response:
     """Share as the form says, then show what is shared. Raises WrongMediaType, and as `offer` does."""
-    if not is_form(request):
-        raise WrongMediaType(InputProblem("", "this is for the forms of the page; programs use PUT"))
     fields = await form(request)
     site = site_of(request)
     chosen = fields.get("with", "")
@@ -99,7 +100,5 @@ async def act(request: Request, caller: Principal, kind: Kind, row_id: str) -> R
     try:
         await site.rows.quick(verbs.share, site.broker.database, caller, kind, row_id, shared, project)
     except BrokerError as refused:
-        if not prefers_html(request):
-            raise
-        return await shown(request, caller, kind, row_id, refused)
+        return await shown(request, caller, kind, row_id, refused, mendable(request, refused))
     return done(f"{site.base(request)}/{PATHS[kind]}/{row_id}?f=html")

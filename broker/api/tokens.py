@@ -8,16 +8,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.access.principal import Principal, Scope
-from broker.api import answers, bodies
+from broker.api import answers, bodies, tokenpages
 from broker.api.answers import JSON, Json, link, representation
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
+from broker.api.forms import done, form, is_form, mendable
 from broker.api.paging import Representation
 from broker.api.site import Site, site_of
-from broker.errors import Forbidden, InputError, InputProblem
+from broker.errors import BrokerError, Forbidden, InputError, InputProblem
 from broker.execution.tokens import Wish, make, revoke
 from broker.store import tokens
 from broker.store.tokens import Token
+from broker.web import HTML
 
 router = guarded("Tokens")
 TOKENS = ConformanceClass(router, links=(("/tokens", "related", "Your tokens"),))
@@ -31,8 +33,17 @@ USUAL_SCOPES = (Scope.READ, Scope.RUN, Scope.DEPLOY)
 async def create(request: Request, caller: Caller) -> Response:
     """Make a token of one's own: `name`, `scopes` (default: read, run and deploy, as far as one has them), `project`,
     `days`. The answer holds its `secret`, once."""
-    site = site_of(request)
+    if is_form(request):
+        return await _create_by_form(request, caller)
     body, _ = await bodies.parsed_object(request, LARGEST_BODY)
+    made, secret = await _made(request, caller, body)
+    here = f"{site_of(request).base(request)}/tokens/{made.id}"
+    return Json(document(made) | {"secret": secret}, 201, {"Location": here, "Cache-Control": "no-store"})
+
+
+async def _made(request: Request, caller: Principal, body: dict[str, Any]) -> tuple[Token, str]:
+    """Raises InputError, Forbidden."""
+    site = site_of(request)
     if not await site.gate.required():
         raise Forbidden(
             "Nobody is asked who they are here, so that there is nobody to make a token for.",
@@ -40,18 +51,32 @@ async def create(request: Request, caller: Caller) -> Response:
         )
     wish = _wish(body, caller, site.settings.access.token_days)
     maker = getattr(request.state, "own_token", None)
-    made, secret = await site.rows.quick(make, site.broker.database, caller, maker, wish)
-    here = f"{site.base(request)}/tokens/{made.id}"
-    return Json(document(made) | {"secret": secret}, 201, {"Location": here, "Cache-Control": "no-store"})
+    return await site.rows.quick(make, site.broker.database, caller, maker, wish)
+
+
+async def _create_by_form(request: Request, caller: Principal) -> Response:
+    """The page with the new token's secret, or with what is wrong."""
+    fields = await form(request)
+    site = site_of(request)
+    try:
+        made = await _made(request, caller, tokenpages.body(fields))
+    except BrokerError as refused:
+        status = mendable(request, refused)
+        found = await site.rows.read(tokens.every, caller.lists)
+        return await tokenpages.shown(request, caller, found, typed=fields, refused=refused, status=status)
+    found = await site.rows.read(tokens.every, caller.lists)
+    return await tokenpages.shown(request, caller, found, made=made, status=201)
 
 
 @router.get("/tokens", name="tokens")
 async def page(request: Request, caller: Caller, f: Representation = None) -> Response:
     """One's own tokens, without their secrets; an operator sees everybody's."""
-    representation(request, {"json": JSON})
+    kind = representation(request, {"json": JSON, "html": HTML})
     _refuse_delegate(caller)
     site = site_of(request)
     found = await site.rows.read(tokens.every, caller.lists)
+    if kind == "html":
+        return await tokenpages.shown(request, caller, found)
     base = site.base(request)
     return Json({"tokens": [document(one) for one in found], "links": [link(f"{base}/tokens", "self", "This list")]})
 
@@ -59,10 +84,22 @@ async def page(request: Request, caller: Caller, f: Representation = None) -> Re
 @router.delete("/tokens/{token_id}", name="revokeToken", status_code=204)
 async def delete(request: Request, token_id: str, caller: Caller) -> Response:
     """Revoke a token, and those it has made: within seconds they are worth nothing."""
-    site: Site = site_of(request)
+    await _revoke(site_of(request), caller, token_id)
+    return Response(status_code=204)
+
+
+@router.post("/tokens/{token_id}", name="revokeTokenForm", include_in_schema=False)
+async def delete_by_form(request: Request, token_id: str, caller: Caller) -> Response:
+    """The same for the page."""
+    await form(request)
+    site = site_of(request)
+    await _revoke(site, caller, token_id)
+    return done(f"{site.base(request)}/tokens?f=html")
+
+
+async def _revoke(site: Site, caller: Principal, token_id: str) -> None:
     await site.rows.quick(revoke, site.broker.database, caller, token_id)
     site.gate.forget()
-    return Response(status_code=204)
 
 
 def _refuse_delegate(caller: Principal) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote, unquote
 
@@ -18,23 +18,27 @@ from starlette.responses import Response
 
 from broker.access.principal import Principal, Scope
 from broker.access.quota import Quotas
-from broker.api import answers, bodies, slices
-from broker.api.answers import JSON, Json, link, page_links, representation
+from broker.api import answers, bodies, slices, uploadpages
+from broker.api.answers import JSON, Json, link, page_links, prefers_html, representation
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
+from broker.api.forms import done, form, mendable
 from broker.api.listed import OfProject, Owner, Public, listed
+from broker.api.multipart import MULTIPART, form_of
 from broker.api.paging import Cursor, Limit, Representation, size
 from broker.api.problems import BodyTooLarge
 from broker.api.site import Site, site_of
-from broker.errors import BrokerError, InputProblem, InvalidParameter, UploadConflict
+from broker.errors import BrokerError, InputError, InputProblem, InvalidParameter, UploadConflict
 from broker.execution.quotas import Places
 from broker.execution.retention import remove
 from broker.store import audit, leases, removals, uploads
 from broker.store.database import new_id
 from broker.store.uploads import Upload
+from broker.web import HTML
 
 router = guarded("Uploads")
 UPLOADS = ConformanceClass(router)
+OFFERS = {"json": JSON, "html": HTML}
 OCTETS = "application/octet-stream"
 LEASE_SECONDS = 30.0  # how long a killed server holds up an upload
 RENEW_SECONDS = 10.0
@@ -45,6 +49,8 @@ Name = Annotated[str | None, Query(max_length=255, description="File name that t
 async def create(request: Request, caller: Caller, name: Name = None) -> Response:
     """Upload a file whole, or (with Upload-Length or without a body) begin one that PATCH fills."""
     caller.need(Scope.RUN)
+    if bodies.media_type(request) == MULTIPART:
+        return await _create_by_form(request, caller)
     site = site_of(request)
     announced = _count(request, "upload-length")
     body = _count(request, "content-length")
@@ -64,6 +70,27 @@ async def create(request: Request, caller: Caller, name: Name = None) -> Respons
     base = site.base(request)
     headers = {"Location": f"{base}/uploads/{upload.id}", "Upload-Offset": str(upload.received)}
     return Json(_document(upload, base), 201, headers)
+
+
+async def _create_by_form(request: Request, caller: Principal) -> Response:
+    """The file of the page's form; an answer for programs that send one too (`curl -F file=@scene.tif`)."""
+    site = site_of(request)
+    sent = await form_of(request)
+    try:
+        while (part := await sent.part()) is not None and not part.filename:
+            pass
+        if part is None or not part.filename:
+            raise InputError(InputProblem("/file", "choose a file"))
+        upload = await receive(site, caller, part.filename, part.media_type, sent.chunks())
+    except BrokerError as refused:
+        status = mendable(request, refused)
+        found, links = await _listed(request, caller, None, False, None, None, None)
+        return await uploadpages.listing(request, caller, found, links, refused=refused, status=status)
+    base = site.base(request)
+    here = f"{base}/uploads/{upload.id}"
+    if prefers_html(request):
+        return done(f"{here}?f=html")
+    return Json(_document(upload, base), 201, {"Location": here, "Upload-Offset": str(upload.received)})
 
 
 def _open(site: Site, caller: Principal, name: str, media_type: str, length: int | None) -> Upload:
@@ -224,7 +251,8 @@ def _compose(site: Site, upload: Upload, holder: str) -> Upload:
 @router.get("/uploads/{upload_id}", name="uploadStatus")
 async def one(request: Request, upload_id: str, caller: Caller, f: Representation = None) -> Response:
     """An upload: how much has arrived, and the `href` to use as an input."""
-    representation(request, {"json": JSON})
+    if representation(request, OFFERS) == "html":
+        return await uploadpages.shown(request, caller, upload_id)
     site = site_of(request)
     upload = await site.rows.read(uploads.get, upload_id, caller.reach)
     return Json(_document(upload, site.base(request)), headers={"Upload-Offset": str(upload.received)})
@@ -253,30 +281,55 @@ async def page(
     f: Representation = None,
 ) -> Response:
     """One's own uploads, newest first (an operator's: everybody's); those shared with a project; public ones."""
-    representation(request, {"json": JSON})
+    kind = representation(request, OFFERS)
+    shown, links = await _listed(request, caller, project, public, owner, limit, cursor)
+    if kind == "html":
+        return await uploadpages.listing(request, caller, shown, links)
+    base = site_of(request).base(request)
+    return Json({"uploads": [_document(upload, base) for upload in shown], "links": links})
+
+
+async def _listed(
+    request: Request,
+    caller: Principal,
+    project: str | None,
+    public: bool,
+    owner: str | None,
+    limit: int | None,
+    cursor: str | None,
+) -> tuple[Sequence[Upload], list[dict[str, str]]]:
+    """(the uploads of a page, its links)."""
     site = site_of(request)
-    base = site.base(request)
     count = size(limit, site.settings.api.page)
     whose = await listed(site, caller, project, public, owner)
     found = await site.rows.read(uploads.page, **whose, limit=count + 1, before=cursor)
     shown = found[:count]
     following = {"cursor": shown[-1].id, "limit": str(count)} if len(found) > count else None
-    return Json(
-        {
-            "uploads": [_document(upload, base) for upload in shown],
-            "links": page_links(base, "/uploads", request, following, "This list"),
-        }
-    )
+    return shown, page_links(site.base(request), "/uploads", request, following, "This list")
 
 
 @router.delete("/uploads/{upload_id}", name="uploadDelete", status_code=204)
 async def delete(request: Request, upload_id: str, caller: Caller) -> Response:
     """Forget an upload. A job that has not fetched it yet then fails."""
-    caller.need(Scope.RUN)
+    await _forget(site_of(request), caller, upload_id)
+    return Response(status_code=204)
+
+
+@router.post("/uploads/{upload_id}", name="uploadForm", include_in_schema=False)
+async def delete_by_form(request: Request, upload_id: str, caller: Caller) -> Response:
+    """The same for its page."""
+    fields = await form(request)
+    if fields.get("do") != "delete":
+        raise InputError(InputProblem("/do", "is nothing that this page can do"))
     site = site_of(request)
+    await _forget(site, caller, upload_id)
+    return done(f"{site.base(request)}/uploads?f=html")
+
+
+async def _forget(site: Site, caller: Principal, upload_id: str) -> None:
+    caller.need(Scope.RUN)
     upload = await site.rows.read(uploads.get_to_change, upload_id, caller.reach)
     await site.rows.slow(_remove, site, upload, audit.entry(caller, "delete-upload", f"upload/{upload.id}"))
-    return Response(status_code=204)
 
 
 def _remove(site: Site, upload: Upload, *entries: audit.Entry) -> None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, Select, bindparam, func, insert, select
 
 from broker.access.principal import Principal
 from broker.store.account_tables import audit
@@ -24,6 +24,8 @@ _LAST = select(a.hash).order_by(a.id.desc()).limit(1)
 _ADD = insert(audit)
 _CLOCK = select(now())
 _PAGE = select(*a).where(a.id > bindparam("after")).order_by(a.id).limit(bindparam("most"))
+_NEWEST = select(*a).where(a.id < bindparam("before")).order_by(a.id.desc()).limit(bindparam("most"))
+LAST = 2**62
 UNCHAINED = ("id", "hash")
 
 
@@ -91,16 +93,21 @@ EVERY = Filter()
 
 def page(tx: Connection, *, after: int = 0, limit: int = 1000, wanted: Filter = EVERY) -> list[dict[str, Any]]:
     """Rows in the order they were written, after the id `after`: the columns of the table."""
-    query = _PAGE
+    return _rows(tx, _PAGE, wanted, {"after": after, "most": limit})
+
+
+def newest(tx: Connection, *, before: int = LAST, limit: int = 1000, wanted: Filter = EVERY) -> list[dict[str, Any]]:
+    """The same from the newest on, before the id `before`."""
+    return _rows(tx, _NEWEST, wanted, {"before": before, "most": limit})
+
+
+def _rows(tx: Connection, query: Select[Any], wanted: Filter, bounds: Mapping[str, int]) -> list[dict[str, Any]]:
     for name in ("actor", "project", "action"):
         if (value := getattr(wanted, name)) is not None:
             query = query.where(a[name] == value)
     if wanted.since is not None:
         query = query.where(a.at >= wanted.since)
-    return [
-        {str(name): value for name, value in row.items()}
-        for row in tx.execute(query, {"after": after, "most": limit}).mappings()
-    ]
+    return [{str(name): value for name, value in row.items()} for row in tx.execute(query, bounds).mappings()]
 
 
 def verify(tx: Connection) -> int | None:

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import Response
 
+from broker.access.principal import Scope
 from broker.web.amounts import clock, lasting, logtext, size
 from broker.web.static import address
 
@@ -55,7 +56,10 @@ ACCOUNT = (
     ("/quota", "Quota"),
     ("/tokens", "Tokens"),
     ("/credentials", "Credentials"),
+    ("/audit", "Audit"),
 )
+# of what operators do
+OPERATOR = (("/quotas", "Quotas of all"),)
 
 
 def page(
@@ -89,7 +93,7 @@ def page(
         "person": getattr(request.state, "person", None) or (principal.owner if principal else ""),
         "csrf": getattr(request.state, "csrf", ""),
         "navigation": NAVIGATION,
-        "account": ACCOUNT,
+        "account": ACCOUNT + (OPERATOR if principal and Scope.ADMIN in principal.scopes else ()),
         "login_here": bool(site.settings.access.issuers),
         "alternate": _as_json(request, base),
     }
