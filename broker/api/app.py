@@ -21,6 +21,7 @@ from broker.api.callbacks import CALLBACKS
 from broker.api.classes import ConformanceClass
 from broker.api.credentials import CREDENTIALS
 from broker.api.deployment import DEPLOYMENT
+from broker.api.deploypages import DEPLOY_PAGE
 from broker.api.execution import EXECUTION, execute_plain
 from broker.api.health import HEALTH
 from broker.api.jobfiles import FILES
@@ -49,8 +50,8 @@ from broker.settings import Rate, Settings
 from broker.web import static
 
 CLASSES: tuple[ConformanceClass, ...] = (
-    JOBS, EXECUTION, CORE, PROCESSES, FORMS, DEPLOYMENT, RESULTS, RECORDS, FILES, UPLOADS, PROJECTS, SHARING, QUOTAS,
-    PLATFORMS, HEALTH, AUDIT, LOGIN, OWN, TOKENS, CREDENTIALS, CALLBACKS,
+    JOBS, EXECUTION, CORE, PROCESSES, FORMS, DEPLOYMENT, DEPLOY_PAGE, RESULTS, RECORDS, FILES, UPLOADS, PROJECTS,
+    SHARING, QUOTAS, PLATFORMS, HEALTH, AUDIT, LOGIN, OWN, TOKENS, CREDENTIALS, CALLBACKS,
 )  # fmt: skip
 # routes are tried in this order: the busiest first
 # of every answer that does not say otherwise: it is nobody else's, and no browser makes more of it than it says
