@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 
 from celery import Celery
@@ -18,6 +19,7 @@ from broker.store.deliveries import Delivery
 log = logging.getLogger(__name__)
 QUIET_SECONDS = 0.25  # a delivery is forgotten when no request is waiting for the database any more
 MANY = 500
+SPACING_SECONDS = 0.02  # between nudges: a worker needs a millisecond for each, and one tells of all that came since
 LEFT_SECONDS = 2.0  # what is older than this was left by a relay that died, or had no queue server
 
 
@@ -49,9 +51,10 @@ class Relay:
         self._broker = broker
         self._app = make_app(broker.settings)
         self._woken = threading.Event()
-        self._stopped = False
+        self._stopping = threading.Event()
         self._sent: list[int] = []
         self._last = 0
+        self._published = 0.0
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
 
     def start(self) -> None:
@@ -61,13 +64,15 @@ class Relay:
         self._woken.set()
 
     def stop(self) -> None:
-        self._stopped = True
+        self._stopping.set()
         self._woken.set()
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        while not self._stopped:
+        while not self._stopping.is_set():
             busy = self._woken.wait(QUIET_SECONDS if self._sent else None)
+            if busy and (early := self._published + SPACING_SECONDS - time.monotonic()) > 0:
+                self._stopping.wait(early)
             self._woken.clear()
             try:
                 if busy:
@@ -79,6 +84,7 @@ class Relay:
         self._forget()
 
     def _publish(self) -> None:
+        self._published = time.monotonic()
         with self._broker.database.read() as tx:
             batch = deliveries.pending(tx, after=self._last)
         send(self._app, batch)

@@ -17,6 +17,9 @@ CONTROLLERS = ("memory", "pids", "cpu")
 MOUNTINFO, OWN = Path("/proc/self/mountinfo"), Path("/proc/self/cgroup")
 TOP = "earthcode-broker"
 _PERIOD = 100_000  # µs
+# What all jobs together weigh where cores are short: a tenth of a process beside them. Niceness counts for nothing
+# between groups, and the API is to answer on a machine full of jobs.
+_WEIGHTS = {1: ("cpu.shares", 102), 2: ("cpu.weight", 10)}
 _FILES = {
     1: ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "cpu.cfs_quota_us"),
     2: ("memory.max", "memory.swap.max", "cpu.max"),
@@ -117,6 +120,12 @@ class Groups:
             directory.mkdir()
         return Group(self.version, directories)
 
+    def weigh(self) -> None:
+        """Put all jobs behind what else runs here, where the kernel divides cores among groups."""
+        name, weight = _WEIGHTS[self.version]
+        with contextlib.suppress(OSError, KeyError):
+            (self.bases["cpu"] / name).write_text(str(weight), encoding="ascii")
+
     def sweep(self) -> None:
         """Remove empty groups that a zygote before has left."""
         for base in set(self.bases.values()):
@@ -159,6 +168,7 @@ def _tried(groups: Groups) -> Groups:
     if not {"memory", "pids"} <= set(groups.bases):
         raise FileNotFoundError("memory and pids are needed")
     groups.sweep()
+    groups.weigh()
     group = groups.make(f"trial-{os.getpid()}")
     try:
         group.bound(Bounds(2**30, 100, 1.0))

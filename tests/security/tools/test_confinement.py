@@ -169,6 +169,8 @@ def test_groups_are_removed(runner: RunnerPeer) -> None:
         pytest.skip("no control groups can be made here")
     base = groups.bases["pids"]
     runner.run(shell("true"))
+    if groups.version == 1 and "cpu" in groups.bases:
+        assert int((groups.bases["cpu"] / "cpu.shares").read_text()) < 1024  # the API goes first
 
     def left() -> list[str]:
         return [one.name for one in base.iterdir() if one.is_dir() and not (one / "cgroup.procs").read_text()]
@@ -192,6 +194,7 @@ def test_version_2_of_control_groups(tmp_path: Path) -> None:
     assert groups is not None
     assert (groups.version, set(groups.bases.values())) == (2, {service / "earthcode-broker"})
     assert (service / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
+    assert (service / "earthcode-broker/cpu.weight").read_text() == "10"
     group = groups.make("job")
     group.bound(cgroups.Bounds(2**28, 100, 1.5))
     place = service / "earthcode-broker/job"
