@@ -23,6 +23,7 @@ OPEN = (PENDING, QUEUED)
 PROGRESS_SECONDS = 10.0  # between two reports of one job's progress, at least
 PATIENCE = 3  # tries of a report of progress before later news of the job go first
 LOOKED_AT = 64  # due ones that are looked at in one claim
+_UNDER_WAY = (Phase.RUNNING, Phase.COLLECTING)  # short jobs are seen in the second only
 c = callbacks.c
 _FREE = or_(c.lease_until.is_(None), c.lease_until <= now())
 _DUE = (
@@ -72,13 +73,13 @@ def note(tx: Connection, before: Job, row: RowMapping) -> None:
         kind = SUCCESS if phase is Phase.SUCCESSFUL else FAILED
         _give_way(tx, before.id)
         _add(tx, row, kind, None, 0.0)
-    elif phase is Phase.RUNNING and _moved(before, row):
+    elif phase in _UNDER_WAY and _moved(before, row):
         _progress(tx, row)
 
 
 def _moved(before: Job, row: RowMapping) -> bool:
     old = (None, None) if before.progress is None else (before.progress.done, before.progress.total)
-    return before.phase is not Phase.RUNNING or old != (row["progress_done"], row["progress_total"])
+    return before.phase not in _UNDER_WAY or old != (row["progress_done"], row["progress_total"])
 
 
 def _progress(tx: Connection, row: RowMapping) -> None:
@@ -151,7 +152,7 @@ def claim(
         "origins": [name for name, count in there.items() if count >= each_origin],
         "owners": [name for name, count in theirs.items() if count >= each_owner],
     }
-    chosen = []
+    chosen: list[int] = []
     for row in tx.execute(_DUE, full):
         if len(chosen) < most and there.get(row.origin, 0) < each_origin and theirs.get(row.owner, 0) < each_owner:
             there[row.origin] = there.get(row.origin, 0) + 1

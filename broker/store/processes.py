@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from broker.access.principal import Reach
 from broker.errors import DuplicatedProcess, Forbidden, ImmutableProcess, NoSuchProcess
 from broker.jobs.model import Needs
-from broker.store.tables import now, packages, processes
+from broker.store.tables import CURRENT_ROW, now, packages, processes
 from broker.store.visible import PRIVATE, PUBLIC, by, changeable, visible
 
 p = processes.c
@@ -79,12 +79,12 @@ class Revision:
 
 FIELDS = [column for column in p if column.name not in ("body", "current")]
 # built once: they are part of every submission
-_CURRENT = select(*FIELDS).where(p.id == bindparam("wanted"), p.current, visible(processes))
+_CURRENT = select(*FIELDS).where(p.id == bindparam("wanted"), CURRENT_ROW, visible(processes))
 _WHICH = select(p.id, p.revision, p.digest, p.created).where(visible(processes))
-_WHICH_CURRENT = _WHICH.where(p.id == bindparam("wanted"), p.current)
+_WHICH_CURRENT = _WHICH.where(p.id == bindparam("wanted"), CURRENT_ROW)
 _WHICH_REVISION = _WHICH.where(p.id == bindparam("wanted"), p.revision == bindparam("number"))
 _REVISION = select(*FIELDS).where(p.id == bindparam("wanted"), p.revision == bindparam("number"), visible(processes))
-_CHANGEABLE = select(p.id).where(p.id == bindparam("wanted"), p.current, changeable(processes))
+_CHANGEABLE = select(p.id).where(p.id == bindparam("wanted"), CURRENT_ROW, changeable(processes))
 
 
 def keep_package(tx: Connection, digest: str, bundle: Mapping[str, Any], inspection: Mapping[str, Any]) -> None:
@@ -117,7 +117,7 @@ def add(tx: Connection, new: NewProcess) -> Process:
 
 def refuse_there(tx: Connection, process_id: str) -> None:
     """Raise DuplicatedProcess or ImmutableProcess when a process of this id is deployed."""
-    there = tx.execute(select(p.mutable).where(p.id == process_id, p.current)).first()
+    there = tx.execute(select(p.mutable).where(p.id == process_id, CURRENT_ROW)).first()
     if there is None:
         return
     if not there.mutable:
@@ -249,17 +249,19 @@ def page(
 ) -> Sequence[Process]:
     """Current processes that the reach sees by id, at most `limit`, after the id `after` (keyset paging); only of an
     owner, shared with a project, public ones (None, False: whichever); only those that hold each of the `words`."""
-    query = select(*FIELDS).where(p.current, visible(processes)).order_by(p.id).limit(limit)
+    ids = select(p.id).where(CURRENT_ROW, visible(processes)).order_by(p.id).limit(limit)
     if owner is not None:
-        query = query.where(p.owner == owner)
+        ids = ids.where(p.owner == owner)
     if project is not None:
-        query = query.where(p.shared_with == project, p.shared != PRIVATE)
+        ids = ids.where(p.shared_with == project, p.shared != PRIVATE)
     if public:
-        query = query.where(p.shared == PUBLIC)
+        ids = ids.where(p.shared == PUBLIC)
     if after is not None:
-        query = query.where(p.id > after)
+        ids = ids.where(p.id > after)
     for word in words.split():
-        query = query.where(_holds(tx, word))
+        ids = ids.where(_holds(tx, word))
+    # which ones is read from ix_processes_listed alone: most rows may be those that the reach does not see
+    query = select(*FIELDS).where(CURRENT_ROW, p.id.in_(ids.correlate(None))).order_by(p.id)
     return [
         Process(**{**row, "needs": Needs.from_json(row["needs"])}) for row in tx.execute(query, by(reach)).mappings()
     ]

@@ -117,8 +117,20 @@ processes = Table(
     Column("needs", Json, nullable=False),
     Column("created", Double, nullable=False),
 )
+CURRENT_ROW = text("processes.current")  # `processes.c.current` is compared with 1: SQLite then overlooks this index
 Index(
     "ix_processes_current", processes.c.id, unique=True, sqlite_where=text("current"), postgresql_where=text("current")
+)
+_CURRENT = "current"
+Index(
+    "ix_processes_listed",
+    processes.c.id,
+    processes.c.owner,
+    processes.c.shared,
+    processes.c.shared_with,
+    processes.c.current,  # SQLite takes an index for covering only if this is in it
+    sqlite_where=text(_CURRENT),
+    postgresql_where=text(_CURRENT),
 )
 
 jobs = Table(

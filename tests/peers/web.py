@@ -10,7 +10,8 @@
 `web.guard = "Bearer ..."` makes every page a private one: without this Authorization there is a 401.
 
 Every failure is scripted per path and used up, so that nothing depends on time. `WebPeer(tls=True)` speaks
-https with a certificate for `localhost` signed by the authority in `web.ca_file`.
+https with a certificate for `localhost` signed by the authority in `web.ca_file`; with `certificates` and `port` it is
+one that was down and comes back.
 """
 
 from __future__ import annotations
@@ -72,7 +73,14 @@ class _Trouble:
 class WebPeer:
     """The server; a context manager. `url(path)` gives addresses, `requests` what arrived so far."""
 
-    def __init__(self, *, tls: bool = False, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        *,
+        tls: bool = False,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        certificates: tuple[str, str, str] | None = None,
+    ) -> None:
         self.requests: list[Request] = []
         self.guard: str | None = None
         self._pages: dict[str, _Page] = {}
@@ -81,13 +89,13 @@ class WebPeer:
         self._gates: dict[str, threading.Event] = {}
         self._stalls: list[threading.Event] = []
         self._arrived = threading.Condition()
-        self._server = _Server((host, 0), self)
+        self._server = _Server((host, port), self)
         self.port: int = self._server.server_address[1]
         self._folder = TemporaryDirectory() if tls else None
         self.ca_file: str | None = None
         self._name = "localhost" if tls else host
         if self._folder is not None:
-            self.ca_file, chain, key = write_certificates(Path(self._folder.name), "localhost")
+            self.ca_file, chain, key = certificates or write_certificates(Path(self._folder.name), "localhost")
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(chain, key)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)

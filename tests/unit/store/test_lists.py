@@ -5,27 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
 
 from broker.access.principal import Reach
-from broker.store import jobs, uploads
+from broker.store import jobs, processes, uploads
 from broker.store.database import Database
 from broker.store.jobs import Filter
+from tests.unit.store.plans import plan
 from tests.unit.store.rows import job_row
-
-
-def plan(database: Database, wanted: Filter, before: str | None) -> str:
-    """How the database finds the page."""
-    asked: list[tuple[str, Any]] = []
-    event.listen(database.engine, "before_cursor_execute", lambda c, cur, sql, args, *_: asked.append((sql, args)))
-    with database.read() as tx:
-        jobs.page(tx, wanted, limit=100, before=before)
-        [(sql, args)] = list(asked)
-        if database.sqlite:
-            return "\n".join(row.detail for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", args))
-        for other in ("seqscan", "bitmapscan"):  # the table is empty: what it could use is what counts
-            tx.execute(text(f"set enable_{other} = off"))
-        return "\n".join(row[0] for row in tx.exec_driver_sql(f"EXPLAIN {sql}", args))
 
 
 @pytest.mark.parametrize("before", [None, "0199"])
@@ -41,11 +27,20 @@ def plan(database: Database, wanted: Filter, before: str | None) -> str:
 def test_a_page_of_jobs_is_read_from_an_index(
     database: Database, wanted: Filter, index: str, before: str | None
 ) -> None:
-    found = plan(database, wanted, before)
+    found = plan(database, lambda tx: jobs.page(tx, wanted, limit=100, before=before))
     named = "sqlite_autoindex_jobs" if database.sqlite and index == "pk_jobs" else index
     assert named in found, found
     assert "TEMP B-TREE" not in found, "it sorts all of them first"
     assert "Sort" not in found, "it sorts all of them first"
+
+
+@pytest.mark.parametrize("after", [None, "p5"])
+@pytest.mark.parametrize("reach", [Reach("alice"), Reach("root", everything=True)])
+def test_a_page_of_processes_is_read_from_an_index(database: Database, reach: Reach, after: str | None) -> None:
+    found = plan(database, lambda tx: processes.page(tx, limit=100, after=after, reach=reach))
+    assert "ix_processes_listed" in found, found
+    assert "COVERING INDEX ix_processes_listed" in found or not database.sqlite, found
+    assert "TEMP B-TREE" not in found, "it sorts all of them first"
 
 
 def test_what_the_lists_show(database: Database) -> None:

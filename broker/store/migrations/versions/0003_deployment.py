@@ -45,3 +45,5 @@ def upgrade() -> None:
         sa.Column("changed", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("owner", name="pk_callback_secrets"),
     )
+    current, listed = sa.text("current"), ["id", "owner", "shared", "shared_with", "current"]
+    op.create_index("ix_processes_listed", "processes", listed, sqlite_where=current, postgresql_where=current)
