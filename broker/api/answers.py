@@ -104,9 +104,12 @@ def _range(part: str) -> tuple[str, float]:
 def page_links(
     base: str, path: str, request: Request, following: Mapping[str, str] | None, title: str
 ) -> list[dict[str, str]]:
-    """`self`, and `next` with the same filters when there is more (`following`: what the next page's query adds)."""
+    """`self`, `alternate` for the page, and `next` with the same filters when there is more (`following`: what the next
+    page's query adds)."""
     query = request.url.query
     links = [link(f"{base}{path}?{query}" if query else base + path, "self", title)]
+    asked = [(key, value) for key, value in request.query_params.multi_items() if key != "f"]
+    links.append(link(f"{base}{path}?{urlencode([*asked, ('f', 'html')])}", "alternate", f"{title} as a page", HTML))
     if following:
         kept: Sequence[tuple[str, str]] = [
             (key, value) for key, value in request.query_params.multi_items() if key not in following

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Query
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -31,6 +31,7 @@ router = guarded("Jobs")
 JOBS = ConformanceClass(router, (PART1 + "job-list", PART1 + "dismiss"), (("/jobs", OGC + "job-list", "Your jobs"),))
 OFFERS = {"json": JSON, "html": HTML}
 Names = Annotated[list[str] | None, Query()]
+OF_STATUS = Field(json_schema_extra={"enum": list(jobpages.STATUSES)})  # said, not checked: commas join several
 Seconds = Annotated[float | None, Query(ge=0, description="Seconds between start and end (or now).")]
 When = Annotated[str | None, Query(max_length=100, description="When created: an instant, or start/end, `..` is open.")]
 # a form sends what was left empty too
@@ -42,9 +43,9 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]
 async def page(
     request: Request,
     caller: Caller,
-    type: Names = None,
+    type: Annotated[list[Annotated[str, Field(json_schema_extra={"enum": ["process"]})]] | None, Query()] = None,
     process_id: Annotated[list[str] | None, Query(alias="processID")] = None,
-    status: Names = None,
+    status: Annotated[list[Annotated[str, OF_STATUS]] | None, Query()] = None,
     datetime: When = None,
     min_duration: Annotated[float | None, OR_EMPTY, Query(alias="minDuration", ge=0)] = None,
     max_duration: Annotated[float | None, OR_EMPTY, Query(alias="maxDuration", ge=0)] = None,
@@ -130,7 +131,7 @@ def _bounds(text: str) -> tuple[float | None, float | None]:
         span = timedelta(days=1) if clock is None else timedelta(seconds=1)
         if fraction:
             moment = start.timestamp() + float(fraction)
-            return moment, moment
+            return moment, moment + max(10.0 ** -(len(fraction) - 1) - 1e-6, 0.0)  # as exact as it is written
         return start.timestamp(), (start + span).timestamp() - 1e-6
     except (ValueError, OverflowError):
         raise InvalidParameter(InputProblem("?datetime", f"{text[:40]!r} is not a time that exists")) from None

@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def write_certificates(folder: Path, host: str) -> tuple[str, str, str]:
-    """Write and give the paths of the authority's certificate, the server's certificate for `host`, and its key."""
+def write_certificates(folder: Path, *hosts: str) -> tuple[str, str, str]:
+    """Write and give the paths of the authority's certificate, the server's certificate for `hosts`, and its key."""
     authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority = _certificate("Test authority", "Test authority", authority_key, authority_key, host=None)
-    server = _certificate(host, "Test authority", server_key, authority_key, host=host)
+    authority = _certificate("Test authority", "Test authority", authority_key, authority_key)
+    server = _certificate(hosts[0], "Test authority", server_key, authority_key, hosts)
     paths = tuple(folder / name for name in ("ca.pem", "server.pem", "server.key"))
     paths[0].write_bytes(authority.public_bytes(serialization.Encoding.PEM))
     paths[1].write_bytes(server.public_bytes(serialization.Encoding.PEM))
@@ -32,8 +32,7 @@ def _certificate(
     issuer: str,
     key: ec.EllipticCurvePrivateKey,
     signer: ec.EllipticCurvePrivateKey,
-    *,
-    host: str | None,
+    hosts: tuple[str, ...] = (),
 ) -> x509.Certificate:
     now = datetime.now(UTC)
     builder = (
@@ -44,8 +43,9 @@ def _certificate(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=host is None, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=not hosts, path_length=None), critical=True)
     )
-    if host is not None:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+    if hosts:
+        names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+        builder = builder.add_extension(names, critical=False)
     return builder.sign(signer, hashes.SHA256())
