@@ -122,7 +122,13 @@ class Broker:
     @property
     def limits(self) -> Limits:
         bounds = self.settings.limits
-        return Limits(bounds.job_seconds, bounds.output_bytes, bounds.output_files)
+        return Limits(
+            bounds.job_seconds,
+            bounds.output_bytes,
+            bounds.output_files,
+            disk_bytes=bounds.disk_bytes,
+            disk_files=bounds.disk_files,
+        )
 
     @cached_property
     def quotas(self) -> Ledger:

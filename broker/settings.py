@@ -89,12 +89,15 @@ class Uploads(Frozen):
 
 
 class LimitSettings(Frozen):
-    """Bounds of documents and jobs: bytes, seconds."""
+    """Bounds of documents and jobs: bytes, seconds. `disk_bytes`, `disk_files`: what a job may have on its platform's
+    disk at one time while it runs, inputs not counted."""
 
     document_bytes: int = 8 * 2**20
     job_seconds: float = 24 * 3600.0
     output_bytes: int = 100 * 2**30
     output_files: int = 100_000
+    disk_bytes: int = Field(500 * 2**30, ge=2**20)
+    disk_files: int = Field(1_000_000, ge=100)
 
 
 class QuotaOf(Frozen):

@@ -114,11 +114,14 @@ TEMPLATE = """\
 # ttl_hours = 168.0
 
 [limits]
-# Bytes of a request or package, seconds of a job, bytes and number of its output files.
+# Bytes of a request or package, seconds of a job, bytes and number of its output files; what it may have on its
+# platform's disk at one time while it runs (never the last GiB of it): bytes, number of files and directories.
 # document_bytes = 8388608
 # job_seconds = 86400.0
 # output_bytes = 107374182400
 # output_files = 100000
+# disk_bytes = 536870912000
+# disk_files = 1000000
 
 # Quotas of each person, of each project, and of each platform that acts for people. Unset: as much as there is.
 # One of them gets others with: broker quota set person ID --running 8

@@ -55,6 +55,7 @@ class Reason(StrEnum):
     OUT_OF_MEMORY = "out-of-memory"
     TOO_MANY_PROCESSES = "too-many-processes"
     OUTPUT_TOO_LARGE = "output-too-large"
+    DISK_LIMIT = "disk-limit"  # more on disk, while it ran, than a job may have
     LOST = "lost"  # the platform no longer knows the job, or its keeper was killed
     PLATFORM_REFUSED = "platform-refused"
     NO_PLATFORM = "no-platform"
@@ -249,12 +250,15 @@ class StageItem:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one job: seconds of wall time, bytes and number of outputs, runs of one scattered step."""
+    """Bounds of one job: seconds of wall time, bytes and number of outputs, runs of one scattered step, and what it may
+    have on disk at one time while it runs: bytes, and number of files and directories."""
 
     time: float = 24 * 3600.0
     output_bytes: int = 100 * 2**30
     output_files: int = 100_000
     scatter_width: int | None = None
+    disk_bytes: int = 500 * 2**30
+    disk_files: int = 1_000_000
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -262,11 +266,14 @@ class Limits:
             "outputBytes": self.output_bytes,
             "outputFiles": self.output_files,
             "scatterWidth": self.scatter_width,
+            "diskBytes": self.disk_bytes,
+            "diskFiles": self.disk_files,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Limits:
-        return cls(value["time"], value["outputBytes"], value["outputFiles"], value.get("scatterWidth"))
+        names = ("time", "outputBytes", "outputFiles", "scatterWidth", "diskBytes", "diskFiles")
+        return cls(*(value[name] for name in names))
 
 
 @dataclass(frozen=True, slots=True)

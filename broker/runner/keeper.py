@@ -22,7 +22,7 @@ from typing import Any
 from broker.egress import Egress, EgressPolicy
 from broker.errors import BrokerError
 from broker.jobs.model import Failure, Fault, Limits, Reason, StageItem
-from broker.runner import engine, expressions, kernel, pull, verdict
+from broker.runner import disk, engine, expressions, kernel, pull, verdict
 from broker.runner.cgroups import Bounds, Group
 from broker.runner.isolation import Isolation
 from broker.runner.jobdir import JobDir, read_json, remove_tree, write_json
@@ -117,6 +117,8 @@ class _Keeper:
             state = "cancelled"
         except _TimedOut:
             failure = Failure(Fault.LIMIT, Reason.TIME_LIMIT, f"The job ran longer than its limit of {self.limit:g} s.")
+        except disk.TooMuch as error:
+            failure = Failure(Fault.LIMIT, Reason.DISK_LIMIT, str(error))
         except BrokerError as error:
             failure = Failure(Fault(error.fault), _reason(error), str(error))
         except OSError as error:
@@ -150,7 +152,9 @@ class _Keeper:
         images = self._images(spec)
         self._forget()
         self._bound(Bounds.from_json(spec["settings"]["bounds"]))
-        ended = self._wait_for(self._engine(images, network=spec["settings"]["network"]))
+        room = disk.Room(limits.disk_bytes, limits.disk_files).on(self.job.path)
+        watch = disk.Watch((self.job.work, self.job.logs), self.job.inputs, room)
+        ended = self._wait_for(self._engine(images, network=spec["settings"]["network"]), watch)
         if self.job.report.exists() and self.job.report.stat().st_size > MAX_REPORT:
             message = f"The output values take more than {MAX_REPORT // 2**20} MiB: give them as files."
             return Failure(Fault.LIMIT, Reason.OUTPUT_TOO_LARGE, message), {}
@@ -220,7 +224,7 @@ class _Keeper:
         return Failure(Fault.BROKER, Reason.BROKER_ERROR, f"The engine ended with {ended.code}.", log_tail=lines)
 
     def _supervise(self, child: Callable[[], int], log: str) -> _Ended:
-        """Run `child` until it ends; raises _Cancelled and _TimedOut."""
+        """Run `child` until it ends. Raises _Cancelled, _TimedOut."""
         return self._wait_for(self._begin(child, log))
 
     def _begin(self, child: Callable[[], int], log: str) -> int:
@@ -238,28 +242,33 @@ class _Keeper:
 
         return kernel.fork(begin)
 
-    def _wait_for(self, pid: int) -> _Ended:
+    def _wait_for(self, pid: int, watch: disk.Watch | None = None) -> _Ended:
         pidfd = os.pidfd_open(pid)
         try:
-            self._wait(pidfd)
+            self._wait(pidfd, watch)
         finally:
             kernel.kill_group(pid)
             os.close(pidfd)
             _, status = os.waitpid(pid, 0)
         return _Ended(os.waitstatus_to_exitcode(status))
 
-    def _wait(self, pidfd: int) -> None:
+    def _wait(self, pidfd: int, watch: disk.Watch | None) -> None:
+        """Raises _Cancelled, _TimedOut, disk.TooMuch."""
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         poll.register(self.control, select.POLLIN)
         while True:
             if self.job.cancel.exists():
                 raise _Cancelled
-            left = None if self.deadline is None else self.deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise _TimedOut
             # A day at most: poll takes a C int of milliseconds.
-            for descriptor, _ in poll.poll(None if left is None else min(left, 86400) * 1000 + 1):
+            left = 86400.0 if self.deadline is None else min(86400.0, self.deadline - time.monotonic())
+            if left <= 0:
+                raise _TimedOut
+            if watch is not None:
+                if watch.wait() == 0:
+                    watch.look()
+                left = min(left, watch.wait())
+            for descriptor, _ in poll.poll(left * 1000 + 1):
                 if descriptor == pidfd:
                     return
                 with contextlib.suppress(BlockingIOError):

@@ -39,6 +39,7 @@ BY_REASON: Mapping[str, str] = {
     "(ResourceRequirement, ramMin).",
     "too-many-processes": "The package starts more processes than a job may have. Its author can bound them.",
     "output-too-large": "Let the package write less, or ask the operator of this broker for a larger limit.",
+    "disk-limit": "Run it on less data, or in parts; else ask the operator of this broker for more room on disk.",
     "lost": "The platform lost the job more often than it is tried again. Run it again, or ask the operator of the "
     "platform what happened.",
     "no-platform": "No platform here can run it. Ask the operator of this broker.",
