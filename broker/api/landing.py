@@ -5,13 +5,15 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
-from broker.api import openapi
+from broker.api import aboutpages, openapi
 from broker.api.answers import JSON, OGC, Json, link, representation
 from broker.api.classes import PART1, ConformanceClass, public
 from broker.api.paging import Representation
 from broker.api.site import site_of
+from broker.web import HTML
 
 router = public("About")
+OFFERS = {"json": JSON, "html": HTML}
 CORE = ConformanceClass(
     router,
     (PART1 + "core", PART1 + "json", PART1 + "oas30"),
@@ -25,7 +27,8 @@ CORE = ConformanceClass(
 @router.get("/", name="landing")
 async def landing(request: Request, f: Representation = None) -> Response:
     """Where to go from here."""
-    representation(request, {"json": JSON})
+    if representation(request, OFFERS) == "html":
+        return await aboutpages.landing(request)
     site = site_of(request)
     base = site.base(request)
     links = [link(f"{base}/", "self", "This page")]
@@ -38,13 +41,17 @@ async def landing(request: Request, f: Representation = None) -> Response:
 @router.get("/conformance", name="conformance")
 async def conformance(request: Request, f: Representation = None) -> Response:
     """The conformance classes that are done."""
-    representation(request, {"json": JSON})
-    return Json({"conformsTo": [uri for part in request.app.state.classes for uri in part.uris]})
+    uris = [uri for part in request.app.state.classes for uri in part.uris]
+    if representation(request, OFFERS) == "html":
+        return aboutpages.conformance(request, uris)
+    return Json({"conformsTo": uris})
 
 
 @router.get("/api", name="api")
 async def api(request: Request, f: Representation = None) -> Response:
     """This API as an OpenAPI 3.0 document."""
-    chosen = representation(request, {"openapi": openapi.MEDIA_TYPE, "json": JSON})
+    chosen = representation(request, {"openapi": openapi.MEDIA_TYPE, **OFFERS})
     document = openapi.definition(request.app, site_of(request).base(request))
+    if chosen == "html":
+        return aboutpages.reference(request, document)
     return Json(document, media_type=JSON if chosen == "json" else openapi.MEDIA_TYPE)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
+from broker.api import aboutpages
 from broker.api.answers import JSON, Json, link, representation
 from broker.api.classes import ConformanceClass, guarded
 from broker.api.paging import Representation
@@ -15,21 +16,25 @@ from broker.api.site import site_of
 from broker.jobs.model import Needs
 from broker.jobs.placement import Candidate, unfit
 from broker.store import platforms
+from broker.web import HTML
 
 router = guarded("Platforms")
+OFFERS = {"json": JSON, "html": HTML}
 PLATFORMS = ConformanceClass(router, (), (("/platforms", "related", "Where jobs can run"),))
 
 
 @router.get("/platforms", name="platforms")
 async def page(request: Request, f: Representation = None) -> Response:
     """All platforms, in the order in which the broker tries them."""
-    representation(request, {"json": JSON})
+    chosen = representation(request, OFFERS)
     site = site_of(request)
     base = site.base(request)
-    found = await site.rows.read(platforms.candidates)
+    found = [_document(candidate) for candidate in await site.rows.read(platforms.candidates)]
+    if chosen == "html":
+        return aboutpages.platforms(request, found)
     return Json(
         {
-            "platforms": [_document(candidate) for candidate in found],
+            "platforms": found,
             "links": [link(f"{base}/platforms", "self", "This list")],
         }
     )
@@ -38,8 +43,9 @@ async def page(request: Request, f: Representation = None) -> Response:
 @router.get("/platforms/{name}", name="platform")
 async def one(request: Request, name: str, f: Representation = None) -> Response:
     """One platform."""
-    representation(request, {"json": JSON})
-    return Json(_document(await site_of(request).rows.read(platforms.one, name)))
+    chosen = representation(request, OFFERS)
+    found = _document(await site_of(request).rows.read(platforms.one, name))
+    return aboutpages.platforms(request, [found], name) if chosen == "html" else Json(found)
 
 
 def _document(candidate: Candidate) -> dict[str, Any]:
