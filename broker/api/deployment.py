@@ -119,5 +119,6 @@ def check_package(site: Site, body: bytes, content_type: str, w: str | None, bas
         "needs": inspection.needs.to_json(),
         "steps": list(inspection.steps),
         "warnings": list(inspection.warnings),
+        "bestPractice": [dict(one) for one in inspection.practice],
         "platforms": fits,
     }

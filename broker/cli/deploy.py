@@ -200,7 +200,8 @@ def _show(report: Mapping[str, Any]) -> None:
     if package is not None:
         steps = len(package.get("steps") or ())
         screen.print(f"[green]The package can be loaded.[/] {steps} step{'' if steps == 1 else 's'}.")
-        outcome.warnings(package.get("warnings") or ())
+        outcome.warnings(one for one in package.get("warnings") or () if not one.startswith("Best practice"))
+        outcome.practice(package.get("bestPractice") or ())
     if execution is not None:
         screen.print("[green]The inputs fit.[/]")
         for one in execution.get("links") or ():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -146,6 +146,17 @@ def failed(info: Mapping[str, Any], *, stderr: bool = True) -> None:
 def warnings(found: Iterable[str]) -> None:
     for one in found:
         console().print(f"[yellow]Note:[/] {_safe(one)}")
+
+
+def practice(found: Sequence[Mapping[str, Any]]) -> None:
+    """Where a package does not keep to the best practice for Earth observation (OGC 20-089r1), in full."""
+    if not found:
+        return
+    console().print("[yellow]Best practice for EO application packages (OGC 20-089r1):[/]")
+    for one in found:
+        mark = "[red]not kept[/]" if one.get("severity") == "error" else "advised "
+        place = f"{one.get('file')}:{one.get('line')}" if one.get("line") else str(one.get("file"))
+        console().print(f"  {mark} {_safe(place)} {_safe(one.get('message'))} [dim]{_safe(one.get('rule'))}[/]")
 
 
 def outputs(found: Mapping[str, Any]) -> None:

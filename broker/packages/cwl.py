@@ -328,7 +328,8 @@ class Inspection:
 
     `process`: class, id (short), label, doc, inputs and outputs (lists of parameters with short ids; types as CWL
     JSON: names of custom types refer to `custom_types`), hints, requirements, and all extension fields (schema.org
-    under their full IRIs). `steps`: the steps' names known statically.
+    under their full IRIs). `steps`: the steps' names known statically. `practice`: where the package does not keep to
+    the best practice for Earth observation (`packages.practice.Finding`, as JSON).
     """
 
     process: Mapping[str, Any]
@@ -337,6 +338,7 @@ class Inspection:
     steps: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     cwl_version: str = "v1.2"
+    practice: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -346,6 +348,7 @@ class Inspection:
             "steps": list(self.steps),
             "warnings": list(self.warnings),
             "cwlVersion": self.cwl_version,
+            "practice": [dict(one) for one in self.practice],
         }
 
     @classmethod
@@ -357,4 +360,5 @@ class Inspection:
             tuple(value["steps"]),
             tuple(value["warnings"]),
             value["cwlVersion"],
+            tuple(value.get("practice", ())),
         )

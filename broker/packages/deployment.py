@@ -90,6 +90,9 @@ def _plausible(found: Inspection) -> None:
         for one in found.process[name]:
             if not isinstance(one["id"], str) or "type" not in one:
                 raise TypeError
+    for one in found.practice:
+        if not isinstance(one["message"], str) or not isinstance(one["rule"], str) or len(one) > 6:
+            raise TypeError
     if not all(isinstance(one, str) for one in (*found.steps, *found.warnings, found.cwl_version)):
         raise TypeError
 

@@ -7,53 +7,21 @@ package says them, else the files of its repository: CITATION.cff, codemeta.json
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from broker.errors import BrokerError
-from broker.packages.cwl import parse
+from broker.packages.describe import SCHEMA_ORG
 
-SCHEMA_ORG = ("https://schema.org/", "http://schema.org/")
 MOST_AUTHORS = 50
 LONGEST = 300
-# The first words of licences that people put into LICENSE; texts that share words are told apart by their order here.
-_LICENSES = (
-    (r"apache license\W+version 2\.0", "Apache-2.0"),
-    (r"gnu affero general public license\W+version 3", "AGPL-3.0-only"),
-    (r"gnu lesser general public license\W+version 3", "LGPL-3.0-only"),
-    (r"gnu general public license\W+version 3", "GPL-3.0-only"),
-    (r"gnu general public license\W+version 2", "GPL-2.0-only"),
-    (r"mozilla public license version 2\.0", "MPL-2.0"),
-    (r"european union public licen[cs]e\W+v?\.? ?1\.2", "EUPL-1.2"),
-    (r"mit license|permission is hereby granted, free of charge", "MIT"),
-    (r"redistribution and use in source and binary forms.*neither the name", "BSD-3-Clause"),
-    (r"redistribution and use in source and binary forms", "BSD-2-Clause"),
-    (r"cc0 1\.0 universal", "CC0-1.0"),
-    (r"attribution-sharealike 4\.0 international", "CC-BY-SA-4.0"),
-    (r"attribution 4\.0 international", "CC-BY-4.0"),
-)
-
-
-def of_repository(read: Callable[[str], bytes]) -> dict[str, Any]:
-    """`license` and `authors` as the files at a repository's root tell them. `read` raises OSError for what is not
-    there."""
-    found: dict[str, Any] = {}
-    for name, tell in (("CITATION.cff", _citation), ("codemeta.json", _codemeta), ("LICENSE", _license),
-                       ("LICENSE.txt", _license), ("LICENSE.md", _license), ("COPYING", _license)):  # fmt: skip
-        with suppress(BrokerError, OSError, ValueError, RecursionError):
-            for key, value in tell(read(name).decode("utf-8-sig")).items():
-                found.setdefault(key, value)
-    return found
 
 
 def completed(source: Mapping[str, Any], process: Mapping[str, Any]) -> dict[str, Any] | None:
     """The source with what the package's own schema.org metadata say, which count more; None for nothing at all."""
     own = {
-        "license": next(filter(None, (_text_of(value) for value in _schema_org(process, "license"))), None),
-        "authors": _authors(list(_schema_org(process, "author"))),
+        "license": next(filter(None, (text_of(value) for value in _schema_org(process, "license"))), None),
+        "authors": authors_of(list(_schema_org(process, "author"))),
     }
     return {**source, **{key: value for key, value in own.items() if value}} or None
 
@@ -83,36 +51,7 @@ def _schema_org(process: Mapping[str, Any], name: str) -> Iterator[Any]:
         yield from value if isinstance(value, list) else [value]
 
 
-def _citation(text: str) -> dict[str, Any]:
-    """CITATION.cff, version 1.2."""
-    whole = parse(text, "CITATION.cff")
-    return _told(whole, whole.get("authors") if isinstance(whole, Mapping) else None)
-
-
-def _codemeta(text: str) -> dict[str, Any]:
-    whole = json.loads(text)
-    return _told(whole, whole.get("author") if isinstance(whole, Mapping) else None)
-
-
-def _told(whole: Any, authors: Any) -> dict[str, Any]:
-    if not isinstance(whole, Mapping):
-        return {}
-    found = {
-        "license": _text_of(whole.get("license")),
-        "authors": _authors(authors if isinstance(authors, list) else [authors]),
-    }
-    return {key: value for key, value in found.items() if value}
-
-
-def _license(text: str) -> dict[str, Any]:
-    plain = " ".join(text[:20_000].lower().split())
-    for words, name in _LICENSES:
-        if re.search(words, plain):
-            return {"license": name}
-    return {}
-
-
-def _text_of(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
     """A licence as text: itself, or the identifier or address of a thing; spdx.org's address gives its identifier."""
     if isinstance(value, list):
         value = value[0] if value else None
@@ -125,7 +64,7 @@ def _text_of(value: Any) -> str | None:
     return re.sub(r"^https?://spdx\.org/licenses/([\w.+-]+?)(\.html|\.json)?$", r"\1", text)
 
 
-def _authors(values: list[Any]) -> list[dict[str, str]]:
+def authors_of(values: list[Any]) -> list[dict[str, str]]:
     return [found for value in values[:MOST_AUTHORS] if (found := _author(value))]
 
 

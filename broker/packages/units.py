@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urldefrag
 
 from broker.errors import BrokerError, PackageError, UnsupportedMediaType, UnsupportedPackage
-from broker.packages import source
+from broker.packages import credits
 from broker.packages.bundle import Bundle, build
 from broker.packages.closure import Read
 from broker.packages.cwl import parse
@@ -175,7 +175,7 @@ def _cloned(value: Mapping[str, Any], reach: Reach) -> Unit:
 
     data = _fetched(path, lambda: tree(path))
     bundle = build(data, name=path, process=reach.process or chosen or None, read=read, listing=tree.listing, trim=True)
-    known = {**place.to_json(), "path": path, "committed": tree.committed, **source.of_repository(tree)}
+    known = {**place.to_json(), "path": path, "committed": tree.committed, **credits.of_repository(tree)}
     return Unit(bundle, source={key: one for key, one in known.items() if one is not None})
 
 

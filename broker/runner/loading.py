@@ -30,7 +30,7 @@ from schema_salad.fetcher import Fetcher
 from schema_salad.ref_resolver import file_uri
 
 from broker.errors import BrokerError, PackageError, UnsupportedPackage
-from broker.packages import resolved
+from broker.packages import practice, resolved
 from broker.packages.bundle import Bundle
 from broker.packages.closure import eoap_schema
 from broker.packages.cwl import Inspection, parse
@@ -313,12 +313,16 @@ def inspect(bundle: Bundle, root: Path) -> Inspection:
     }
     found = resolved.process(described, written, namespaces)
     collected.messages.extend(default_problems(found["inputs"], custom))
+    breaches = practice.findings(bundle)
+    if practice.stages(found):
+        collected.messages.extend(practice.told(breaches))
     return Inspection(
         process=found,
         custom_types=resolved.used(custom, [one["type"] for field in ("inputs", "outputs") for one in found[field]]),
         needs=needs(part),
         steps=resolved.step_names(part, written) or (found["id"] or "main",),
         warnings=tuple(_named(message, base) for message in collected.messages),
+        practice=tuple(one.to_json() for one in breaches),
         cwl_version=str(document.get("cwlVersion", "v1.2")).rpartition("#")[2].removeprefix("cwl:"),
     )
 
