@@ -12,6 +12,8 @@ from broker.access.principal import Principal
 from broker.api.authentication import authenticated
 from broker.api.site import site_of
 from broker.errors import BrokerError
+from broker.jobs import lifecycle
+from broker.jobs.model import Job
 from broker.store import jobs, processes
 from broker.web import page
 
@@ -38,9 +40,9 @@ MEANINGS: Mapping[str, str] = {
 async def landing(request: Request) -> Response:
     """Where to begin; for who is known, with some processes and the latest jobs."""
     site = site_of(request)
-    caller = await _known(request)
+    caller = await known(request)
     shown: Sequence[processes.Process] = ()
-    latest: Sequence[jobs.Job] = ()
+    latest: Sequence[Job] = ()
     if caller is not None:
         shown = await site.rows.read(processes.page, limit=MOST_PROCESSES, reach=caller.reach)
         latest = await site.rows.read(jobs.page, jobs.Filter(owner=caller.owner), limit=MOST_JOBS)
@@ -50,20 +52,21 @@ async def landing(request: Request) -> Response:
         title=site.settings.api.title,
         description=site.settings.api.description,
         processes=shown,
-        jobs=latest,
+        jobs=[(job, lifecycle.status(job.phase, job.dismiss_requested)) for job in latest],
     )
 
 
-async def _known(request: Request) -> Principal | None:
-    """Who asks; None where they have not logged in, or may not read."""
+async def known(request: Request) -> Principal | None:
+    """Who asks; None where they have not logged in, or may not read. These pages are for everybody."""
     try:
         return await authenticated(request)
     except BrokerError:
         return None
 
 
-def conformance(request: Request, uris: Sequence[str]) -> Response:
+async def conformance(request: Request, uris: Sequence[str]) -> Response:
     """The conformance classes in words."""
+    await known(request)
     found = []
     for uri in uris:
         standard, _, name = uri.partition("/conf/")
@@ -72,8 +75,9 @@ def conformance(request: Request, uris: Sequence[str]) -> Response:
     return page(request, "conformance.html", title="Standards", classes=found)
 
 
-def reference(request: Request, definition: Mapping[str, Any]) -> Response:
+async def reference(request: Request, definition: Mapping[str, Any]) -> Response:
     """The reference of the API, made of its OpenAPI document."""
+    await known(request)
     tags: dict[str, list[dict[str, Any]]] = {}
     for one in _operations(definition):
         tags.setdefault(one["tag"], []).append(one)

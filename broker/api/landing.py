@@ -43,7 +43,7 @@ async def conformance(request: Request, f: Representation = None) -> Response:
     """The conformance classes that are done."""
     uris = [uri for part in request.app.state.classes for uri in part.uris]
     if representation(request, OFFERS) == "html":
-        return aboutpages.conformance(request, uris)
+        return await aboutpages.conformance(request, uris)
     return Json({"conformsTo": uris})
 
 
@@ -53,5 +53,5 @@ async def api(request: Request, f: Representation = None) -> Response:
     chosen = representation(request, {"openapi": openapi.MEDIA_TYPE, **OFFERS})
     document = openapi.definition(request.app, site_of(request).base(request))
     if chosen == "html":
-        return aboutpages.reference(request, document)
+        return await aboutpages.reference(request, document)
     return Json(document, media_type=JSON if chosen == "json" else openapi.MEDIA_TYPE)

@@ -56,6 +56,7 @@ async def forms(request: Request, process_id: str, caller: Caller, revision: Rev
             title="",
             process_id=process_id,
             body=body,
+            lacking=sorted(wrong),
             command=command(process_id, body),
             revision=revision,
         )

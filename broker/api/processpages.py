@@ -90,7 +90,7 @@ async def shown(
     newest = next((one.revision for one in found.revisions if one.current), None)
     wanted = fields(process.description)
     sent = sent or Sent(_started(wanted))
-    body, _ = request_of(wanted, sent.filled)
+    body, lacking = request_of(wanted, sent.filled)
     return page(
         request,
         "process.html",
@@ -103,6 +103,7 @@ async def shown(
         about=list(_about(document)),
         sent=sent,
         body=body,
+        lacking=sorted(lacking),
         command=command(process.id, body),
         around=found,
         current=newest == process.revision,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -129,7 +131,14 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     made.filters |= {"clock": clock, "lasting": lasting, "size": size, "logtext": logtext, "command": shlex.join}
-    made.filters |= {"moment": moment, "shell": shlex.quote, "json": _json, "path": _path, "pretty": _pretty}
+    made.filters |= {
+        "moment": moment,
+        "shell": shlex.quote,
+        "json": _json,
+        "path": _path,
+        "pretty": _pretty,
+        "ticks": _ticks,
+    }
     made.globals |= {"asset": address}
     return made
 
@@ -147,6 +156,11 @@ def _json(value: Any) -> str:
 def _pretty(value: Any) -> str:
     """JSON over several lines."""
     return json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _ticks(text: str) -> Markup:
+    """A text in which `this` is code."""
+    return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
 
 
 def _path(value: str) -> str:
