@@ -25,10 +25,11 @@ from broker.platform import (
     OutputFile,
     State,
 )
+from broker.runner.beneath import remove_tree
 from broker.runner.cgroups import UNGROUPED, Bounds
 from broker.runner.client import Zygote
 from broker.runner.isolation import INSTALL_ENGINE
-from broker.runner.jobdir import JobDir, read_json, remove_tree, write_json, write_private
+from broker.runner.jobdir import JobDir, read_json, write_json, write_private
 from broker.runner.remains import sweep
 from broker.runner.report import read_progress, read_steps
 

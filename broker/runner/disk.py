@@ -14,12 +14,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from broker.runner.beneath import open_directory
+
 FIRST_SECONDS = 1.0  # most jobs are over by then
 SHARE = 20.0  # of the time, looks take one part in so many: one that takes long is taken seldom
 DEPTH = 200  # of directories, each of which costs a descriptor; what packages write is not nested like that
 FREE = 2**30  # bytes that a job leaves free
 LEAST = 64 * 2**20  # bytes that a job may have on a disk that is nearly full
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class TooMuch(Exception):
@@ -89,7 +90,7 @@ def _below(root: Path) -> Iterator[os.stat_result]:
     stack: list[_Open] = []
     try:
         with contextlib.suppress(OSError):
-            stack.append(_Open(os.open(root, _DIRECTORY)))
+            stack.append(_Open(open_directory(root)))
         while stack:
             here = stack[-1]
             with contextlib.suppress(OSError):
@@ -102,7 +103,7 @@ def _below(root: Path) -> Iterator[os.stat_result]:
                 if stat.S_ISDIR(status.st_mode):
                     if len(stack) >= DEPTH:
                         raise TooMuch(f"The job had more than {DEPTH} directories one in the other.")
-                    stack.append(_Open(_enter(name, here.descriptor)))
+                    stack.append(_Open(open_directory(name, here.descriptor)))
     finally:
         for one in stack:
             one.close()
@@ -122,19 +123,6 @@ class _Open:
     def close(self) -> None:
         self._entries.close()
         os.close(self.descriptor)
-
-
-def _enter(name: str, parent: int) -> int:
-    """Open a directory, also one that a tool has closed to itself. Raises OSError."""
-    try:
-        return os.open(name, _DIRECTORY, dir_fd=parent)
-    except PermissionError:
-        place = os.open(name, _DIRECTORY | os.O_PATH, dir_fd=parent)
-    try:
-        os.chmod(f"/proc/self/fd/{place}", 0o700)  # noqa: PTH101  the one that was opened, whatever has its name now
-        return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    finally:
-        os.close(place)
 
 
 def _without_a_name(parent: int, place: Path) -> Iterator[os.stat_result]:

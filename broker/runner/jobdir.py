@@ -8,10 +8,9 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import stat
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -205,19 +204,3 @@ def read_json(path: Path) -> Mapping[str, Any] | None:
         value: Mapping[str, Any] = json.load(stream)
         return value
     return None
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a directory and what is below, also directories that a tool closed to itself; no error is raised."""
-
-    def open_up(remove: Callable[..., Any], name: str, _: object) -> None:
-        # Only asked where removing failed; the parent is a directory of ours, for rmtree follows no link.
-        with contextlib.suppress(OSError):
-            Path(name).parent.chmod(0o700)
-            if not Path(name).is_symlink() and Path(name).is_dir():
-                Path(name).chmod(0o700)
-                shutil.rmtree(name, ignore_errors=True)
-            else:
-                remove(name)
-
-    shutil.rmtree(path, onerror=open_up)

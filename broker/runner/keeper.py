@@ -23,9 +23,10 @@ from broker.egress import Egress, EgressPolicy
 from broker.errors import BrokerError
 from broker.jobs.model import Failure, Fault, Limits, Reason, StageItem
 from broker.runner import disk, engine, expressions, kernel, pull, verdict
+from broker.runner.beneath import remove_tree
 from broker.runner.cgroups import Bounds, Group
 from broker.runner.isolation import Isolation
-from broker.runner.jobdir import JobDir, read_json, remove_tree, write_json
+from broker.runner.jobdir import JobDir, read_json, write_json
 from broker.runner.remains import end_containers
 from broker.runner.report import tail
 from broker.runner.stage import rules, stage

@@ -24,8 +24,9 @@ from broker.errors import PackageError
 from broker.packages.images import DOCKER, Reference
 from broker.runner import apptainer
 from broker.runner.advice import said_last
+from broker.runner.beneath import remove_tree
 from broker.runner.isolation import Isolation
-from broker.runner.jobdir import JobDir, remove_tree, write_json
+from broker.runner.jobdir import JobDir, write_json
 from broker.runner.probe import engine_environment, run_told
 
 

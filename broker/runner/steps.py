@@ -23,7 +23,7 @@ from cwltool.utils import bytes2str_in_dicts
 from schema_salad.exceptions import ValidationException
 
 from broker.jobs.model import Failure, Reason, Step
-from broker.runner import advice, failures, jobdir
+from broker.runner import advice, beneath, failures
 from broker.runner.beneath import leads_astray, open_file
 from broker.runner.confinement import Confined, OutsideJob
 from broker.runner.links import settle_links
@@ -339,4 +339,4 @@ def remove_tree(path: str) -> None:
     except FileNotFoundError:
         return
     except OSError:
-        jobdir.remove_tree(Path(path))
+        beneath.remove_tree(Path(path))

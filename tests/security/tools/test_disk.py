@@ -29,8 +29,8 @@ def run(runner: RunnerPeer, script: str, *, size: int = 32 * MIB, files: int = 1
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_tool_that_fills_the_disk(runner: RunnerPeer, way: str) -> None:
-    """Seen red: without `watch.look` in the keeper; without `_without_a_name`; as an ordinary user without the second way
-    of `_enter`."""
+    """Seen red: without `watch.look`; without `_without_a_name`; as an ordinary user without the second way of
+    `open_directory`."""
     seen = run(runner, WAYS[way] + ENDLESS)
     assert seen.state == State.FAILED
     assert seen.failure is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 
 from broker.jobs.model import Fault, Limits, Reason
 from broker.jobs.observation import State
+from broker.runner.beneath import remove_tree
 from broker.runner.confinement import OutsideJob, confine
-from broker.runner.jobdir import remove_tree
 from broker.runner.outputs import gather
 from tests.peers.runner import RunnerPeer, shell
 
@@ -205,3 +206,24 @@ def test_directories_without_leave_are_removed(tmp_path: Path) -> None:
         directory.chmod(0o500)
     remove_tree(tmp_path / "tree")
     assert [entry.name for entry in tmp_path.iterdir()] == ["kept"]
+
+
+def test_directories_that_are_too_deep_for_a_path_are_removed(tmp_path: Path) -> None:
+    """As found: with shutil.rmtree the keeper and every release of the job ended in a RecursionError."""
+    top = tmp_path / "tree"
+    top.mkdir()
+    here = os.open(top, os.O_RDONLY)
+    for number in range(5000):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        if number % 1000 == 0:
+            os.close(os.open("file", os.O_CREAT, 0, dir_fd=below))
+            os.symlink(tmp_path, "link", dir_fd=below)
+            os.fchmod(here, 0o100)
+        os.close(here)
+        here = below
+    os.close(here)
+    (tmp_path / "kept").touch()
+    remove_tree(top)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["kept"]
+    remove_tree(top)
