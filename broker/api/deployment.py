@@ -25,7 +25,9 @@ from broker.store import processes
 from broker.store.processes import Process
 
 router = guarded("Deployment")
-DEPLOYMENT = ConformanceClass(router, (PART2 + "deploy-replace-undeploy", PART2 + "ogcapppkg", PART2 + "cwl"))
+DEPLOYMENT = ConformanceClass(
+    router, (PART2 + "deploy-replace-undeploy", PART2 + "ogcapppkg", PART2 + "cwl", PART2 + "docker")
+)
 Which = Annotated[str | None, Query(max_length=200, description="Which process of a document with many (`$graph`).")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -44,6 +45,10 @@ def tool(unit: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any
         document["inputs"][name] = _input(name, one, _part(bindings, "inputBindings", name))
     for name, one in _named(described.get("outputs")):
         document["outputs"][name] = _output(name, one, _part(bindings, "outputBindings", name))
+    if bindings and "$" in json.dumps(bindings):
+        document["requirements"]["InlineJavascriptRequirement"] = {}
+    if any(one["inputBinding"].get("shellQuote") is False for one in document["inputs"].values()):
+        document["requirements"]["ShellCommandRequirement"] = {}
     return document
 
 
@@ -99,13 +104,7 @@ def _input(name: str, one: Mapping[str, Any], binding: Mapping[str, Any]) -> dic
         kind = {"type": "array", "items": kind}
     if one.get("minOccurs") == 0 or schema.get("nullable") is True:
         kind = ["null", kind]
-    prefix = binding.get("prefix")
-    bound: dict[str, Any] = {"prefix": prefix if isinstance(prefix, str) else f"--{name}"}
-    if bound["prefix"].endswith("="):
-        bound["separate"] = False
-    if isinstance(binding.get("itemSeparator", binding.get("inputSeparator")), str):
-        bound["itemSeparator"] = binding.get("itemSeparator", binding.get("inputSeparator"))
-    found: dict[str, Any] = {"type": kind, "label": one.get("title") or name, "inputBinding": bound}
+    found: dict[str, Any] = {"type": kind, "label": one.get("title") or name, "inputBinding": _bound(name, binding)}
     if isinstance(one.get("description"), str):
         found["doc"] = one["description"]
     if schema.get("default") is not None:
@@ -113,11 +112,40 @@ def _input(name: str, one: Mapping[str, Any], binding: Mapping[str, Any]) -> dic
     return found
 
 
+def _bound(name: str, binding: Mapping[str, Any]) -> dict[str, Any]:
+    """The CWL binding of inputBinding.yaml: the option `--name` unless a binding says where the value goes."""
+    bound: dict[str, Any] = {}
+    prefix = binding.get("prefix")
+    if isinstance(prefix, str):
+        bound["prefix"] = prefix
+        if prefix.endswith("="):
+            bound["separate"] = False
+    elif "position" not in binding and "valueFrom" not in binding:
+        bound["prefix"] = f"--{name}"
+    if isinstance(binding.get("position"), int | str):
+        bound["position"] = binding["position"]
+    if isinstance(binding.get("valueFrom"), str):
+        bound["valueFrom"] = binding["valueFrom"]
+    separator = binding.get("itemSeparator", binding.get("inputSeparator"))  # the standard's example has the latter
+    if isinstance(separator, str):
+        bound["itemSeparator"] = separator
+    if binding.get("shellQuote") is False:
+        bound["shellQuote"] = False
+    return bound
+
+
 def _type(schema: Mapping[str, Any]) -> Any:
     alternatives = schema.get("oneOf") or schema.get("anyOf") or schema.get("allOf")
     if isinstance(alternatives, list) and alternatives and isinstance(alternatives[0], Mapping):
         return _type(alternatives[0])
-    if "contentMediaType" in schema or "contentEncoding" in schema or schema.get("format") in ("binary", "byte"):
+    if schema.get("format") == "directory":
+        return "Directory"
+    if (
+        schema.get("format") == "file"
+        or "contentMediaType" in schema
+        or "contentEncoding" in schema
+        or schema.get("format") in ("binary", "byte")
+    ):
         return "File"
     if schema.get("type") == "array":
         items = schema.get("items")
@@ -130,5 +158,6 @@ def _type(schema: Mapping[str, Any]) -> Any:
 def _output(name: str, one: Mapping[str, Any], binding: Mapping[str, Any]) -> dict[str, Any]:
     glob = binding.get("glob")
     kind = "Directory" if _schema(one).get("format") == "directory" else "File"
-    pattern = glob if isinstance(glob, str) and glob else [name, f"{name}.*"]
+    named = isinstance(glob, str | list) and glob
+    pattern = glob if named else [name, f"{name}.*"]
     return {"type": kind, "label": one.get("title") or name, "outputBinding": {"glob": pattern}}

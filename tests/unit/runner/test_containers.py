@@ -14,6 +14,7 @@ import pytest
 from adapters.local.platform import LocalPlatform
 from broker.jobs.model import Fault, Reason
 from broker.jobs.observation import State
+from broker.packages.docker import tool
 from broker.runner import isolation
 from broker.runner.isolation import Isolation
 from broker.runner.jobdir import JobDir
@@ -68,6 +69,40 @@ def test_a_tool_in_its_image(runner: RunnerPeer, platform: LocalPlatform, image:
     assert step.image_digest is not None
     assert step.image_digest.startswith("sha256:")
     assert "told" in "".join(chunk.text for chunk in platform.logs(attempt, None).chunks)
+
+
+def test_an_image_with_a_description(runner: RunnerPeer, platform: LocalPlatform, image: str) -> None:
+    """Class docker of Part 2: a tool is made of the image, and of the inputs and outputs that are described."""
+    unit = {
+        "type": "docker",
+        "image": image,
+        "command": ["sh", "-c", 'echo "$@" > said.txt; cat /etc/made-for-tests', "run"],
+        "config": {"cpuMin": 1, "memoryMax": 0.5, "jobTimeout": 60},
+        "bindings": {
+            "inputBindings": {
+                "words": {"prefix": "-w=", "itemSeparator": ","},
+                "last": {"position": 9, "valueFrom": "$(self.toUpperCase())"},
+            },
+            "outputBindings": {"said": {"glob": ["said.txt", "nothing.*"]}},
+        },
+    }
+    described = {
+        "inputs": {
+            "count": {"schema": {"type": "integer"}},
+            "last": {"schema": {"type": "string"}},
+            "words": {"maxOccurs": 3, "schema": {"type": "string"}},
+            "absent": {"minOccurs": 0, "schema": {"type": "string"}},
+        },
+        "outputs": {"said": {"schema": {"type": "string", "contentMediaType": "text/plain"}}},
+    }
+    package = json.dumps(tool(unit, described))
+    order = {"count": 3, "last": "end", "words": ["a", "b"]}
+    attempt, seen = runner.run(package, order, on=platform)
+    assert seen.state == State.SUCCEEDED, (seen, platform.logs(attempt, None))
+    with platform.open(attempt, "said/said.txt") as stream:
+        assert stream.read() == b"--count 3 -w=a,b END\n"
+    [step] = platform.steps(attempt)
+    assert step.image == image
 
 
 def test_a_link_out_of_the_container_is_refused(runner: RunnerPeer, platform: LocalPlatform, image: str) -> None:
