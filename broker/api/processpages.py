@@ -118,7 +118,11 @@ def _about(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """(what it is, its words, where it leads, if to the web) of each of the metadata and of the package's source."""
     for one in document.get("metadata") or ():
         role = str(one.get("role") or "").rstrip("/").rpartition("/")[2].rpartition("#")[2] or "about"
-        yield _ROLES.get(role, role.capitalize()), str(one.get("title") or one.get("href") or ""), _web(one.get("href"))
+        yield (
+            _ROLES.get(role, role.capitalize()),
+            str(one.get("title") or one.get("href") or "").removeprefix("https://"),
+            _web(one.get("href")),
+        )
     for one in document["links"]:
         if one["rel"] == "via":
             yield "Source", one.get("title") or one["href"], _web(one["href"])
