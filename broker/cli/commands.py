@@ -49,6 +49,9 @@ COMMANDS = {
     "token": Entry("token", _OWN, "Make, list and revoke the tokens of your broker; keep those you were given."),
     "audit": Entry("audit", _OWN, "Print who did what for whom; check that nobody changed the record of it."),
     "credential": Entry("credential", _ASK, "Credentials that the broker uses in your name."),
+    "callback": Entry(
+        "callback", _ASK, "Callbacks: what the subscribers of your jobs were told, and the secret that signs it."
+    ),
     "version": Entry("version", _OWN, "Print the version."),
 }
 
