@@ -200,6 +200,8 @@ def _process(
 ) -> tuple[Process, Inspection]:
     """A process and what was found out about its package: a revision never changes, so that it is read once."""
     which = processes.which(tx, process_id, revision, reach=principal.reach)
+    if revision is not None:  # an older one runs as long as the process is deployed
+        processes.which(tx, process_id, reach=principal.reach)
     known = _known.get(which)
     if known is None:
         process = processes.get(tx, process_id, which[1])

@@ -214,20 +214,36 @@ def _metadatum(value: Any, role: str) -> dict[str, str] | None:
     return None
 
 
-_WORDS = ("title", "description", "keywords", "metadata", "additionalParameters")
+def _words_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a deployer says in words (descriptionType.yaml), as far as it has the form that it must have."""
+    found: dict[str, Any] = {key: given[key] for key in ("title", "description") if isinstance(given.get(key), str)}
+    keywords, metadata, more = (given.get(key) for key in ("keywords", "metadata", "additionalParameters"))
+    if isinstance(keywords, list) and all(isinstance(one, str) for one in keywords):
+        found["keywords"] = keywords
+    if isinstance(metadata, list) and all(isinstance(one, Mapping) for one in metadata):
+        found["metadata"] = metadata
+    if isinstance(more, list):  # as the test suite of Part 2 writes them
+        more = {"parameters": [{**one, "value": _listed(one.get("value"))} for one in more if isinstance(one, Mapping)]}
+    if isinstance(more, Mapping):
+        found["additionalParameters"] = more
+    return {key: value for key, value in found.items() if value}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _override(described: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    for key in (*_WORDS, "version"):
-        if overrides.get(key):
-            described[key] = overrides[key]
+    described.update(_words_of(overrides))
+    if isinstance(overrides.get("version"), str | int | float) and str(overrides["version"]).strip():
+        described["version"] = str(overrides["version"]).strip()
     for side in ("inputs", "outputs"):
         found = overrides.get(side)
         if isinstance(found, list):
             found = {one.get("id"): one for one in found if isinstance(one, Mapping)}
         for name, one in found.items() if isinstance(found, Mapping) else ():
             if name in described[side] and isinstance(one, Mapping):
-                words = {key: one[key] for key in _WORDS if one.get(key)}
+                words = _words_of(one)
                 if isinstance(one.get("schema"), Mapping) and overrides.get("schemas"):
                     words.update({key: one[key] for key in ("schema", "minOccurs", "maxOccurs") if key in one})
                 described[side][name].update(words)

@@ -40,7 +40,7 @@ def tool(unit: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any
         document["requirements"]["ToolTimeLimit"] = {"timelimit": int(config["jobTimeout"])}
     command = unit.get("command") or _entry_point(described)
     if command:
-        document["baseCommand"] = shlex.split(command) if isinstance(command, str) else list(command)
+        document["baseCommand"] = _split(command) if isinstance(command, str) else list(command)
     for name, one in _named(described.get("inputs")):
         document["inputs"][name] = _input(name, one, _part(bindings, "inputBindings", name))
     for name, one in _named(described.get("outputs")):
@@ -54,13 +54,26 @@ def tool(unit: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any
 
 def _entry_point(described: Mapping[str, Any]) -> str | None:
     """The command that `additionalParameters` names `entry-point`, without the container call around it."""
-    for one in described.get("additionalParameters") or ():
-        if isinstance(one, Mapping) and one.get("name") == "entry-point" and isinstance(one.get("value"), str):
-            words = shlex.split(one["value"])
+    found = described.get("additionalParameters")
+    if isinstance(found, Mapping):
+        found = found.get("parameters")
+    for one in found if isinstance(found, list) else ():
+        value = one.get("value") if isinstance(one, Mapping) and one.get("name") == "entry-point" else None
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if isinstance(value, str):
+            words = _split(value)
             if words[:2] in (["singularity", "exec"], ["apptainer", "exec"]):
                 words = words[3:]
             return shlex.join(words)
     return None
+
+
+def _split(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise PackageError(f"The command {command[:200]!r} cannot be split into words: {error}.") from None
 
 
 def _named(parameters: Any) -> list[tuple[str, Mapping[str, Any]]]:
