@@ -82,7 +82,7 @@ class Connection(HttpToolsProtocol):
         if self._in_head:
             if self._head > HEAD_BYTES:
                 self._refuse(431, f"The head of a request may have {HEAD_BYTES} bytes.")
-            elif self._timer is None:  # not anew with each byte
+            elif self._timer is None and self._head:  # not anew with each byte, nor while a request is answered
                 self._wait(HEAD_SECONDS, self._late_head)
         elif self._in_body and self._timer is None:
             self._wait(BODY_SECONDS, self._look_at_body)

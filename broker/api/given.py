@@ -49,6 +49,9 @@ def _short(value: Any, depth: int = 0) -> Any:
     if depth >= DEEPEST:
         return "…"
     more = [f"… and {len(value) - MOST_MEMBERS} more"] if len(value) > MOST_MEMBERS else []
+    if isinstance(value, Mapping) and value.get("class") in ("File", "Directory") and "contents" in value:
+        size = f"({len(str(value['contents']))} characters)"
+        return {name: size if name == "contents" else _short(one, depth + 1) for name, one in value.items()}
     if isinstance(value, list):
         return [_short(one, depth + 1) for one in value[:MOST_MEMBERS]] + more
     first = {str(name): _short(one, depth + 1) for name, one in list(value.items())[:MOST_MEMBERS]}

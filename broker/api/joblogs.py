@@ -110,14 +110,14 @@ def _last_event(request: Request) -> int:
 async def _follow(
     site: Site, job_id: str, reach: Reach, step: str | None, attempt: int | None, after: int
 ) -> AsyncIterator[bytes]:
-    """Events `log` (data: JSON of a chunk, id: cursor) and `status` (something about the job has changed: ask for it),
-    then one `end` with the job's phase.
+    """Events `log` (data: JSON of a chunk, id: cursor) and `status` (first, and
+    whenever something about the job has changed: ask for it), then one `end` with the job's phase.
 
     It also ends, without a word, when the job is not shared with the reader any more, and when the server stops: an
     EventSource then comes back with the cursor that it has got to.
     """
     spoken = time.monotonic()
-    changes: float | None = None
+    told = 0.0  # of the job's `updated`
     with site.wakeups.watch(job_id) as changed:
         while not site.wakeups.over:
             try:
@@ -127,10 +127,9 @@ async def _follow(
             for row in found:
                 after = row.id
                 yield b"event: log\nid: %d\ndata: %s\n\n" % (row.id, orjson.dumps(_chunk(row)))
-            if changes not in (None, job.updated):
-                spoken = time.monotonic()
+            if job.updated != told and not job.terminal:
+                told, spoken = job.updated, time.monotonic()
                 yield b'event: status\ndata: {"phase":"%s"}\n\n' % job.phase.value.encode()
-            changes = job.updated
             if job.terminal and not found:
                 yield b'event: end\ndata: {"phase":"%s"}\n\n' % job.phase.value.encode()
                 return

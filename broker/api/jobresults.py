@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from broker.access.principal import Reach
-from broker.api import problems, resultpages
+from broker.api import jobpages, problems, resultpages
 from broker.api.answers import JSON, Json, representation
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
@@ -52,7 +52,10 @@ async def results(
     site = site_of(request)
     if response is None and representation(request, OFFERS) == "html":
         job, kept = await site.rows.read(_whole, job_id, caller.reach)
-        return _no_results(job, request) or await resultpages.results(request, job, kept)
+        if job.phase is not Phase.SUCCESSFUL:
+            return jobpages.to_part(request, job_id, "state")
+        refuse_swept(job)
+        return await resultpages.results(request, job, kept)
     return await of_job(request, site, job_id, caller.reach, {}, response)
 
 
@@ -86,7 +89,7 @@ def _whole(tx: Connection, job_id: str, reach: Reach | None) -> tuple[Job, list[
     return jobs.get(tx, job_id, reach), files.of_job(tx, job_id)
 
 
-def _no_results(job: Job, request: Request | None = None) -> Response | None:
+def _no_results(job: Job) -> Response | None:
     """The problem of a job that ended without results; None where there are some. Raises ResultNotReady, and
     ResultsGone for those that were deleted."""
     if job.phase is Phase.SUCCESSFUL:
@@ -95,10 +98,10 @@ def _no_results(job: Job, request: Request | None = None) -> Response | None:
     if job.failure is not None and job.phase is Phase.FAILED:
         failure = job.failure
         error = JobFailed(failure.message, failed_fault=failure.fault.value, failed_reason=failure.reason.value)
-        return problems.answer(error, request, jobID=job.id, failure=failure.to_json())
+        return problems.answer(error, jobID=job.id, failure=failure.to_json())
     if job.phase is Phase.DISMISSED or job.dismiss_requested:
         gone = JobFailed("The job was dismissed: it has no results.", failed_fault="input", failed_reason="dismissed")
-        return problems.answer(gone, request, jobID=job.id)
+        return problems.answer(gone, jobID=job.id)
     raise ResultNotReady(f"The job is {job.phase.value}; its results are not there yet.", hint="Ask for its status.")
 
 

@@ -21,6 +21,7 @@ from broker.store import claims, files
 from broker.store.database import Database
 
 LOOK_AT = (Phase.SUBMITTED, Phase.RUNNING)
+LIVE_STEPS = 200  # of a job that runs: of one with more, the steps are known when it ends
 LOG_PAGES = 8  # of one look; the rest comes with the next
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def _look(database: Database, platform: Platform, job: Job, seen: Observation | 
         except PlatformRefused as error:
             change = lifecycle.refused(job, error)
     steps = found.steps if found is not None else ()
-    if ended and not steps:
+    if not steps and (ended or _few_moved(change)):
         with contextlib.suppress(PlatformError):  # nice to have
             steps = platform.steps(job.attempt_of())
     with database.write() as tx:
@@ -90,6 +91,11 @@ def _look(database: Database, platform: Platform, job: Job, seen: Observation | 
         if found is not None:
             return _collecting(tx, job, change, found, cursor)
         return claims.save(tx, job, change, log_cursor=None if change.next_attempt else cursor)
+
+
+def _few_moved(change: Change) -> bool:
+    """Whether the steps of a job that runs are worth a look: something about them changed, and they are not many."""
+    return bool(change.event) and change.progress is not None and (change.progress.total or 0) <= LIVE_STEPS
 
 
 def _collecting(tx: Connection, job: Job, change: Change, found: Collected, cursor: str | None) -> Job:

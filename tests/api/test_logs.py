@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
 
+import pytest
+
+from broker.api import connection
+from tests.api.conftest import Around
 from tests.api.schemas import valid_problem
 from tests.api.server import Server
+from tests.peers.broker import wait_for
 
 
 def test_text_and_json(api: Server) -> None:
@@ -57,7 +65,8 @@ def test_follow_to_the_end(api: Server) -> None:
     api.log(job, "second\n")
     api.succeed(job, {})
     thread.join(20)
-    assert [(name, data.get("text")) for name, data in events] == [
+    assert {"phase": "accepted"} in [data for name, data in events if name == "status"]
+    assert [(name, data.get("text")) for name, data in events if name != "status"] == [
         ("log", "first\n"),
         ("log", "second\n"),
         ("end", None),
@@ -75,3 +84,29 @@ def test_a_reconnecting_follower_goes_on_where_it_was(lone: Server) -> None:
     assert "first" not in answer.text
     assert "second" in answer.text
     valid_problem(lone.get(f"/jobs/{job}/logs?f=sse", headers={"Last-Event-ID": "x"}), 400)
+
+
+def test_an_answer_may_take_longer_than_the_head_of_a_request(lone: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.2)
+    lone.ready()
+    job = lone.execute()
+    with lone.session.get(f"{lone.url}/jobs/{job}/logs?f=sse", stream=True, timeout=30) as answer:
+        lines = answer.iter_lines(decode_unicode=True)
+        assert next(lines) == "event: status"
+        started = time.monotonic()
+        wait_for(lambda: time.monotonic() - started > 0.5, 5, lambda: "the clock stands")
+        lone.succeed(job, {})
+        assert "event: end" in list(lines)
+
+
+def test_who_follows_does_not_hold_up_the_end_of_the_server(sqlite_url: str, tmp_path: Path, around: Around) -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(around.server(sqlite_url, tmp_path))
+        server.ready()
+        job = server.execute()
+        answer = server.session.get(f"{server.url}/jobs/{job}/logs?f=sse", stream=True, timeout=30)
+        lines = answer.iter_lines(decode_unicode=True)
+        assert next(lines) == "event: status"
+        started = time.monotonic()
+    assert time.monotonic() - started < 2  # the grace that the fixture gives is 3 s
+    assert "event: end" not in list(lines)  # the job has not ended: a browser comes back

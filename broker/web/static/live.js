@@ -88,6 +88,24 @@
     if (atEnd) log.scrollTop = log.scrollHeight;
   }
 
+  // How long something has lasted goes on between two renewals, as amounts.py writes it.
+  function lasting(seconds) {
+    const whole = Math.round(seconds);
+    if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+    if (whole < 60) return `${whole} s`;
+    const [unit, big, part, small] =
+      whole < 3600 ? [60, "min", 1, "s"] : whole < 86400 ? [3600, "h", 60, "min"] : [86400, "d", 3600, "h"];
+    const rest = Math.floor((whole % unit) / part);
+    return `${Math.floor(whole / unit)} ${big}${rest ? ` ${rest} ${small}` : ""}`;
+  }
+
+  setInterval(() => {
+    for (const one of document.querySelectorAll("[data-elapsed]")) {
+      one.dataset.begun ??= Date.now() - one.dataset.elapsed * 1000;
+      one.textContent = lasting((Date.now() - one.dataset.begun) / 1000);
+    }
+  }, 1000);
+
   const log = document.getElementById("log");
   const polled = document.querySelector("[data-poll]");
   const pollTimer = polled === null ? null : setInterval(() => document.hidden || renew(), polled.dataset.poll * 1000);
