@@ -18,10 +18,10 @@ from broker.store import people
 from broker.web import page
 
 FILTERS = {
-    "actor": ("Who", "A person's id."),
-    "project": ("For", "The id of a project or person."),
-    "action": ("What", "A verb, such as deploy or execute."),
-    "since": ("Since", "Such as 2026-01-31."),
+    "actor": ("Who", "id of a person"),
+    "project": ("For", "id of a project"),
+    "action": ("What", "such as deploy"),
+    "since": ("Since", "such as 2026-01-31"),
 }
 # kind of subject -> where it has a page
 PAGES = {"process": "/processes", "job": "/jobs", "upload": "/uploads", "project": "/projects", "quota": "/quotas"}

@@ -15,7 +15,7 @@ from broker.access.principal import WORKS, Principal, Scope
 from broker.api.forms import errors
 from broker.api.site import site_of
 from broker.errors import BrokerError, Forbidden
-from broker.store import credentials, projects
+from broker.store import credentials, people, projects
 from broker.store.credentials import Credential
 from broker.store.visible import PRIVATE, PROJECT
 from broker.web import page
@@ -112,6 +112,7 @@ async def listing(
         title="Credentials",
         credentials=found,
         me=caller.owner,
+        names=await site_of(request).rows.read(people.names, {one.owner for one in found}),
         kinds=[(one.value, *words) for one, words in KINDS.items()],
         chosen=None if chosen is None else (chosen.value, *KINDS[chosen]),
         fields=fields,

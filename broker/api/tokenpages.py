@@ -15,7 +15,7 @@ from broker.access.principal import WORKS, Principal, Scope
 from broker.api.forms import errors
 from broker.api.site import site_of
 from broker.errors import BrokerError
-from broker.store import projects
+from broker.store import people, projects
 from broker.store.tokens import Token
 from broker.web import page
 
@@ -65,6 +65,7 @@ async def shown(
         status=status,
         title="Tokens",
         tokens=usable,
+        names=await site.rows.read(people.names, {one.owner for one in usable}),
         ended=len(found) - len(usable),
         made=made,
         typed={f"{OF_SCOPE}read": "on"} if typed is None else typed,

@@ -14,7 +14,7 @@ from broker.api.forms import errors
 from broker.api.sharepages import Offer
 from broker.api.site import site_of
 from broker.errors import BrokerError, Forbidden
-from broker.store import projects, uploads
+from broker.store import people, projects, uploads
 from broker.store.uploads import Upload
 from broker.web import page
 
@@ -34,6 +34,7 @@ async def listing(
     site = site_of(request)
     query = request.query_params if request.method == "GET" else {}
     mine = await site.rows.read(projects.page, caller.owner, caller.owner, limit=MOST_PROJECTS)
+    names = await site.rows.read(people.names, {one.owner for one in found})
     views = [("", "Everybody's" if caller.lists is None else "Yours")]
     views += [(f"project={one.id}", one.title) for one in mine] + [("public=true", "Public")]
     chosen = f"project={query['project']}" if "project" in query else "public=true" if "public" in query else ""
@@ -47,6 +48,7 @@ async def listing(
         views=views,
         chosen=chosen,
         me=caller.owner,
+        names=names,
         may_upload=Scope.RUN in caller.scopes,
         most=site.settings.uploads.max_bytes,
         errors=errors(refused),
@@ -55,17 +57,19 @@ async def listing(
 
 async def shown(request: Request, caller: Principal, upload_id: str) -> Response:
     """The page of one."""
-    upload, offer, changes = await site_of(request).rows.read(_one, upload_id, caller)
-    return page(request, "upload.html", title=upload.name, upload=upload, offer=offer, changes=changes)
+    upload, offer, owner, changes = await site_of(request).rows.read(_one, upload_id, caller)
+    shown_as = {"upload": upload, "offer": offer, "owner": owner, "changes": changes}
+    return page(request, "upload.html", title=upload.name, **shown_as)
 
 
-def _one(tx: Connection, upload_id: str, caller: Principal) -> tuple[Upload, Offer, bool]:
-    """(the upload, how it is shared, whether the caller may delete it)."""
+def _one(tx: Connection, upload_id: str, caller: Principal) -> tuple[Upload, Offer, str, bool]:
+    """(the upload, how it is shared, its owner's name, whether the caller may delete it)."""
     upload = uploads.get(tx, upload_id, caller.reach)
+    owner = people.names(tx, [upload.owner]).get(upload.owner, upload.owner)
     offer = sharepages.offer(tx, "upload", upload_id, caller)
     try:
         caller.need(Scope.RUN)
         uploads.get_to_change(tx, upload_id, caller.reach)
     except Forbidden:
-        return upload, offer, False
-    return upload, offer, True
+        return upload, offer, owner, False
+    return upload, offer, owner, True

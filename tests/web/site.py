@@ -1,0 +1,127 @@
+"""A broker with one of everything, and the list of its pages: from its route table, so that none is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from broker.access.principal import LOCAL, Scope
+from broker.jobs.model import Failure, Fault, Progress, Reason
+from tests.api.server import Server
+from tests.security.people import own_token
+from tests.security.test_matrix import filled, routes
+from tests.security.world import World
+
+EVERY_KIND = Path(__file__).parent / "data" / "every-kind.cwl"
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+# what has no page, and why
+NO_PAGES: Mapping[str, str] = {
+    "GET /health/live": "for probes",
+    "GET /health/ready": "for probes",
+    "GET /static/{name:path}": "style sheets, scripts, pictures",
+    "GET /login/callback": "on the way back from the issuer, once",
+    "GET /login/{issuer}": "on the way to the issuer",
+    "GET /me": "for programs: every page shows who one is",
+    "GET /callbacks/secret": "for who receives callbacks",
+    "GET /jobs/{job_id}/callbacks": "for programs that wait for one",
+    "GET /projects/{project_id}/members": "on the page of the project",
+    "GET /projects/{project_id}/members/{person}": "on the page of the project",
+    "GET /projects/{project_id}/invitations": "on the page of the project",
+    "GET /processes/{process_id}/package": "a file",
+    "GET /jobs/{job_id}/files/{path:path}": "a file",
+    "GET /jobs/{job_id}/results/{output}": "a file",
+}
+# pages behind forms and links, by what they begin with
+VARIANTS = (
+    *(f"/credentials?kind={kind}" for kind in ("s3", "http", "registry", "prr", "github")),
+    "/audit?since=yesterday",
+    "/audit?limit=1",
+    "/uploads?public=true",
+    "/jobs?status=failed",
+    "/jobs?limit=1",
+    "/processes?limit=1",
+    "/processes?q=nothing-like-it",
+    "/nothing-here",
+    "/jobs/nothing",
+)
+
+
+@dataclass
+class Site(World):
+    """One of everything, all of it of one person: an operator, or the only one there is where nobody is asked."""
+
+    made: dict[str, str] = field(default_factory=dict)
+    jobs: list[str] = field(default_factory=list)
+
+    def open(self) -> None:
+        """Where nobody is asked who they are: no token may be there."""
+        self.owner, self.who = LOCAL.owner, {"owner": {}}
+        self._fill()
+
+    def of(self, person: str) -> None:
+        """Where people log in: of this operator."""
+        headers, _ = own_token(self.server.database, person, *Scope)
+        self.owner, self.who = person, {"owner": headers, "operator": headers}
+        self.server.site.gate.forget()
+        self._fill()
+
+    def _fill(self) -> None:
+        self.server.platform()
+        self.made = self.things()
+        mine = self.who["owner"]
+        headers = {"Content-Type": "application/cwl+yaml", **mine}
+        answer = self.server.post("/processes", data=EVERY_KIND.read_bytes(), headers=headers)
+        assert answer.status_code == 201, answer.text
+        whole = self.server.post(
+            "/uploads?name=scene.tif", data=b"x" * 5000, headers=mine | {"Content-Type": "image/tiff"}
+        )
+        assert whole.status_code == 201, whole.text
+        waiting, running, failed = (self.job(self.made["process_id"]) for _ in range(3))
+        self.server.start(running, Progress(1, 3))
+        self.server.log(running, "first line", "second line")
+        self.server.start(failed)
+        self.server.fail(failed, Failure(Fault.PACKAGE, Reason.TOOL_FAILED, "The tool ended with 1.", "say", 1, "no"))
+        self.jobs = [self.made["job_id"], waiting, running, failed]
+
+    def _account_things(self, number: int) -> dict[str, str]:
+        if "operator" in self.who:
+            return super()._account_things(number)
+        self.server.post("/projects", json={"id": "lab", "title": "Lab"})
+        invitation = self.server.post("/projects/lab/invitations", json={"note": "welcome"}).json()
+        self.server.put(
+            "/credentials/data?test=false", json={"kind": "prr", "origin": "https://a.example", "token": "x"}
+        )
+        return {
+            "project_id": "lab",
+            "person": LOCAL.owner,
+            "kind": "person",
+            "subject": LOCAL.owner,
+            "code": invitation["code"],
+            "invitation_id": invitation["id"],
+            "token_id": "none",
+            "/credentials": "data",
+        }
+
+    def paths(self) -> dict[str, str]:
+        """route -> path of everything that can be got."""
+        return {route: filled(route.partition(" ")[2], self.made) for route in routes() if route.startswith("GET ")}
+
+    def pages(self, headers: Mapping[str, str]) -> tuple[list[str], list[str]]:
+        """The paths of all pages; those that should be one and are none: without a page, and no reason in NO_PAGES."""
+        found = [path for route, path in self.paths().items() if route not in NO_PAGES]
+        found += [f"/jobs/{job}" for job in self.jobs[1:]] + ["/processes/every-kind", *VARIANTS]
+        found += [f"/uploads/{one['id']}" for one in self._listed("/uploads", "uploads")]
+        found = list(dict.fromkeys(found))
+        pages = [path for path in found if is_page(self.server, path, headers)]
+        return pages, [path for path in found if path not in pages]
+
+    def _listed(self, path: str, name: str) -> list[dict[str, str]]:
+        listed: list[dict[str, str]] = self.server.get(path, headers=self.who["owner"]).json()[name]
+        return listed
+
+
+def is_page(server: Server, path: str, headers: Mapping[str, str]) -> bool:
+    """Whether a browser is shown something to read."""
+    answer = server.get(path, headers={**BROWSER, **headers})
+    return answer.status_code < 500 and answer.headers["content-type"].startswith("text/html")
