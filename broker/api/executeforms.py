@@ -37,7 +37,7 @@ class Filled:
         given = self.texts.get(f"in:{wanted.id}", [])
         files = self.files.get(f"file:{wanted.id}", [])
         if wanted.kind == "bbox":
-            return (*given, *self.texts.get(f"crs:{wanted.id}", []))
+            return (*(given + [""] * len(BBOX))[: len(BBOX)], *self.texts.get(f"crs:{wanted.id}", []))
         if wanted.many and not wanted.boxes:
             text = "\n".join(given)
             if text.lstrip().startswith("["):
@@ -140,8 +140,6 @@ def _bbox(found: Sequence[str]) -> dict[str, Any]:
             numbers.append(_number(text.strip()))
         except Unreadable as error:
             raise Unreadable(f"{name}: {'is needed.' if not text.strip() else error}") from None
-    if len(numbers) < len(BBOX):
-        raise Unreadable("All four sides are needed.")
     crs = found[4].strip() if len(found) > 4 else ""
     return {"bbox": numbers, **({"crs": crs} if crs else {})}
 
