@@ -7,6 +7,8 @@ children touch packages of strangers, so it starts with an empty environment and
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import fcntl
 import gc
 import json
@@ -37,6 +39,7 @@ ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # told to, Ctrl-C, the 
 SIGNALS = {signal.SIGCHLD, *ENDING}
 STOP_SECONDS = 15.0
 RUNNER_NICE = "5"
+M_ARENA_MAX = -8  # mallopt(3)
 START_SECONDS = 60.0
 CALM_SECONDS = 10.0  # a part that ran for so long is started again at once
 
@@ -91,8 +94,7 @@ class Supervisor:
             self._until("the queue server", lambda: _answers(settings.run / "valkey.sock"))
         self._until("the zygote", lambda: _answers(settings.zygote_socket))
         self._once("setup", lambda: parts.prepare(settings))
-        gc.collect()
-        gc.freeze()  # the children then leave the shared pages alone
+        _settle_memory()
         url = settings.public_url if settings.api.port else _reachable(sock)
         self._add("api", lambda: _fork("api", lambda: parts.api(settings, sock)))
         self._add("worker", lambda: _fork("worker", lambda: parts.worker(settings)))
@@ -294,6 +296,16 @@ def _spawn(command: list[str]) -> int:
     )
     started.returncode = 0  # else `subprocess` waits for it too, and we might never hear of its end
     return started.pid
+
+
+def _settle_memory() -> None:
+    """Before the forks: pages that nobody writes to stay shared, and what the imports left over is given back."""
+    gc.collect()
+    libc = ctypes.CDLL(None)
+    with contextlib.suppress(AttributeError):  # other C libraries have no arenas
+        libc.mallopt(M_ARENA_MAX, 1)  # the threads share the interpreter's lock anyway
+        libc.malloc_trim(0)
+    gc.freeze()  # the collector of the children leaves them alone
 
 
 def _fork(name: str, work: Callable[[], None]) -> int:
