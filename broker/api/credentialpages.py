@@ -105,6 +105,7 @@ async def listing(
         typed = {"kind": request.query_params.get("kind", "")} if replaced is None else _of(replaced)
     chosen = Kind(typed["kind"]) if typed.get("kind") in list(Kind) else None
     fields = FORMS[chosen] if chosen else ()
+    wrong = errors(refused)
     return page(
         request,
         "credentials.html",
@@ -117,11 +118,13 @@ async def listing(
         chosen=None if chosen is None else (chosen.value, *KINDS[chosen]),
         fields=fields,
         labels={"name": "Name"} | {one.name: one.label for one in fields},
-        typed={name: value for name, value in typed.items() if name in SHOWN_AGAIN},
-        again="kind" in typed and refused is not None,
-        errors=errors(refused),
+        # what is wrong may be a secret in the wrong field
+        typed={name: value for name, value in typed.items() if name in SHOWN_AGAIN and name not in wrong},
+        again=refused is not None,
+        errors=wrong,
         projects=await site_of(request).rows.read(_projects, caller) if chosen else [],
         may_keep=Scope.RUN in caller.scopes,
+        alternate=f"{site_of(request).base(request)}/credentials?f=json",
     )
 
 
