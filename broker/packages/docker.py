@@ -40,7 +40,7 @@ def tool(unit: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any
         document["requirements"]["ToolTimeLimit"] = {"timelimit": int(config["jobTimeout"])}
     command = unit.get("command") or _entry_point(described)
     if command:
-        document["baseCommand"] = _split(command) if isinstance(command, str) else list(command)
+        document["baseCommand"] = _split(command) if isinstance(command, str) else command
     for name, one in _named(described.get("inputs")):
         document["inputs"][name] = _input(name, one, _part(bindings, "inputBindings", name))
     for name, one in _named(described.get("outputs")):
