@@ -32,6 +32,7 @@ from broker.api.landing import CORE
 from broker.api.line import Line
 from broker.api.login import LOGIN, OWN
 from broker.api.platforms import PLATFORMS
+from broker.api.processapi import PROCESS_API
 from broker.api.processes import PROCESSES
 from broker.api.processforms import FORMS
 from broker.api.projects import PROJECTS
@@ -50,8 +51,8 @@ from broker.settings import Rate, Settings
 from broker.web import static
 
 CLASSES: tuple[ConformanceClass, ...] = (
-    JOBS, EXECUTION, CORE, PROCESSES, FORMS, DEPLOYMENT, DEPLOY_PAGE, RESULTS, RECORDS, FILES, UPLOADS, PROJECTS,
-    SHARING, QUOTAS, PLATFORMS, HEALTH, AUDIT, LOGIN, OWN, TOKENS, CREDENTIALS, CALLBACKS,
+    JOBS, EXECUTION, CORE, PROCESSES, PROCESS_API, FORMS, DEPLOYMENT, DEPLOY_PAGE, RESULTS, RECORDS, FILES, UPLOADS,
+    PROJECTS, SHARING, QUOTAS, PLATFORMS, HEALTH, AUDIT, LOGIN, OWN, TOKENS, CREDENTIALS, CALLBACKS,
 )  # fmt: skip
 # routes are tried in this order: the busiest first
 # of every answer that does not say otherwise: it is nobody else's, and no browser makes more of it than it says

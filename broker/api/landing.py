@@ -16,7 +16,7 @@ router = public("About")
 OFFERS = {"json": JSON, "html": HTML}
 CORE = ConformanceClass(
     router,
-    (PART1 + "core", PART1 + "json", PART1 + "oas30"),
+    (PART1 + "core", PART1 + "json", PART1 + "html", PART1 + "oas30"),
     (
         ("/api", "service-desc", "What this API offers, as OpenAPI"),
         ("/conformance", OGC + "conformance", "Which standards this API keeps"),
@@ -49,9 +49,9 @@ async def conformance(request: Request, f: Representation = None) -> Response:
 
 @router.get("/api", name="api")
 async def api(request: Request, f: Representation = None) -> Response:
-    """This API as an OpenAPI 3.0 document."""
-    chosen = representation(request, {"openapi": openapi.MEDIA_TYPE, **OFFERS})
-    document = openapi.definition(request.app, site_of(request).base(request))
+    """This API as an OpenAPI document: 3.0, or 3.1 (`?f=openapi31`, or by Accept)."""
+    chosen = openapi.wanted(request)
+    document = openapi.definition(request.app, site_of(request).base(request), chosen)
     if chosen == "html":
         return await aboutpages.reference(request, document)
-    return Json(document, media_type=JSON if chosen == "json" else openapi.MEDIA_TYPE)
+    return Json(document, media_type=openapi.OFFERS[chosen])

@@ -1,4 +1,4 @@
-"""The API as an OpenAPI 3.0 document: what FastAPI finds in the routes, with bodies and answers that it cannot see."""
+"""The API as an OpenAPI document: what FastAPI finds in the routes, with bodies and answers that it cannot see."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.requests import Request
 
+from broker.api.answers import JSON, representation
+from broker.api.dialects import as_3_0, as_3_1
 from broker.api.schemas import SCHEMAS
+from broker.web import HTML
 
 MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.0"
-JSON = "application/json"
+MEDIA_TYPE_3_1 = "application/vnd.oai.openapi+json;version=3.1"
+OFFERS = {"openapi": MEDIA_TYPE, "openapi31": MEDIA_TYPE_3_1, "json": JSON, "html": HTML}
 _ANY: Mapping[str, Any] = {}
 _BINARY: Mapping[str, Any] = {"type": "string", "format": "binary"}
 _PACKAGES = ("application/cwl", "application/cwl+json", "application/cwl+yaml", "application/ogcapppkg+json", JSON)
@@ -46,7 +51,8 @@ _LOGS = {
 ANSWERS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "landing": {"200": _contents(_ref("landingPage"))},
     "conformance": {"200": _contents(_ref("confClasses"))},
-    "api": {"200": _contents({"type": "object"}, MEDIA_TYPE, JSON)},
+    "api": {"200": _contents({"type": "object"}, MEDIA_TYPE, MEDIA_TYPE_3_1, JSON)},
+    "processApi": {"200": _contents({"type": "object"}, MEDIA_TYPE, MEDIA_TYPE_3_1, JSON)},
     "processes": {"200": _contents(_ref("processList"))},
     "process": {"200": _contents(_ref("process"))},
     "package": {"200": _contents(_BINARY, *_PACKAGES)},
@@ -85,7 +91,6 @@ ANSWERS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "invitation": {"200": _contents(_ref("invitation"))},
     "invitationAccept": {"200": _contents(_ref("project"))},
     **{f"{kind}{verb}": {"200": _contents(_ref("sharing"))} for kind in _SHAREABLE for verb in ("Share", "Sharing")},
-    "login": {"200": {JSON: {"schema": {"type": "object"}}, "text/html": {"schema": {"type": "string"}}}},
     "makeToken": {"201": _contents({"type": "object"})},
     "revokeToken": {"204": {}},
     "keepCredential": {"200": _contents({"type": "object"}), "201": _contents({"type": "object"})},
@@ -161,36 +166,72 @@ _STATUS = {
     "304": "Not changed",
     "307": "The bytes are at Location",
 }
-_PROBLEM = {"description": "A problem", "content": {"application/problem+json": {"schema": _ref("exception")}}}
+# What can be asked for by `?f=` has a page, but these (that this is true is tested).
+WITHOUT_PAGE = frozenset({
+    "processApi", "projectMembers", "projectMember", "projectInvitations", "me", "jobCallbacks", "callbackSecret",
+})  # fmt: skip
+_PAGE = {HTML: {"schema": {"type": "string"}}}
+_PROBLEM = {
+    "description": "A problem",
+    "content": {**_contents(_ref("exception"), "application/problem+json", JSON), **_PAGE},
+}
+_NO_RESULTS = ("410", "422", "424", "502")
+# operation -> what can go wrong besides what its parameters, its body and its need of a token bring
+ERRORS: Mapping[str, tuple[str, ...]] = {
+    "execute": _NO_RESULTS,
+    "results": _NO_RESULTS,
+    "result": _NO_RESULTS,
+    "jobFile": ("410", "416"),
+    "dismiss": ("409",),
+    "undeploy": ("409",),
+    "resultsDelete": ("409", "410"),
+    "uploadDelete": ("409",),
+}
 
 
-def definition(app: FastAPI, base: str) -> dict[str, Any]:
-    """The document, made once; only its server differs with the address that a client used."""
+def wanted(request: Request) -> str:
+    """Which of OFFERS a client asks for; 3.1 where Accept names that version."""
+    chosen = representation(request, OFFERS)
+    named = "version=3.1" in request.headers.get("accept", "").replace(" ", "")
+    return "openapi31" if chosen == "openapi" and named and "f" not in request.query_params else chosen
+
+
+def definition(app: FastAPI, base: str, offer: str = "openapi") -> dict[str, Any]:
+    """The document, made once per version; only its server differs with the address that a client used."""
     if app.openapi_schema is None:
         app.openapi_schema = _made(app)
-    return {**app.openapi_schema, "servers": [{"url": base}]}
+        app.state.openapi_3_1 = as_3_1(app.openapi_schema)
+    document = app.state.openapi_3_1 if offer == "openapi31" else app.openapi_schema
+    return {**document, "servers": [{"url": base}]}
 
 
 def _made(app: FastAPI) -> dict[str, Any]:
     full = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes, openapi_version="3.0.3"
     )
-    for operations in full["paths"].values():
+    for path, operations in full["paths"].items():
         for operation in operations.values():
-            _complete(operation)
+            _complete(operation, path)
     full["components"]["schemas"] = dict(SCHEMAS)
-    whole = _as_3_0(full)
+    full["components"]["responses"] = {"problem": _PROBLEM}
+    whole = as_3_0(full)
     return dict(whole)
 
 
-def _complete(operation: dict[str, Any]) -> None:
+def _complete(operation: dict[str, Any], path: str) -> None:
     name = operation["operationId"]
     operation["summary"] = operation.get("description", name).partition("\n")[0]
     answers = ANSWERS.get(name, {"200": _contents({"type": "object"})})
-    operation["responses"] = {
-        status: {"description": _STATUS[status]} | ({"content": contents} if contents else {})
-        for status, contents in answers.items()
-    } | {"default": _PROBLEM}
+    if name not in WITHOUT_PAGE and any(one["name"] == "f" for one in operation.get("parameters", ())):
+        answers = answers | {"200": answers["200"] | _PAGE}
+    operation["responses"] = (
+        {
+            status: {"description": _STATUS[status]} | ({"content": contents} if contents else {})
+            for status, contents in answers.items()
+        }
+        | {status: {"$ref": "#/components/responses/problem"} for status in _errors(operation, path)}
+        | {"default": _PROBLEM}
+    )
     if name in BODIES:
         operation["requestBody"] = {"content": BODIES[name], "required": name not in ("upload", "execute")}
     if name in CALLBACKS:
@@ -199,16 +240,16 @@ def _complete(operation: dict[str, Any]) -> None:
         operation["parameters"] = [*operation.get("parameters", ()), *HEADERS[name]]
 
 
-def _as_3_0(value: Any) -> Any:
-    """FastAPI writes JSON Schema 2020-12: an optional parameter is `anyOf [..., null]` there. Here it is not required,
-    and that says all."""
-    if isinstance(value, list):
-        return [_as_3_0(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    kinds = value.get("anyOf")
-    if isinstance(kinds, list) and {"type": "null"} in kinds:
-        rest = [one for one in kinds if one != {"type": "null"}]
-        if len(rest) == 1:
-            return _as_3_0({**rest[0], **{key: one for key, one in value.items() if key not in ("anyOf", "title")}})
-    return {key: _as_3_0(one) for key, one in value.items()}
+def _errors(operation: Mapping[str, Any], path: str) -> list[str]:
+    """The statuses with which this operation can fail; `default` is beside them for what a proxy on the way says."""
+    name = operation["operationId"]
+    found = {"500", "503", *ERRORS.get(name, ())}
+    if operation.get("parameters") or name in BODIES:
+        found.add("400")
+    if "{" in path:
+        found.add("404")
+    if operation.get("security"):
+        found |= {"401", "403", "429"}
+    if name in BODIES:
+        found |= {"404", "408", "409", "413", "415", "422", "507"}
+    return sorted(found)

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.access.principal import Reach
-from broker.api import processpages
+from broker.api import openapi, processpages
 from broker.api.answers import JSON, OGC, Json, link, page_links, representation, sharing
 from broker.api.authentication import Caller
 from broker.api.classes import PART1, ConformanceClass, guarded
@@ -92,6 +92,7 @@ def described(process: Process, base: str) -> dict[str, Any]:
         "links": [
             link(here, "self", "This description"),
             link(f"{here}/execution", OGC + "execute", "Run it"),
+            link(f"{here}/api", "service-desc", "Its execution as OpenAPI", openapi.MEDIA_TYPE),
             link(f"{here}/package?revision={process.revision}", "describedby", "The package", process.media_type),
             link(f"{base}/jobs?processID={process.id}", OGC + "job-list", "Your jobs of this process"),
             *origin(process),
@@ -112,7 +113,8 @@ def origin(process: Process) -> list[dict[str, str]]:
     return found
 
 
-def _one(tx: Connection, reach: Reach, process_id: str, revision: int | None, version: str | None) -> Process:
+def described_by(tx: Connection, reach: Reach, process_id: str, revision: int | None, version: str | None) -> Process:
+    """The process in the revision or the version that a request names, else as it is. Raises NoSuchProcess."""
     if revision is None and version is not None:
         revision = processes.revision_of(tx, process_id, version, reach=reach)
     return processes.get(tx, process_id, revision, reach=reach)
@@ -130,7 +132,7 @@ async def one(
     """The description of a process: its inputs and outputs."""
     chosen = representation(request, OFFERS)
     site = site_of(request)
-    process = await site.rows.read(_one, caller.reach, process_id, revision, version)
+    process = await site.rows.read(described_by, caller.reach, process_id, revision, version)
     document = described(process, site.base(request))
     if chosen == "html":
         return await processpages.shown(request, caller, process, document)
@@ -140,7 +142,7 @@ async def one(
 def _package(
     tx: Connection, reach: Reach, process_id: str, revision: int | None, version: str | None
 ) -> tuple[bytes, str]:
-    found = _one(tx, reach, process_id, revision, version)
+    found = described_by(tx, reach, process_id, revision, version)
     return processes.body(tx, process_id, found.revision)
 
 

@@ -25,11 +25,11 @@ def test_conformance_sums_the_classes(still: Server) -> None:
     document = still.get("/conformance").json()
     validate(document, "confClasses")
     assert PART1 + "core" in document["conformsTo"]
-    assert PART1 + "html" not in document["conformsTo"]
+    assert PART1 + "html" in document["conformsTo"]
     assert len(set(document["conformsTo"])) == len(document["conformsTo"])
 
 
-@pytest.mark.parametrize("accept", ["*/*", None, "text/html", "application/json", "text/html,*/*;q=0.8", "nonsense"])
+@pytest.mark.parametrize("accept", ["*/*", None, "application/json", "text/plain", "nonsense"])
 def test_json_is_what_there_is(still: Server, accept: str | None) -> None:
     answer = still.get("/processes", headers={"Accept": accept})
     assert answer.headers["content-type"] == "application/json"
@@ -103,10 +103,3 @@ def test_public_url_is_where_clients_called_or_what_is_configured(with_settings:
 def test_forwarded_headers_are_not_believed(still: Server) -> None:
     answer = still.get("/", headers={"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"})
     assert all(link["href"].startswith(still.url) for link in answer.json()["links"])
-
-
-def test_cors_only_where_it_is_allowed(with_settings: MakeServer) -> None:
-    server = with_settings(cors_origins=("https://portal.example",))
-    seen = server.get("/", headers={"Origin": "https://portal.example"})
-    assert seen.headers["access-control-allow-origin"] == "https://portal.example"
-    assert "access-control-allow-origin" not in server.get("/", headers={"Origin": "https://other.example"}).headers
