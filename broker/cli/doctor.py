@@ -7,6 +7,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import redis
 import typer
 from rich.markup import escape
+from sqlalchemy import inspect
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from adapters import make_platform
@@ -28,9 +30,11 @@ from broker.errors import BrokerError, SetupError
 from broker.runner import cgroups, isolation
 from broker.runner.client import Zygote
 from broker.settings import Settings, default_file, load
+from broker.store import quarantine
 from broker.store.database import Database
 
 app = typer.Typer()
+DAY = 86400.0
 LITTLE, TOO_LITTLE = 5 * 2**30, 2**28  # bytes of free space: a warning, an error
 
 
@@ -149,9 +153,13 @@ def database(settings: Settings) -> Finding:
         found = Database(settings.database, pool_size=1)
         with found.read() as tx:
             tx.exec_driver_sql("select 1")
+            damaged = quarantine.count(tx, time.time() - 30 * DAY) if inspect(tx).has_table("audit") else 0
         found.close()
     except (BrokerError, SQLAlchemyError, ArgumentError, ModuleNotFoundError) as error:
         return Finding("database", "error", str(error).splitlines()[0], "set database_url in broker.toml")
+    if damaged:
+        detail = f"{damaged} jobs failed in the last 30 days because their rows had been damaged"
+        return Finding("database", "warning", detail, "broker audit --action quarantine --since 30d")
     return Finding("database", "ok", f"{found.url.get_backend_name()} answers")
 
 

@@ -16,7 +16,7 @@ from broker.access.quota import NONE, Quotas
 from broker.jobs import lifecycle, placement, schedule
 from broker.jobs.lifecycle import Change
 from broker.jobs.model import TERMINAL, Capabilities, Job, Phase, Reason
-from broker.store import callbacks, usage
+from broker.store import callbacks, quarantine, usage
 from broker.store.jobs import as_job, record
 from broker.store.tables import LIVE_ROW, jobs, now, platforms
 from broker.store.waiting import ACCEPTED, FREE, HERE, Active, heads, say
@@ -54,11 +54,12 @@ _MINE = select(c.id).where(*_UNDER_FENCE)
 def claim(
     tx: Connection, job_ids: Sequence[str], phases: Iterable[Phase], holder: str, seconds: float = LEASE_SECONDS
 ) -> list[Job]:
-    """Take those of the jobs that are in one of the phases and free; others are left out."""
+    """Take those of the jobs that are in one of the phases and free; others are left out, and so are those that
+    cannot be read: they fail."""
     if not job_ids:
         return []
     wanted = {"ids": job_ids, "phases": [phase.value for phase in phases], "holder": holder, "seconds": seconds}
-    return [as_job(row) for row in tx.execute(_CLAIM, wanted).mappings()]
+    return quarantine.readable(tx, tx.execute(_CLAIM, wanted).mappings().all(), as_job)
 
 
 def claim_dismissed(tx: Connection, platform: str, holder: str, limit: int) -> list[Job]:

@@ -27,7 +27,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from broker.access.principal import Reach
 from broker.errors import Forbidden, IdempotencyConflict, NoSuchJob
 from broker.jobs.model import TERMINAL, Failure, Job, Needs, Phase, Progress, StageItem
-from broker.store import deliveries
+from broker.store import deliveries, quarantine
 from broker.store.tables import LIVE_ROW, PUBLIC_ROW, SHARED_ROW, idempotency, job_events, jobs, now
 from broker.store.visible import PRIVATE, by, changeable, visible
 
@@ -221,7 +221,15 @@ def page(tx: Connection, wanted: Filter, *, limit: int, before: str | None = Non
     query = select(*LIGHT).where(*conditions(wanted)).order_by(c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(c.id < before)
-    return [as_job(row) for row in tx.execute(query).mappings()]
+    return [_shown(row) for row in tx.execute(query).mappings()]
+
+
+def _shown(row: RowMapping) -> Job:
+    """A job to list; one that cannot be read hides no others."""
+    try:
+        return as_job(row)
+    except quarantine.READING:
+        return as_job(quarantine.mended(row))
 
 
 def conditions(wanted: Filter) -> list[ColumnElement[bool] | TextClause]:
@@ -332,7 +340,7 @@ def request_dismiss(tx: Connection, job: Job) -> bool:
     return bool(touched)
 
 
-def as_job(row: RowMapping) -> Job:
+def as_job(row: Mapping[str, Any]) -> Job:
     """A whole row, or one of LIGHT columns."""
     done = row["progress_done"]
     failure = row["failure"]

@@ -57,6 +57,18 @@ def _plain(value: Any) -> Any:
     return value
 
 
+class Unreadable:
+    """In the place of a value that somebody damaged in the database: whatever is done with it raises ValueError."""
+
+    def _refuse(self, *_: object) -> Any:
+        raise ValueError("a JSON value in the database cannot be read")
+
+    __getitem__ = __iter__ = __len__ = __bool__ = __contains__ = __eq__ = __hash__ = _refuse
+
+    def __getattr__(self, name: str) -> Any:
+        return self._refuse()
+
+
 class Json(TypeDecorator[Any]):
     """A JSON value kept as text: the same bytes on SQLite and PostgreSQL, read by orjson."""
 
@@ -72,7 +84,10 @@ class Json(TypeDecorator[Any]):
             return orjson.dumps(_plain(value)).decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        return None if value is None else orjson.loads(value)
+        try:
+            return None if value is None else orjson.loads(value)
+        except orjson.JSONDecodeError:  # said by who uses it: other rows, and the rest of this one, can be read
+            return Unreadable()
 
 
 metadata = MetaData(

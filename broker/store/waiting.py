@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select, text, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, or_, select, text, update
 
 from broker.access.quota import WAITS, Kind, Quotas, Tenant, tenants, waits
 from broker.jobs import schedule
 from broker.jobs.model import Needs, Phase
+from broker.store import quarantine
 from broker.store.jobs import FIRST_MESSAGE
 from broker.store.tables import ACTIVE_ROW, LIVE_ROW, jobs, now
 
@@ -109,9 +110,10 @@ def heads(tx: Connection, platform: str, active: Active) -> list[schedule.Waitin
             if not full and not head.busy:
                 if head.message.startswith(WAITS):
                     say(tx, head.id, FIRST_MESSAGE)
-                found.append(_waiting(head))
-                break
-            if Kind.PERSON in full or Kind.PROJECT in full:
+                if read := quarantine.readable(tx, [head._mapping], _waiting):
+                    found += read
+                    break
+            elif Kind.PERSON in full or Kind.PROJECT in full:
                 break
             if full:
                 without.append(head.delegate)
@@ -120,8 +122,9 @@ def heads(tx: Connection, platform: str, active: Active) -> list[schedule.Waitin
     return found
 
 
-def _waiting(row: Any) -> schedule.Waiting:
-    return schedule.Waiting(row.id, row.owner, row.project, row.priority, row.created, Needs.from_json(row.needs))
+def _waiting(row: RowMapping) -> schedule.Waiting:
+    place = (row[name] for name in ("id", "owner", "project", "priority", "created"))
+    return schedule.Waiting(*place, Needs.from_json(row["needs"]))
 
 
 def say(tx: Connection, job_id: str, message: str) -> None:
