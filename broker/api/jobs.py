@@ -35,7 +35,7 @@ OF_STATUS = Field(json_schema_extra={"enum": list(jobpages.STATUSES)})  # said, 
 Seconds = Annotated[float | None, Query(ge=0, description="Seconds between start and end (or now).")]
 When = Annotated[str | None, Query(max_length=100, description="When created: an instant, or start/end, `..` is open.")]
 # a form sends what was left empty too
-OR_EMPTY = BeforeValidator(lambda value: None if value == "" else value)
+Span = Annotated[Annotated[float, Field(ge=0)] | None, BeforeValidator(lambda value: None if value == "" else value)]
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?)?\Z", re.IGNORECASE)
 
 
@@ -47,8 +47,8 @@ async def page(
     process_id: Annotated[list[str] | None, Query(alias="processID")] = None,
     status: Annotated[list[Annotated[str, OF_STATUS]] | None, Query()] = None,
     datetime: When = None,
-    min_duration: Annotated[float | None, OR_EMPTY, Query(alias="minDuration", ge=0)] = None,
-    max_duration: Annotated[float | None, OR_EMPTY, Query(alias="maxDuration", ge=0)] = None,
+    min_duration: Annotated[Span, Query(alias="minDuration")] = None,
+    max_duration: Annotated[Span, Query(alias="maxDuration")] = None,
     tag: Names = None,
     project: OfProject = None,
     public: Public = False,
