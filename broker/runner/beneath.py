@@ -103,7 +103,7 @@ def _empty(top: int) -> None:
 def _without_files(directory: int, top: int, mark: str, number: int) -> list[str]:
     """Remove what is in a directory but for its directories, which get new names at the top, from `number` on."""
     os.fchmod(directory, 0o700)
-    moved = []
+    moved: list[str] = []
     with os.scandir(directory) as entries:
         names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
     for name, holds in names:

@@ -340,7 +340,7 @@ def request_dismiss(tx: Connection, job: Job) -> bool:
     return bool(touched)
 
 
-def as_job(row: Mapping[str, Any]) -> Job:
+def as_job(row: RowMapping | Mapping[str, Any]) -> Job:
     """A whole row, or one of LIGHT columns."""
     done = row["progress_done"]
     failure = row["failure"]

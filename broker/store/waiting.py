@@ -123,8 +123,8 @@ def heads(tx: Connection, platform: str, active: Active) -> list[schedule.Waitin
 
 
 def _waiting(row: RowMapping) -> schedule.Waiting:
-    place = (row[name] for name in ("id", "owner", "project", "priority", "created"))
-    return schedule.Waiting(*place, Needs.from_json(row["needs"]))
+    needs = Needs.from_json(row["needs"])
+    return schedule.Waiting(row["id"], row["owner"], row["project"], row["priority"], row["created"], needs)
 
 
 def say(tx: Connection, job_id: str, message: str) -> None:

@@ -39,7 +39,7 @@ def test_who_was_refused_what_and_why(api: Server) -> None:
     assert api.get("/jobs/some", headers=GARBAGE).status_code == 401
     assert api.get("/jobs/other", headers=GARBAGE).status_code == 401
     assert api.put("/quotas/person/alice", headers=alice, json={}).status_code == 403
-    wait_for(lambda: written(api.database), 10, lambda: "nothing was written")
+    wait_for(lambda: bool(written(api.database)), 10, lambda: "nothing was written")
     rows = {(row["subject"], row["actor"]): row for row in written(api.database)}
     assert set(rows) == {
         ("GET /jobs", NOBODY),
