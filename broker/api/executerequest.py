@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -26,6 +27,7 @@ SUBSCRIBER = {
     "failedUri": FAILED,
 }  # successUrl: as subscriber.yaml of 1.0 misspells it
 LONGEST_URI = 2000
+_PREFERENCE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')  # between commas, of which some are in quotes
 MOST_TAGS = 32
 LONGEST_TITLE = 500
 MOST_OUTPUTS = 1000
@@ -119,23 +121,41 @@ def _output_problems(name: str, wanted: Any) -> list[InputProblem]:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """What `Prefer` asks: async or not, and how many seconds to wait at most (None: not said)."""
+    """What `Prefer` asks: async or not, and how many seconds to wait at most (None: not said).
+
+    Both together mean: wait so long, and go on async then (RFC 7240 4.3).
+    """
 
     respond_async: bool = False
     wait: float | None = None
 
+    @property
+    def waits(self) -> bool:
+        return not self.respond_async or bool(self.wait)
+
+    def seconds(self, most: float) -> float:
+        """How long to wait; `most`: the server does."""
+        return most if self.wait is None else min(self.wait, most)
+
+    def applied(self, most: float, *, done: bool) -> dict[str, str]:
+        """The header Preference-Applied, for a job that was `done` in time or goes on async: what was kept to."""
+        kept = ["respond-async"] if self.respond_async and not done else []
+        if self.wait is not None and self.wait <= most:
+            kept.append(f"wait={int(self.wait)}")
+        return {"Preference-Applied": ", ".join(kept)} if kept else {}
+
 
 def preference(request: Request) -> Preference:
-    """Read Prefer; what is unknown or malformed in it is ignored, as RFC 7240 wants."""
+    """Read Prefer; what is unknown or malformed in it is ignored, and of two values the first counts (RFC 7240 2)."""
     respond_async = False
     wait: float | None = None
     for header in request.headers.getlist("prefer"):
-        for part in header.split(","):
+        for part in _PREFERENCE.findall(header):
             name, _, value = part.partition(";")[0].partition("=")
             name, value = name.strip().lower(), value.strip().strip('"')
             if name == "respond-async":
                 respond_async = True
-            elif name == "wait" and value.isdecimal() and wait is None:
+            elif name == "wait" and value.isascii() and value.isdecimal() and wait is None:
                 wait = float(value[:9])
     return Preference(respond_async, wait)
 

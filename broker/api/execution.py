@@ -40,7 +40,8 @@ DryRun = Annotated[bool, Query(alias="dryRun", description="Check the request on
 async def execute(
     request: Request, process_id: str, caller: Caller, revision: Revision = None, dry_run: DryRun = False
 ) -> Response:
-    """Run a process. Without Prefer the answer waits for the results, `respond-async` gives 201 at once.
+    """Run a process. Without Prefer the answer waits for the results, `respond-async` gives 201 at once, and
+    `respond-async, wait=5` after 5 seconds.
 
     A job that takes longer than `wait` (or than this server waits) is answered with 201 too, and goes on.
     """
@@ -68,10 +69,10 @@ async def _execute(
     found = await look(prepare, caller, process_id, wanted, upload_id=site.upload_id, revision=revision, key=key)
     job, made = await site.rows.admit(found) if isinstance(found, Ticket) else (found, False)
     base = site.base(request)
-    if prefer.respond_async:
+    if not prefer.waits:
         if made:
             site.relay.wake()
-        return _created(job, base, {"Preference-Applied": "respond-async"})
+        return _created(job, base, prefer.applied(site.settings.api.sync_seconds, done=False))
     return await _wait(request, site, job, prefer, base)
 
 
@@ -95,8 +96,7 @@ def _created(job: Job, base: str, headers: Mapping[str, str] | None = None) -> R
 async def _wait(request: Request, site: Site, job: Job, prefer: Preference, base: str) -> Response:
     """Wait for the end of the job: woken by the queue, told by the row."""
     bound = site.settings.api.sync_seconds
-    seconds = bound if prefer.wait is None else min(prefer.wait, bound)
-    end = time.monotonic() + seconds
+    end = time.monotonic() + prefer.seconds(bound)
     with site.wakeups.watch(job.id) as changed:
         site.relay.wake()
         while True:
@@ -106,8 +106,8 @@ async def _wait(request: Request, site: Site, job: Job, prefer: Preference, base
                 break
             await changed.wait(min(left, LOOK_SECONDS))
     if not job.terminal:
-        return _created(job, base)
-    headers = {} if prefer.wait is None else {"Preference-Applied": f"wait={int(prefer.wait)}"}
+        return _created(job, base, prefer.applied(bound, done=False))
+    headers = prefer.applied(bound, done=True)
     if site.settings.api.monitor_link:
         headers["Link"] = f'<{base}/jobs/{job.id}>; rel="monitor"'
     return await jobresults.of_job(request, site, job.id, None, headers)

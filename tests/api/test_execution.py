@@ -18,7 +18,7 @@ NO_PROCESS = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/no-su
 
 
 @pytest.mark.parametrize(
-    "prefer", ["respond-async", "respond-async ", "respond-async; foo=bar, wait=10", "RESPOND-ASYNC"]
+    "prefer", ["respond-async", "respond-async ", "respond-async; foo=bar", "RESPOND-ASYNC", 'x="a, b", respond-async']
 )
 def test_async_gives_201_with_a_status_and_where_it_is(api: Server, prefer: str) -> None:
     api.ready()
@@ -73,7 +73,73 @@ def test_sync_of_a_long_job_goes_on_async(lone: Server) -> None:
     assert answer.status_code == 201
     validate(answer.json(), "statusInfo")
     assert answer.headers["location"].endswith(answer.json()["jobID"])
+    assert answer.headers["preference-applied"] == "wait=0"
+
+
+def test_async_after_a_wait(lone: Server) -> None:
+    """Both preferences: the results where they are there in time, else the job goes on (RFC 7240 4.3)."""
+    lone.ready()
+    body = {"inputs": {"text": "x"}, "response": "document"}
+    late = lone.post("/processes/say/execution", json=body, headers={"Prefer": "respond-async, wait=1"})
+    assert late.status_code == 201
+    assert late.headers["preference-applied"] == "respond-async, wait=1"
+    at_once = lone.post("/processes/say/execution", json=body, headers={"Prefer": "wait=0, respond-async"})
+    assert at_once.status_code == 201
+    assert at_once.headers["preference-applied"] == "respond-async, wait=0"
+    for job in lone.get("/jobs").json()["jobs"]:
+        lone.delete(f"/jobs/{job['jobID']}")
+    thread = threading.Thread(target=succeed_new, args=(lone,))
+    thread.start()
+    soon = lone.post("/processes/say/execution", json=body, headers={"Prefer": "respond-async, wait=20"})
+    thread.join()
+    assert (soon.status_code, soon.json()) == (200, {"number": 4})
+    assert soon.headers["preference-applied"] == "wait=20"
+    assert 'rel="monitor"' in soon.headers["link"]
+
+
+def succeed_new(server: Server) -> None:
+    """The next job that is accepted ends well."""
+
+    def waiting() -> list[str]:
+        return [job["jobID"] for job in server.get("/jobs?status=accepted").json()["jobs"]]
+
+    wait_for(lambda: bool(waiting()), 10, lambda: "no job")
+    server.succeed(waiting()[0], {"number": 4})
+
+
+@pytest.mark.parametrize(
+    "prefer",
+    [
+        "",
+        "respond-sync",
+        "handling=strict",
+        'x="respond-async"',
+        'x="a, respond-async, b"',
+        "wait=-1",
+        "wait=x",
+        ",;=,",
+    ],
+)
+def test_what_prefer_does_not_say(with_settings: MakeServer, prefer: str) -> None:
+    """Nothing that asks for async: it waits, as long as the server does, and says nothing of what it ignored."""
+    server = with_settings(sync_seconds=0.2)
+    server.ready()
+    answer = server.post("/processes/say/execution", json={"inputs": {"text": "x"}}, headers={"Prefer": prefer})
+    assert answer.status_code == 201
     assert "preference-applied" not in answer.headers
+
+
+def test_the_first_of_two_waits_counts_and_the_server_has_the_last_word(with_settings: MakeServer) -> None:
+    server = with_settings(sync_seconds=0.2)
+    server.ready()
+    for prefer, applied in (
+        ("wait=0, wait=9", "wait=0"),
+        ("wait=9, wait=0", None),
+        ("respond-async, wait=9", "respond-async"),
+    ):
+        answer = server.post("/processes/say/execution", json={"inputs": {"text": "x"}}, headers={"Prefer": prefer})
+        assert answer.status_code == 201
+        assert answer.headers.get("preference-applied") == applied, prefer
 
 
 def test_sync_that_fails_says_why(lone: Server) -> None:

@@ -36,7 +36,7 @@ def receiver() -> Iterator[WebPeer]:
 @contextmanager
 def broker(state: Path, receiver: WebPeer, **variables: str) -> Iterator[BrokerPeer]:
     assert receiver.ca_file is not None
-    settings = {
+    settings: dict[str, Any] = {
         "EGRESS__ALLOW_HOSTS": '["localhost"]',
         "EGRESS__CA_FILE": receiver.ca_file,
         "CALLBACKS__RETRY_SECONDS": "0.2",
@@ -188,9 +188,8 @@ def test_a_receiver_that_hangs_holds_up_nothing(tmp_path: Path, receiver: WebPee
 
 
 def test_a_receiver_that_was_down_is_told_later(tmp_path: Path, receiver: WebPeer) -> None:
-    certificates = tuple(
-        str(Path(str(receiver.ca_file)).with_name(name)) for name in ("ca.pem", "server.pem", "server.key")
-    )
+    authority = Path(str(receiver.ca_file))
+    certificates = (str(authority), str(authority.with_name("server.pem")), str(authority.with_name("server.key")))
     port = free_port()
     with broker(tmp_path / "state", receiver) as peer:
         job = nap(peer, 0, {"successUri": f"https://localhost:{port}/success?token=t0psecret"})

@@ -23,6 +23,7 @@ from broker.store.callbacks import (
 )
 from broker.store.database import Database
 from broker.store.tables import callbacks as table
+from broker.store.tables import jobs as jobs_table
 from tests.unit.store.plans import plan
 from tests.unit.store.rows import job_row
 
@@ -206,7 +207,7 @@ def test_a_job_is_not_forgotten_before_its_subscriber_is_told(database: Database
     start(database, job)
     end(database, job)
     with database.write() as tx:
-        tx.execute(update(jobs.jobs).where(jobs.c.id == job.id).values(due_at=None))
+        tx.execute(update(jobs_table).where(jobs.c.id == job.id).values(due_at=None))
         assert not ended.forget(tx, job.id)
     (one,) = claim(database)
     finish(database, one)
