@@ -223,7 +223,7 @@ def _complete(operation: dict[str, Any], path: str) -> None:
     operation["summary"] = operation.get("description", name).partition("\n")[0]
     answers = ANSWERS.get(name, {"200": _contents({"type": "object"})})
     if name not in WITHOUT_PAGE and any(one["name"] == "f" for one in operation.get("parameters", ())):
-        answers = answers | {"200": answers["200"] | _PAGE}
+        answers = {**answers, "200": {**answers["200"], **_PAGE}}
     operation["responses"] = (
         {
             status: {"description": _STATUS[status]} | ({"content": contents} if contents else {})

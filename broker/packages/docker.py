@@ -21,10 +21,7 @@ def tool(unit: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any
     image = unit.get("image")
     if not isinstance(image, str) or not image.strip():
         raise PackageError("The executionUnit names no container image.", hint='Write "image": "registry/name:tag".')
-    config = unit.get("config") if isinstance(unit.get("config"), Mapping) else {}
-    bindings = unit.get("bindings") if isinstance(unit.get("bindings"), Mapping) else {}
-    assert isinstance(config, Mapping)  # noqa: S101 - for the type checker
-    assert isinstance(bindings, Mapping)  # noqa: S101
+    config, bindings = _member(unit, "config"), _member(unit, "bindings")
     document: dict[str, Any] = {
         "cwlVersion": "v1.2",
         "class": "CommandLineTool",
@@ -88,6 +85,13 @@ def _part(bindings: Mapping[str, Any], side: str, name: str) -> Mapping[str, Any
     found = bindings.get(side)
     one = found.get(name) if isinstance(found, Mapping) else None
     return one if isinstance(one, Mapping) else {}
+
+
+def _member(unit: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = unit.get(name) or {}
+    if not isinstance(found, Mapping):
+        raise PackageError(f"The {name} of the executionUnit is not an object.")
+    return found
 
 
 def _resources(config: Mapping[str, Any]) -> dict[str, Any]:
