@@ -141,8 +141,8 @@ def _notes(
             found.append(f"{words} {inner[key]}")
     if isinstance(inner.get("maxLength"), int):
         found.append(f"at most {inner['maxLength']} characters")
-    if kind in ("text", "date-time") and (words := _FORMATS.get(str(inner.get("format")))):
-        found.append(words)
+    if kind in ("text", "date-time") and (form := _FORMATS.get(str(inner.get("format")))):
+        found.append(form)
     for key, words in (("minItems", "at least"), ("maxItems", "at most")):
         if isinstance(schema.get(key), int):
             found.append(f"{words} {schema[key]} of them")

@@ -31,7 +31,11 @@ async def landing(request: Request, f: Representation = None) -> Response:
         return await aboutpages.landing(request)
     site = site_of(request)
     base = site.base(request)
-    links = [link(f"{base}/", "self", "This page")]
+    links = [
+        link(f"{base}/", "self", "This page"),
+        link(f"{base}/?f=html", "alternate", "This page as HTML", HTML),
+        link(f"{base}/api?f=html", "service-doc", "What this API offers, in words", HTML),
+    ]
     for part in request.app.state.classes:
         for path, rel, title in part.links:
             links.append(link(base + path, rel, title, openapi.MEDIA_TYPE if path == "/api" else JSON))

@@ -91,6 +91,7 @@ def described(process: Process, base: str) -> dict[str, Any]:
         "images": {image: (process.images or {}).get(image) for image in sorted(process.needs.images)},
         "links": [
             link(here, "self", "This description"),
+            link(f"{here}?f=html", "alternate", "This description as HTML, with a form that runs it", HTML),
             link(f"{here}/execution", OGC + "execute", "Run it"),
             link(f"{here}/api", "service-desc", "Its execution as OpenAPI", openapi.MEDIA_TYPE),
             link(f"{here}/package?revision={process.revision}", "describedby", "The package", process.media_type),

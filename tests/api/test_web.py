@@ -13,7 +13,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
 
 
 def test_an_error_is_a_page_for_a_browser_and_a_document_for_everybody_else(still: Server) -> None:
-    for path in ("/nothing", "/jobs/none", "/jobs?limit=no", "/jobs?f=html"):
+    for path in ("/nothing", "/jobs/none", "/jobs?limit=no", "/jobs/none?f=html"):
         page = still.get(path, headers=BROWSER)
         assert page.headers["content-type"].startswith("text/html"), path
         assert "What to do" in page.text
@@ -25,7 +25,7 @@ def test_an_error_is_a_page_for_a_browser_and_a_document_for_everybody_else(stil
     assert "echo&lt;b&gt;" in page.text
 
 
-@pytest.mark.parametrize("accept", ["application/json", "*/*", "text/html;q=0.5,application/json", "text/plain"])
+@pytest.mark.parametrize("accept", ["application/problem+json", "*/*", "text/html;q=0.5,application/json", "text/plain"])
 def test_who_does_not_ask_for_html_gets_none(still: Server, accept: str) -> None:
     valid_problem(still.get("/jobs/none", headers={"Accept": accept}), 404)
 

@@ -41,7 +41,7 @@ def text_of(page: str) -> str:
 def test_a_check_tells_what_would_be_and_keeps_nothing(lone: Server) -> None:
     lone.platform()
     for given in ({"text": SAY}, {"file": ("a.cwl", SAY)}, {"text": json.dumps({"executionUnit": {"value": SAY}})}):
-        page = send(lone, **given)  # type: ignore[arg-type]
+        page = send(lone, **given)
         assert page.status_code == 200, page.text
         assert "It can be deployed" in page.text
         for word in ("<code>text</code> (text)", "<code>scene</code> (file, optional)", "scripted", "1 core"):
@@ -51,7 +51,7 @@ def test_a_check_tells_what_would_be_and_keeps_nothing(lone: Server) -> None:
 
 @pytest.mark.parametrize("way", ["text", "file"])
 def test_what_is_wrong_is_shown_at_its_line_and_can_be_mended_there(lone: Server, way: str) -> None:
-    page = send(lone, "deploy", **({"text": WRONG} if way == "text" else {"file": ("bad.cwl", WRONG)}))  # type: ignore[arg-type]
+    page = send(lone, "deploy", **({"text": WRONG} if way == "text" else {"file": ("bad.cwl", WRONG)}))
     assert page.status_code == 400
     wrong = re.search(r'class="line wrong">→ +(\d+)  ([^<]*)', page.text)
     assert wrong is not None

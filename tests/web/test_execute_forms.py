@@ -50,7 +50,7 @@ def read(schema: dict[str, Any], *texts: str, crs: str = "", **more: Any) -> Any
     ],
 )
 def test_values(schema: dict[str, Any], texts: list[str], value: Any) -> None:
-    cwl = {"x-cwl": {"type": "File"}} if schema is LINK else {}
+    cwl: dict[str, Any] = {"x-cwl": {"type": "File"}} if schema is LINK else {}
     assert read(schema, *texts, **cwl) == value
 
 

@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 from playwright.sync_api import expect as see
 
+from broker.jobs.model import Job
 from broker.store import jobs
 from tests.api.accounts import ACCESS, browser
 from tests.api.conftest import MakeServer
@@ -47,7 +48,7 @@ def send(server: Server, path: str, *fields: tuple[str, str], do: str = "execute
     return server.post(path, files=parts, headers=BROWSER, allow_redirects=False)
 
 
-def job_of(server: Server, answer: Any) -> jobs.Job:
+def job_of(server: Server, answer: Any) -> Job:
     assert answer.status_code == 303, answer.text
     with server.database.read() as tx:
         return jobs.get(tx, re.search(r"/jobs/([\w-]+)", answer.headers["location"])[1])  # type: ignore[index]
