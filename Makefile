@@ -4,7 +4,7 @@ PYTHON  := .venv/bin/python
 PYTEST  := $(PYTHON) -m pytest
 export UV_PYTHON_DOWNLOADS ?= never
 
-.PHONY: help demo test check bench bench-% abuse audit conformance conformance-cwl conformance-js up format clean
+.PHONY: help demo test check bench bench-% abuse audit conformance docs-conformance conformance-cwl conformance-js up format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -13,14 +13,15 @@ help:  ## this list
 demo: .venv/run .software/eo  ## start a broker, run the water-bodies package on a real scene, compare, stop
 	@$(PYTHON) deploy/demo.py
 
-test: .venv/dev .software/eo .software/oidc .software/axe  ## every test; what needs a part that this machine lacks is skipped and says how to get it
+test: .venv/dev .software/eo .software/oidc .software/clients .software/axe  ## every test; what needs a part that this machine lacks is skipped and says how to get it
 	BROKER_TEST_CANARY=1 $(PYTEST) -n 2 --dist loadgroup
 
-check: .venv/dev  ## formatting, lint, types, import contracts
+check: .venv/dev  ## formatting, lint, types, import contracts, a test for each requirement that is claimed
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	$(PYTHON) -m tests.conformance.requirements --check
 	$(UV) lock --check
 
 bench: .venv/dev .software/bench  ## every figure of the README, side by side with cwltool and pygeoapi (about 20 minutes)
@@ -35,6 +36,12 @@ audit: .venv/dev  ## supply chain: lock and hashes, bandit, SBOM into build/, kn
 	$(UV) tool run --quiet --from bandit==1.9.4 bandit --quiet --recursive -lll broker adapters
 	$(UV) export --quiet --frozen --no-dev --no-emit-project --format cyclonedx1.5 -o build/sbom.cdx.json > /dev/null
 	$(UV) audit --frozen --preview-features audit-command
+
+conformance: .venv/dev  ## OGC's executable test suites (Java 17): ETS=<ets-ogcapi-processes10-aio.jar> ETS2=<part 2's>
+	$(PYTHON) -m tests.conformance.ets $(if $(ETS),1=$(ETS)) $(if $(ETS2),2=$(ETS2)) $(if $(REPORT),--report $(REPORT))
+
+docs-conformance: .venv/dev  ## docs/conformance.md: the requirements of each class that is claimed, and their tests
+	$(PYTHON) -m tests.conformance.requirements
 
 conformance-cwl: .venv/dev  ## the CWL v1.2 conformance suite through the HTTP API: CWL_SUITE=<checkout of cwl-v1.2> CWL_TAGS=<some>
 	$(PYTHON) -m tests.conformance $(CWL_SUITE)
