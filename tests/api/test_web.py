@@ -17,7 +17,7 @@ def test_an_error_is_a_page_for_a_browser_and_a_document_for_everybody_else(stil
         page = still.get(path, headers=BROWSER)
         assert page.headers["content-type"].startswith("text/html"), path
         assert "What to do" in page.text
-        document = still.get(path.replace("?f=html", "?f=xml"))
+        document = still.get(path.replace("?f=html", ""))
         valid_problem(document, page.status_code)
     page = still.request("DELETE", "/processes/echo%3Cb%3E", headers=BROWSER)
     assert page.status_code == 404
