@@ -73,7 +73,7 @@ class Broker:
     def git_egress(self) -> Egress:
         """For commits of git repositories: https, from the hosts that packages may come from."""
         policy = package_policy(self.settings)
-        return Egress(replace(policy, schemes=frozenset({"https"}), max_bytes=MAX_ANSWER, max_seconds=40.0))
+        return Egress(replace(policy, schemes=frozenset({"https"}), max_bytes=MAX_ANSWER, max_seconds=25.0))
 
     @cached_property
     def issuers_egress(self) -> Egress:

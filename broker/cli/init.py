@@ -170,8 +170,10 @@ TEMPLATE = """\
 # Links of users are fetched from public addresses only. These private ones are allowed as well:
 # allow_hosts = ["data.intranet.example.org"]
 # allow_networks = ["10.1.0.0/16"]
-# From where packages may be linked and import; "*" is any public host:
+# From where packages may be linked, import and be cloned (git); "*" is any public host:
 # package_hosts = ["*"]
+# Certificates to trust instead of the public authorities (PEM), where hosts have an authority of their own:
+# ca_file = "/etc/ssl/certs/intranet.pem"
 # max_bytes = 53687091200
 
 [secrets]

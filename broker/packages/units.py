@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urldefrag
 
@@ -13,7 +13,7 @@ from broker.errors import BrokerError, PackageError, UnsupportedMediaType, Unsup
 from broker.packages import credits
 from broker.packages.bundle import Bundle, build
 from broker.packages.closure import Read
-from broker.packages.cwl import parse
+from broker.packages.cwl import decode, parse
 from broker.packages.docker import tool
 from broker.packages.graph import fragment, processes
 from broker.packages.keys import is_url, named
@@ -81,27 +81,41 @@ def _many(values: Sequence[Any], described: Mapping[str, Any], reach: Reach) -> 
         return unit(values[0], described, reach)
     if not 0 < len(values) <= MAX_UNITS:
         raise UnsupportedPackage(f"An application package of {len(values)} execution units is not supported.")
-    found = [unit(one, described, replace(reach, process=None)) for one in values]
-    whole: dict[str, Any] = {"cwlVersion": None, "$graph": []}
-    for one in found:
-        document = parse(one.bundle.documents[one.bundle.document], one.bundle.document)
-        others = sorted({*one.bundle.documents, *one.bundle.files} - {one.bundle.document})
-        if not all(is_url(key) for key in others):
-            raise UnsupportedPackage(
-                f"An execution unit among several refers to another document ({others[0]}).",
-                hint="Put its processes into the same package, and name them by #id.",
-            )
+    whole: dict[str, Any] = {"cwlVersion": None, "$namespaces": {}, "$graph": []}
+    for number, value in enumerate(values, 1):
+        document = parse(_alone(value, described, reach), f"unit {number}")
+        found = processes(document)
+        if not found:
+            raise PackageError(f"The execution unit {number} is no CWL document.")
         version = str(document.get("cwlVersion"))
         if whole["cwlVersion"] not in (None, version):
             raise PackageError(f"The execution units have different versions of CWL: {whole['cwlVersion']}, {version}.")
         whole["cwlVersion"] = version
-        whole["$namespaces"] = {**whole.get("$namespaces", {}), **(document.get("$namespaces") or {})}
-        whole["$graph"] += [_member(process) for process in processes(document)]
+        spaces = document.get("$namespaces")
+        whole["$namespaces"].update(spaces if isinstance(spaces, Mapping) else {})
+        whole["$graph"] += [_member(process) for process in found]
     names = [one["id"] for one in whole["$graph"]]
     if twice := {name for name in names if names.count(name) > 1}:
         raise PackageError(f"Several processes of the execution units have the id {min(twice)!r}.")
     wanted = reach.process or _of_id(described, whole["$graph"])
-    return Unit(build(_text(whole), process=wanted, read=reach.read), found[0].kind, found[0].source)
+    return Unit(build(_text(whole), process=wanted, read=reach.read))
+
+
+def _alone(value: Any, described: Mapping[str, Any], reach: Reach) -> str:
+    """The document of one unit among several, not closed: the others are part of it."""
+    if isinstance(value, Mapping) and "unit" in value:
+        return _alone(value["unit"], described, reach)
+    if isinstance(value, Mapping) and "href" in value:
+        return decode(_read(value["href"], reach)[1], "the link")
+    if isinstance(value, Mapping) and "value" in value:
+        content = value["value"]
+        _check_media(value)
+        return content if isinstance(content, str) else _text(content)
+    if isinstance(value, Mapping) and ("image" in value or value.get("type") in ("docker", "oci")):
+        return _text({"id": fragment(described.get("id")) or "tool", **tool(value, described)})
+    if isinstance(value, Mapping) and "repository" in value:
+        raise UnsupportedPackage("A package in git is the only execution unit of its package.")
+    return value if isinstance(value, str) else _text(value)
 
 
 def _member(process: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,14 +133,19 @@ def _of_id(described: Mapping[str, Any], graph: Sequence[Mapping[str, Any]]) -> 
 
 
 def _valued(value: Mapping[str, Any], reach: Reach) -> Bundle:
-    media = str(value.get("mediaType") or "").split(";")[0].strip().lower()
     content = value["value"]
-    if media == BUNDLE_TYPE:
+    if _check_media(value) == BUNDLE_TYPE:
         return held(content, reach.process)
-    if media and media not in CWL_TYPES and media not in YAML_TYPES and media != "application/json":
-        raise UnsupportedMediaType(f"An executionUnit of the media type {media} cannot be deployed.",
-                                   hint="Use application/cwl+json.")  # fmt: skip
     return build(content if isinstance(content, str) else _text(content), process=reach.process, read=reach.read)
+
+
+def _check_media(value: Mapping[str, Any]) -> str:
+    """The media type that a unit by value says it has. Raises UnsupportedMediaType."""
+    media = str(value.get("mediaType") or "").split(";")[0].strip().lower()
+    if media in ("", "application/json", BUNDLE_TYPE, *CWL_TYPES, *YAML_TYPES):
+        return media
+    raise UnsupportedMediaType(f"An executionUnit of the media type {media} cannot be deployed.",
+                               hint="Use application/cwl+json.")  # fmt: skip
 
 
 def held(value: Any, process: str | None) -> Bundle:
@@ -147,15 +166,20 @@ def held(value: Any, process: str | None) -> Bundle:
     return build(sent.documents[document], name=document, process=process or chosen or None, read=read, listing=listing)
 
 
-def _linked(href: Any, reach: Reach) -> Unit:
+def _read(href: Any, reach: Reach) -> tuple[str, bytes, str]:
+    """Address, content and fragment of a link."""
     if not isinstance(href, str) or not href.lower().startswith(("https://", "http://")):
         raise PackageError(f"The link {str(href)[:200]!r} cannot be read.", hint="Use an https link.")
     read = reach.read
     if read is None:
         raise PackageError("Packages by link are not read here.", hint="Send the document itself.")
     url, chosen = urldefrag(href)
-    data = _fetched(url, lambda: read(url))
-    bundle = build(data, name=named(url), process=reach.process or chosen or None, read=read, base=url)
+    return url, _fetched(url, lambda: read(url)), chosen
+
+
+def _linked(href: Any, reach: Reach) -> Unit:
+    url, data, chosen = _read(href, reach)
+    bundle = build(data, name=named(url), process=reach.process or chosen or None, read=reach.read, base=url)
     return Unit(bundle, source={"href": url.partition("?")[0]})  # a query may be a signature
 
 

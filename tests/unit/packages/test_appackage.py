@@ -179,6 +179,46 @@ def test_a_container_image() -> None:
     assert description["inputs"]["ram"]["minOccurs"] == 0
 
 
+def graph_of(name: str, more: str = "", version: str = "v1.2") -> Any:
+    return yaml.safe_load(tool("{a: string}", "{o: stdout}").replace("v1.2", version) + f"id: {name}\n" + more)
+
+
+WORKFLOW: Any = yaml.safe_load(
+    "{cwlVersion: v1.2, class: Workflow, id: flow, inputs: {a: string}, outputs: {o: {type: File, outputSource: s/o}},"
+    " steps: {s: {run: '#first', in: {a: a}, out: [o]}}}"
+)
+
+
+def test_many_units_are_one_package(tmp_path: Path) -> None:
+    units = [
+        {"value": graph_of("first"), "mediaType": "application/cwl+json"},
+        {"unit": WORKFLOW},
+        graph_of("third", "$namespaces: {s: https://schema.org/}"),
+    ]
+    found = deploy({"executionUnit": units}, PACKAGE)
+    assert found.bundle.entry == "package.cwl#flow"
+    assert loading.inspect(found.bundle, tmp_path).steps == ("s",)
+    assert json.loads(found.bundle.documents["package.cwl"])["$namespaces"] == {"s": "https://schema.org/"}
+    assert deploy({"executionUnit": units}, PACKAGE, "third").bundle.entry == "package.cwl#third"
+    described = {"processDescription": {"id": "first"}, "executionUnit": units}
+    assert deploy(described, PACKAGE).bundle.entry == "package.cwl#first"
+
+
+@pytest.mark.parametrize(
+    ("units", "words"),
+    [
+        ([graph_of("a"), graph_of("a")], "have the id 'a'"),
+        ([graph_of("a"), graph_of("b", version="v1.0")], "different versions"),
+        ([graph_of("a"), JSON | {"id": ""}], "has no id"),
+        ([WORKFLOW, graph_of("b")], "first"),
+        ([graph_of(f"p{number}") for number in range(51)], "51 execution units"),
+    ],
+)
+def test_units_that_do_not_go_together(units: list[Any], words: str) -> None:
+    with pytest.raises(PackageError, match=words):
+        deploy({"executionUnit": units}, PACKAGE)
+
+
 BAD: dict[str, tuple[Any, str, type[BrokerError]]] = {
     "text": (TEXT, "text/plain", UnsupportedMediaType),
     "no type": (TEXT, "", UnsupportedMediaType),
