@@ -14,17 +14,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from broker.jobs.model import Reason
 from broker.runner.beneath import open_directory
+from broker.runner.crowd import Breach, descendants
 
 FIRST_SECONDS = 1.0  # most jobs are over by then
 SHARE = 20.0  # of the time, looks take one part in so many: one that takes long is taken seldom
 DEPTH = 200  # of directories, each of which costs a descriptor; what packages write is not nested like that
 FREE = 2**30  # bytes that a job leaves free
 LEAST = 64 * 2**20  # bytes that a job may have on a disk that is nearly full
-
-
-class TooMuch(Exception):
-    """The job has more on disk than it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ class Watch:
         return max(0.0, self._next - time.monotonic())
 
     def look(self) -> None:
-        """Raises TooMuch."""
+        """Raises Breach."""
         started = time.monotonic()
         if self._of_inputs is None:
             found = _below(self._inputs)
@@ -69,9 +67,13 @@ class Watch:
                 seen.add(_identity(status))
             size += status.st_blocks * 512
             if files > self._room.files:
-                raise TooMuch(f"The job had more than {self._room.files} files and directories at one time.")
+                raise Breach(
+                    Reason.DISK_LIMIT, f"The job had more than {self._room.files} files and directories at one time."
+                )
             if size > self._room.size:
-                raise TooMuch(f"The job had more than {self._room.size / 2**20:.0f} MiB on disk at one time.")
+                raise Breach(
+                    Reason.DISK_LIMIT, f"The job had more than {self._room.size / 2**20:.0f} MiB on disk at one time."
+                )
         took = time.monotonic() - started
         self._next = started + took + max(FIRST_SECONDS, SHARE * took)
 
@@ -86,7 +88,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def _below(root: Path) -> Iterator[os.stat_result]:
-    """What is below a directory, as far as it is still there when its turn comes. Raises TooMuch."""
+    """What is below a directory, as far as it is still there when its turn comes. Raises Breach."""
     stack: list[_Open] = []
     try:
         with contextlib.suppress(OSError):
@@ -102,7 +104,7 @@ def _below(root: Path) -> Iterator[os.stat_result]:
                 yield status
                 if stat.S_ISDIR(status.st_mode):
                     if len(stack) >= DEPTH:
-                        raise TooMuch(f"The job had more than {DEPTH} directories one in the other.")
+                        raise Breach(Reason.DISK_LIMIT, f"The job had more than {DEPTH} directories one in the other.")
                     stack.append(_Open(open_directory(name, here.descriptor)))
     finally:
         for one in stack:
@@ -131,22 +133,10 @@ def _without_a_name(parent: int, place: Path) -> Iterator[os.stat_result]:
         disk = place.stat().st_dev
     except OSError:
         return
-    for pid in _descendants(parent):
+    for pid in descendants(parent):
         with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as descriptors:
             for one in descriptors:
                 with contextlib.suppress(OSError):
                     status = one.stat()
                     if status.st_nlink == 0 and status.st_dev == disk and stat.S_ISREG(status.st_mode):
                         yield status
-
-
-def _descendants(parent: int) -> Iterator[int]:
-    waiting = [parent]
-    while waiting:
-        pid = waiting.pop()
-        with contextlib.suppress(OSError, ValueError):
-            for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  ids are all that is wanted
-                text = Path(f"/proc/{pid}/task/{task}/children").read_text(encoding="ascii")
-                children = [int(child) for child in text.split()]
-                waiting += children
-                yield from children

@@ -8,28 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from broker.egress import Egress, EgressPolicy
 from broker.errors import BrokerError
-from broker.jobs.model import Failure, Fault, Limits, Reason, StageItem
+from broker.jobs.model import Failure, Fault, Limits, Reason
 from broker.runner import disk, engine, expressions, kernel, pull, verdict
 from broker.runner.beneath import remove_tree
 from broker.runner.cgroups import Bounds, Group
+from broker.runner.crowd import Breach, Crowd
 from broker.runner.isolation import Isolation
 from broker.runner.jobdir import JobDir, read_json, write_json
 from broker.runner.remains import end_containers
 from broker.runner.report import tail
-from broker.runner.stage import rules, stage
+from broker.runner.stage import stage_job
 from broker.runner.waiting import EngineInWaiting
 
 MAX_REPORT = 64 * 2**20
@@ -118,8 +117,8 @@ class _Keeper:
             state = "cancelled"
         except _TimedOut:
             failure = Failure(Fault.LIMIT, Reason.TIME_LIMIT, f"The job ran longer than its limit of {self.limit:g} s.")
-        except disk.TooMuch as error:
-            failure = Failure(Fault.LIMIT, Reason.DISK_LIMIT, str(error))
+        except Breach as error:
+            failure = Failure(Fault.LIMIT, error.reason, str(error))
         except BrokerError as error:
             failure = Failure(Fault(error.fault), _reason(error), str(error))
         except OSError as error:
@@ -152,10 +151,10 @@ class _Keeper:
                 return failed, {}
         images = self._images(spec)
         self._forget()
-        self._bound(Bounds.from_json(spec["settings"]["bounds"]))
-        room = disk.Room(limits.disk_bytes, limits.disk_files).on(self.job.path)
-        watch = disk.Watch((self.job.work, self.job.logs), self.job.inputs, room)
-        ended = self._wait_for(self._engine(images, network=spec["settings"]["network"]), watch)
+        bounds = Bounds.from_json(spec["settings"]["bounds"])
+        self._bound(bounds)
+        watches = self._watches(limits, bounds)
+        ended = self._wait_for(self._engine(images, network=spec["settings"]["network"]), watches)
         if self.job.report.exists() and self.job.report.stat().st_size > MAX_REPORT:
             message = f"The output values take more than {MAX_REPORT // 2**20} MiB: give them as files."
             return Failure(Fault.LIMIT, Reason.OUTPUT_TOO_LARGE, message), {}
@@ -167,6 +166,14 @@ class _Keeper:
             met = self.group.met() if self.group is not None else None
             return verdict.bounded(Failure.from_json(report["failure"]), met), facts
         return verdict.collect(self.job, report["outputs"], limits), facts
+
+    def _watches(self, limits: Limits, bounds: Bounds) -> list[disk.Watch | Crowd]:
+        """What is looked at while tools run, since the kernel does not keep it."""
+        room = disk.Room(limits.disk_bytes, limits.disk_files).on(self.job.path)
+        found: list[disk.Watch | Crowd] = [disk.Watch((self.job.work, self.job.logs), self.job.inputs, room)]
+        if self.group is None and os.geteuid() == 0:
+            found.append(Crowd(bounds.processes))
+        return found
 
     def _bound(self, bounds: Bounds) -> None:
         """Where there is no group, or it takes no limits, the engine bounds each process by itself."""
@@ -180,7 +187,7 @@ class _Keeper:
     def _stage(self) -> Failure | None:
         """Fetch the inputs in a child that never sees the package; what it was told is gone when that is opened."""
         outcome = self.job.path / "staged.json"
-        self._supervise(lambda: _stage(self.job, outcome), log="stage")
+        self._supervise(lambda: stage_job(self.job, outcome), log="stage")
         said = read_json(outcome)
         if said is None:
             message = "Fetching the inputs ended unexpectedly."
@@ -243,18 +250,18 @@ class _Keeper:
 
         return kernel.fork(begin)
 
-    def _wait_for(self, pid: int, watch: disk.Watch | None = None) -> _Ended:
+    def _wait_for(self, pid: int, watches: Sequence[disk.Watch | Crowd] = ()) -> _Ended:
         pidfd = os.pidfd_open(pid)
         try:
-            self._wait(pidfd, watch)
+            self._wait(pidfd, watches)
         finally:
             kernel.kill_group(pid)
             os.close(pidfd)
             _, status = os.waitpid(pid, 0)
         return _Ended(os.waitstatus_to_exitcode(status))
 
-    def _wait(self, pidfd: int, watch: disk.Watch | None) -> None:
-        """Raises _Cancelled, _TimedOut, disk.TooMuch."""
+    def _wait(self, pidfd: int, watches: Sequence[disk.Watch | Crowd]) -> None:
+        """Raises _Cancelled, _TimedOut, Breach."""
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         poll.register(self.control, select.POLLIN)
@@ -265,7 +272,7 @@ class _Keeper:
             left = 86400.0 if self.deadline is None else min(86400.0, self.deadline - time.monotonic())
             if left <= 0:
                 raise _TimedOut
-            if watch is not None:
+            for watch in watches:
                 if watch.wait() == 0:
                     watch.look()
                 left = min(left, watch.wait())
@@ -328,22 +335,4 @@ def _run(told: Mapping[str, Any]) -> int:
     if isolation.tools == "bubblewrap":
         kernel.adopt_orphans()  # to measure what is inside
     engine.run(job, spec, told["images"], offline=offline)
-    return 0
-
-
-def _stage(job: JobDir, outcome: Path) -> int:
-    told = json.loads(job.stage.read_bytes())
-    job.stage.unlink()
-    items = [StageItem.from_json(item) for item in told["items"]]
-    failure: Failure | None = None
-    try:
-        with Egress(EgressPolicy.from_json(told["egress"])) as egress:
-            stage(items, job.inputs, egress, print, rules(told))
-    except BrokerError as error:
-        fault = Fault.STAGING if error.fault == "broker" else Fault(error.fault)
-        failure = Failure(fault, Reason.STORAGE if error.fault == "broker" else Reason.INPUT_UNREACHABLE, str(error))
-    except OSError as error:
-        reason = Reason.STORAGE if error.errno in (errno.ENOSPC, errno.EDQUOT) else Reason.INPUT_UNREACHABLE
-        failure = Failure(Fault.STAGING, reason, f"An input could not be written: {error.strerror}.")
-    write_json(outcome, {"failure": failure.to_json() if failure else None})
     return 0

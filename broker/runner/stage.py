@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import json
 import os
 import shutil
@@ -25,8 +26,9 @@ from typing import Any
 
 from broker.egress import Egress, EgressPolicy
 from broker.errors import BrokerError, StagingError
-from broker.jobs.model import StageItem
+from broker.jobs.model import Failure, Fault, Reason, StageItem
 from broker.runner.fetch import Download, Fetcher, Rules, parsed, unwritable
+from broker.runner.jobdir import JobDir, write_json
 from broker.runner.stac import expand
 from broker.storage.signing import S3Account
 
@@ -169,6 +171,25 @@ def _clear(target: Path) -> None:
         shutil.rmtree(target)
     else:
         target.unlink(missing_ok=True)
+
+
+def stage_job(job: JobDir, outcome: Path) -> int:
+    """The staging of a job, in a process of its own; what became of it goes to the file `outcome`."""
+    told = json.loads(job.stage.read_bytes())
+    job.stage.unlink()
+    items = [StageItem.from_json(item) for item in told["items"]]
+    failure: Failure | None = None
+    try:
+        with Egress(EgressPolicy.from_json(told["egress"])) as egress:
+            stage(items, job.inputs, egress, print, rules(told))
+    except BrokerError as error:
+        fault = Fault.STAGING if error.fault == "broker" else Fault(error.fault)
+        failure = Failure(fault, Reason.STORAGE if error.fault == "broker" else Reason.INPUT_UNREACHABLE, str(error))
+    except OSError as error:
+        reason = Reason.STORAGE if error.errno in (errno.ENOSPC, errno.EDQUOT) else Reason.INPUT_UNREACHABLE
+        failure = Failure(Fault.STAGING, reason, f"An input could not be written: {error.strerror}.")
+    write_json(outcome, {"failure": failure.to_json() if failure else None})
+    return 0
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +56,9 @@ def shell(script: str, outputs: str = "[]", more: str = "") -> str:
 class RunnerPeer:
     """`python -m broker.runner.zygote`, started as the supervisor starts it, and jobs on it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, around: Sequence[str] = ()) -> None:
+        """`around`: words before the command, for what starts it in another surrounding."""
+        self.around = around
         self.root = directory / "jobs"
         self.socket = directory / "z.sock"
         self.log = directory / "zygote.log"
@@ -66,7 +68,8 @@ class RunnerPeer:
     def start(self) -> None:
         command = [sys.executable, "-I", "-m", "broker.runner.zygote", "--root", str(self.root)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([*command, "--socket", str(self.socket)], env={}, stderr=log, cwd="/")
+            words = [*self.around, *command, "--socket", str(self.socket)]
+            self.process = subprocess.Popen(words, env={}, stderr=log, cwd="/")
         wait_for(self.answers, 60, lambda: f"no zygote: {self.log.read_text()}")
 
     def answers(self) -> bool:
@@ -128,8 +131,8 @@ def ended(platform: LocalPlatform, attempt: Attempt, seconds: float = 60.0) -> O
 
 
 @contextmanager
-def runner_peer(directory: Path) -> Iterator[RunnerPeer]:
-    peer = RunnerPeer(directory)
+def runner_peer(directory: Path, around: Sequence[str] = ()) -> Iterator[RunnerPeer]:
+    peer = RunnerPeer(directory, around)
     peer.start()
     try:
         yield peer

@@ -11,7 +11,7 @@ import pytest
 from cwltool.errors import UnsupportedRequirement
 
 from broker.errors import PlatformRefused
-from broker.jobs.model import Fault, Needs, Reason, StageItem
+from broker.jobs.model import Fault, Limits, Needs, Reason, StageItem
 from broker.jobs.observation import State
 from broker.jobs.placement import unfit
 from broker.runner import cgroups, isolation, seccomp
@@ -19,7 +19,7 @@ from broker.runner.client import Zygote
 from broker.runner.tools import image_of
 from tests.peers.broker import wait_for
 from tests.peers.image import IMAGE, make_image
-from tests.peers.runner import RunnerPeer, attempt_of, ended, look, shell
+from tests.peers.runner import RunnerPeer, attempt_of, ended, look, runner_peer, shell
 
 FILE = "{out: {type: File, outputBinding: {glob: out.txt}}}"
 CALLS = """\
@@ -161,6 +161,24 @@ def test_a_fork_bomb(runner: RunnerPeer) -> None:
     assert seen.failure is not None
     assert (seen.failure.fault, seen.failure.reason) == (Fault.LIMIT, Reason.TOO_MANY_PROCESSES) or not grouped(runner)
     assert runner.run(shell("true"))[1].state == State.SUCCEEDED
+
+
+def test_a_fork_bomb_where_the_kernel_counts_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Root without control groups. Seen red: without `Crowd`, all 3000 of them."""
+    if os.geteuid() != 0:
+        pytest.skip("the kernel counts the processes of ordinary users")
+    hidden = ("/usr/bin/unshare", "--mount", "/bin/sh", "-c", 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"', "sh")
+    with runner_peer(tmp_path_factory.mktemp("rp"), hidden) as peer:
+        assert not grouped(peer)
+        script = "for i in $(seq 3000); do sleep 1000 & done; echo all; wait"
+        platform = peer.platform(processes=64)
+        spec = peer.spec(shell(script), limits=Limits(time=30.0))
+        list(platform.submit(spec))
+        seen = ended(platform, attempt_of(spec))
+        assert seen.failure is not None
+        assert (seen.failure.fault, seen.failure.reason) == (Fault.LIMIT, Reason.TOO_MANY_PROCESSES)
+        assert "more than 64 processes" in seen.failure.message
+        assert peer.run(shell("true"), on=platform)[1].state == State.SUCCEEDED
 
 
 def test_groups_are_removed(runner: RunnerPeer) -> None:
