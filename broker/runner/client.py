@@ -145,7 +145,8 @@ def _conversation(
         reads += 1
         try:
             if "clone" in said:
-                data, clone = _cloned(said, clone), None
+                once, clone = clone, None
+                data = _cloned(said, once)
             elif fetch is None or reads > MAX_READS or not is_url(str(said["read"])):
                 raise PackageError("Packages by link are not read here.")
             else:

@@ -24,6 +24,7 @@ from broker.runner.client import MAX_READS, Zygote
 from tests.api.conftest import Around
 from tests.api.server import Server
 from tests.peers.broker import wait_for
+from tests.peers.packs import BLOB, answer, entry, packed
 from tests.peers.runner import ECHO, SLEEP, RunnerPeer, attempt_of, shell
 from tests.peers.web import WebPeer
 
@@ -184,8 +185,48 @@ def test_a_child_that_was_taken_over_reads_no_more_than_that() -> None:
         frames.send(theirs, {"read": url})
     frames.send(theirs, {"ok": True}, b"{}")
     with ours, theirs, ours.makefile("rb") as stream:
-        client._conversation(ours, stream, fetch, time.monotonic() + 10)
+        client._conversation(ours, stream, fetch, None, time.monotonic() + 10)
     assert len(asked) == MAX_READS
+
+
+@pytest.mark.parametrize("first", ["https://h.example.org/x", "file:///etc", "https://u:p@h.example.org/x", 5])
+def test_a_child_that_was_taken_over_clones_once(first: object) -> None:
+    ours, theirs = socket.socketpair()
+    asked: list[str] = []
+
+    def clone(repository: str, commit: str) -> bytes:
+        asked.append(repository)
+        raise PackageError("not now")
+
+    for repository in (first, *(f"https://h.example.org/{n}" for n in range(5))):
+        frames.send(theirs, {"clone": repository, "commit": "ab" * 20})
+    frames.send(theirs, {"ok": True}, b"{}")
+    with ours, theirs, ours.makefile("rb") as stream:
+        client._conversation(ours, stream, None, clone, time.monotonic() + 10)
+    assert asked == (["https://h.example.org/x"] if first == "https://h.example.org/x" else [])
+
+
+HUGE = {
+    "a bomb": (packed(entry(BLOB, bytes(2**20), size=2**40)), LimitError, "MiB"),
+    "as much as may be": (packed(*(entry(BLOB, bytes([n]) * 31 * 2**20) for n in range(4))), PackageError, "nothing"),
+}
+
+
+@pytest.mark.parametrize("case", HUGE)
+def test_a_commit_is_read_where_nothing_can_be_reached(runner: RunnerPeer, case: str) -> None:
+    """What a git server sends is taken apart in the child, whose memory it may fill, not ours."""
+    sent, kind, words = HUGE[case]
+    unit = {"repository": "https://h.example.org/x", "commit": "ab" * 20, "path": "a.cwl"}
+    body = json.dumps({"executionUnit": unit}).encode()
+    asked: list[str] = []
+
+    def clone(repository: str, commit: str) -> bytes:
+        asked.append(f"{repository}@{commit}")
+        return answer(sent)
+
+    with pytest.raises(kind, match=words):
+        Zygote(runner.socket).read(body, "application/ogcapppkg+json", clone=clone)
+    assert asked == [f"https://h.example.org/x@{'ab' * 20}"]
 
 
 def probe(nowhere: Path, look: Callable[[], Any]) -> Any:
