@@ -66,7 +66,8 @@ def run(part: str, suite: str, name: str, echo: str, **variables: str) -> Run:
         folder = Path(directory)
         application = web.serve("/deployed.cwl", PACKAGE.read_bytes().replace(b"mixed", b"deployed"))
         with iut(folder / "state", mirror, variables) as broker:
-            given = {"iut": broker.url, "echoprocessid": echo, "testallprocesses": "on", "processtestlimit": "5"}
+            given = {"iut": broker.url, "echoprocessid": echo, "processtestlimit": "5"}
+            given["testallprocesses"] = "on" if echo == "echo" else "off"
             properties = folder / "run.xml"
             properties.write_text(_properties(given | {"urlapppkg": application}))
             _java(part, suite, properties, folder, mirror)

@@ -52,7 +52,7 @@ DEFECTS: Mapping[str, Defect] = {
     ),
     "testOGCProcessDescriptionOutputDefinitionOfMixedType": Defect(
         "Skipped where the echo process has no output of mixed type; the one that is built in has none.",
-        "`echoprocessid=mixed`, a process that has one",
+        "`echoprocessid=mixed`, a process that has one, and `testallprocesses=off`",
         "asynchronous",
     ),
 }

@@ -83,8 +83,8 @@ def page(known: Sequence[Requirement], have: Mapping[str, str]) -> str:
         "# Conformance",
         "",
         "Made by `make docs-conformance`. `make check` fails where a requirement of a class that `/conformance` shows",
-        "has no test. The tests are in `tests/conformance/ogc`; `make test` runs them against a live broker. What OGC's",
-        "own test suites say is in [conformance-ets.md](conformance-ets.md).",
+        "has no test. The tests are in `tests/conformance/ogc`; `make test` runs them against a live broker.",
+        "What OGC's own test suites say is in [conformance-ets.md](conformance-ets.md).",
         "",
     ]
     for part, name in claimed():
