@@ -44,7 +44,8 @@ def beside_pygeoapi(peer: BrokerPeer, folder: Path) -> list[Figure]:
 
 def many(peer: BrokerPeer, folder: Path) -> list[Figure]:
     peer.ended(peer.execute("echo", {"message": "x"}))
-    return http.many_jobs(peer, Database(f"sqlite:///{peer.state / 'broker.db'}"))
+    database = Database(f"sqlite:///{peer.state / 'broker.db'}")
+    return http.many_jobs(peer, database) + http.many_processes(peer, database)
 
 
 FIGURES: dict[str, Callable[[], list[Figure]]] = {

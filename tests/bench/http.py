@@ -1,4 +1,4 @@
-"""Figures of the HTTP API: beside pygeoapi, and with 100,000 stored jobs beside 100."""
+"""Figures of the HTTP API: beside pygeoapi, with 100,000 stored jobs beside 100, with 10,000 processes beside 100."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 
 from broker.jobs.model import Needs
 from broker.store.database import Database, new_id
-from broker.store.tables import jobs, now
+from broker.store.tables import jobs, now, processes
 from tests.bench import load
 from tests.bench.table import Figure
 from tests.peers.broker import BrokerPeer
@@ -92,6 +92,37 @@ def many_jobs(peer: BrokerPeer, database: Database, few: int = 100, many: int = 
         )
         for what, before, after in zip(("submit", "status", "GET /jobs?limit=20"), small, large, strict=True)
     ]
+
+
+def many_processes(peer: BrokerPeer, database: Database, few: int = 100, many: int = 10_000) -> list[Figure]:
+    """A page of the list with `few` and with `many` processes deployed; then with as many that only others see."""
+    found = []
+    for count, owner in ((few, "local"), (many, "local"), (2 * many, "somebody else")):
+        _deploy(database, count, owner)
+        runs = [load.run(peer.port, get("/processes?limit=20"), count=300, clients=1) for _ in range(3)]
+        found.append(sorted(runs, key=lambda run: run.p50)[1])
+    before, after, hidden = found
+    return [
+        Figure(
+            f"GET /processes?limit=20, with {many:,} processes",
+            f"p50 {after.p50:.2f} ms",
+            f"with {few}: p50 {before.p50:.2f} ms",
+            max(after.p50, hidden.p50) / before.p50,
+            1.3,
+            "within 1.3x",
+        )
+    ]
+
+
+def _deploy(database: Database, total: int, owner: str) -> None:
+    """Processes up to `total`, as copies of the built-in one."""
+    with database.read() as tx:
+        row = dict(tx.execute(select(processes).where(processes.c.id == "echo")).mappings().one())
+        there = len(tx.execute(select(processes.c.id)).all())
+    mine = {"owner": owner, "project": owner, "shared": "private", "mutable": True}
+    new = [row | mine | {"id": f"p-{number:06}"} for number in range(there, total)]
+    with database.write() as tx:
+        tx.execute(insert(processes).values(created=now()), new)
 
 
 def _three(peer: BrokerPeer) -> list[load.Load]:
