@@ -57,8 +57,8 @@ async def shown(
         errors=errors(refused),
         everybodys=everybodys,
         where={row["subject"]: _where(row["subject"]) for row in rows},
-        lines=f"{base}/audit?{urlencode({**typed, 'f': 'jsonl'})}",
-        alternate=f"{base}/audit?{urlencode(json)}",
+        lines=None if refused else f"{base}/audit?{urlencode({**typed, 'f': 'jsonl'})}",
+        alternate=None if refused else f"{base}/audit?{urlencode(json)}",
     )
 
 

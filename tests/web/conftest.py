@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, BrowserContext
 
+from tests.api.conftest import Around
 from tests.api.conftest import around as around
 from tests.api.conftest import lone as lone
 from tests.api.conftest import queue_url as queue_url
@@ -15,9 +18,13 @@ from tests.api.conftest import still as still
 from tests.api.conftest import with_settings as with_settings
 from tests.api.conftest import zygote as zygote
 from tests.peers.chromium import chromium
+from tests.security.identity import Known
 from tests.security.identity import idp as idp
 from tests.security.identity import known as known
 from tests.security.identity import port as port
+from tests.security.people import TestIssuer
+from tests.security.test_identity_browser import log_in
+from tests.web.site import Site
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +32,32 @@ def chrome() -> Iterator[Browser]:
     """One browser for all of them; each test has its own contexts."""
     with chromium() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def signed_in(known: Known, chrome: Browser) -> Iterator[tuple[Site, BrowserContext]]:
+    """An operator logs in at the real provider; all there is is theirs."""
+    site = Site(known.server, cast(TestIssuer, known.idp))
+    site.of(known.id_of("olga"))
+    context = chrome.new_context()
+    context.set_default_timeout(20_000)
+    log_in(context.new_page(), known, "olga")
+    yield site, context
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def opened(
+    around: Around, sqlite_migrated: Path, tmp_path_factory: pytest.TempPathFactory, chrome: Browser
+) -> Iterator[tuple[Site, BrowserContext]]:
+    """Nobody is asked who they are."""
+    state = tmp_path_factory.mktemp("opened")
+    file = state / "one.db"
+    file.write_bytes(sqlite_migrated.read_bytes())
+    with around.server(f"sqlite:///{file}", state) as server:
+        site = Site(server, cast(TestIssuer, None))
+        site.open()
+        context = chrome.new_context()
+        context.set_default_timeout(20_000)
+        yield site, context
+        context.close()

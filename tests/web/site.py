@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from playwright.sync_api import BrowserContext
+
 from broker.access.principal import LOCAL, Scope
 from broker.jobs.model import Failure, Fault, Progress, Reason
 from tests.api.server import Server
 from tests.security.people import own_token
+from tests.security.test_identity_browser import COOKIE
 from tests.security.test_matrix import filled, routes
 from tests.security.world import World
 
@@ -125,3 +128,9 @@ def is_page(server: Server, path: str, headers: Mapping[str, str]) -> bool:
     """Whether a browser is shown something to read."""
     answer = server.get(path, headers={**BROWSER, **headers})
     return answer.status_code < 500 and answer.headers["content-type"].startswith("text/html")
+
+
+def cookies(context: BrowserContext, server: Server) -> dict[str, str]:
+    """What a browser that is logged in sends; nothing where nobody is."""
+    found = [one for one in context.cookies(server.url) if one["name"] == COOKIE]
+    return {"Cookie": f"{COOKIE}={found[0]['value']}"} if found else {}

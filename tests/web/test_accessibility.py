@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import cast
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page
 
-from tests.api.conftest import Around
-from tests.api.server import Server
 from tests.peers import axe
-from tests.security.identity import Known
-from tests.security.people import TestIssuer
-from tests.security.test_identity_browser import COOKIE, log_in
-from tests.web.site import Site
+from tests.web.site import Site, cookies
 
 pytestmark = [pytest.mark.xdist_group("pages"), pytest.mark.timeout(300)]
 PHONE = {"width": 360, "height": 740}
@@ -28,42 +21,10 @@ WIDE = """() => document.documentElement.scrollWidth <= document.documentElement
     .map(one => one.outerHTML.slice(0, 120)).slice(0, 3).concat('is wider than the page')"""
 
 
-@pytest.fixture(scope="module")
-def signed_in(known: Known, chrome: Browser) -> Iterator[tuple[Site, BrowserContext]]:
-    """An operator logs in at the real provider; all there is is theirs."""
-    site = Site(known.server, cast(TestIssuer, known.idp))
-    site.of(known.id_of("olga"))
-    context = chrome.new_context()
-    context.set_default_timeout(20_000)
-    log_in(context.new_page(), known, "olga")
-    yield site, context
-    context.close()
-
-
-@pytest.fixture(scope="module")
-def opened(
-    around: Around, sqlite_migrated: Path, tmp_path_factory: pytest.TempPathFactory, chrome: Browser
-) -> Iterator[tuple[Site, BrowserContext]]:
-    """Nobody is asked who they are."""
-    state = tmp_path_factory.mktemp("opened")
-    file = state / "one.db"
-    file.write_bytes(sqlite_migrated.read_bytes())
-    with around.server(f"sqlite:///{file}", state) as server:
-        site = Site(server, cast(TestIssuer, None))
-        site.open()
-        context = chrome.new_context()
-        context.set_default_timeout(20_000)
-        yield site, context
-        context.close()
-
-
-def cookies(context: BrowserContext, server: Server) -> dict[str, str]:
-    found = [one for one in context.cookies(server.url) if one["name"] == COOKIE]
-    return {"Cookie": f"{COOKIE}={found[0]['value']}"} if found else {}
-
-
 @pytest.mark.parametrize("mode", ["signed_in", "opened"])
 def test_every_page(mode: str, request: pytest.FixtureRequest) -> None:
+    site: Site
+    context: BrowserContext
     site, context = request.getfixturevalue(mode)
     pages, bare = site.pages(cookies(context, site.server))
     assert len(pages) > 30
@@ -90,3 +51,32 @@ def found_wrong(page: Page, address: str) -> list[str]:
         wrong += [f"({scheme}) {one}" for one in axe.violations(page)]
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     return wrong + [f"(phone) {one}" for one in page.evaluate(WIDE)]
+
+
+def test_the_menu_of_the_person(signed_in: tuple[Site, BrowserContext]) -> None:
+    """It lies above the page, so that it is looked at by itself."""
+    site, context = signed_in
+    page = context.new_page()
+    page.goto(f"{site.server.url}/quota")
+    page.locator("details.menu summary").click()
+    assert page.get_by_role("link", name="Quotas of all").is_visible()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=cast("object", scheme))  # type: ignore[arg-type]
+        assert axe.violations(page) == []
+    page.close()
+
+
+def test_what_is_wrong_is_seen(signed_in: tuple[Site, BrowserContext]) -> None:
+    """The rules are really asked: a page of ours that somebody has spoilt."""
+    site, context = signed_in
+    page = context.new_page()
+    page.goto(f"{site.server.url}/tokens")
+    page.evaluate("document.querySelector('label[for=name]').remove()")
+    page.evaluate("document.querySelectorAll('h2').forEach(one => { one.style.color = '#ccc' })")
+    page.evaluate("document.querySelector('main').insertAdjacentHTML('beforeend', '<img src=/static/mark.svg>')")
+    rules = {one.partition(":")[0] for one in axe.violations(page)}
+    assert {"label", "color-contrast", "image-alt"} <= rules
+    page.evaluate("document.querySelector('main').insertAdjacentHTML('beforeend', '<b>' + 'x'.repeat(900))")
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    assert page.evaluate(WIDE)
+    page.close()
