@@ -58,8 +58,7 @@ async def listing(
 async def shown(request: Request, caller: Principal, upload_id: str) -> Response:
     """The page of one."""
     upload, offer, owner, changes = await site_of(request).rows.read(_one, upload_id, caller)
-    shown_as = {"upload": upload, "offer": offer, "owner": owner, "changes": changes}
-    return page(request, "upload.html", title=upload.name, **shown_as)
+    return page(request, "upload.html", title=upload.name, upload=upload, offer=offer, owner=owner, changes=changes)
 
 
 def _one(tx: Connection, upload_id: str, caller: Principal) -> tuple[Upload, Offer, str, bool]:
