@@ -82,6 +82,16 @@ def test_all_texts_of_a_package_are_escaped(every: Server) -> None:
     assert "&lt;script&gt;alert(&#34;label&#34;)" in every.get("/processes/every-kind?f=html").text
 
 
+def test_only_addresses_of_the_web_are_links(lone: Server) -> None:
+    metadata = [{"title": "Trap", "role": "license", "href": "javascript:alert(1)"}, {"title": "Mail", "href": 7}]
+    package = {"processDescription": {"id": "dive", "metadata": metadata}, "executionUnit": {"value": DEEP}}
+    headers = {"Content-Type": "application/ogcapppkg+json"}
+    assert lone.post("/processes", data=json.dumps(package), headers=headers).status_code == 201
+    page = lone.get("/processes/dive?f=html").text
+    assert "<dd>Trap</dd>" in page
+    assert "javascript:" not in page
+
+
 def test_a_form_runs_what_it_shows(every: Server) -> None:
     answer = send(
         every, "/processes/every-kind",
