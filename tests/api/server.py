@@ -121,8 +121,13 @@ class Server:
         return self.save(job_id, failed(failure))
 
     def succeed(self, job_id: str, outputs: Mapping[str, Any], content: Mapping[str, bytes] | None = None) -> Job:
-        """The job ends well; `content`: path -> bytes of its output files."""
-        job = self.start(job_id)
+        """The job starts and ends well; `content`: path -> bytes of its output files."""
+        self.start(job_id)
+        return self.finish(job_id, outputs, content)
+
+    def finish(self, job_id: str, outputs: Mapping[str, Any], content: Mapping[str, bytes] | None = None) -> Job:
+        """A running job ends well."""
+        job = self.job_row(job_id)
         found = content or {}
         for path, data in found.items():
             self.site.broker.storage.keep(key(job, job.attempt, path), io.BytesIO(data))
