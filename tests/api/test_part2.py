@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 
 from broker.jobs.model import Phase
@@ -124,3 +126,16 @@ def test_undeploying_leaves_jobs_alone_and_takes_no_new_ones(server: Server) -> 
     assert "echo" in server.get("/processes/say/package?revision=1").text
     assert server.deploy().status_code == 201, "the id is free again"
     assert server.get("/processes/say").json()["revision"] == 2
+
+
+def test_many_replace_at_once(api: Server) -> None:
+    """Each is a revision of its own, the last one counts, and nobody hears of an error."""
+    assert api.deploy().status_code == 201
+
+    def replace(number: int) -> int:
+        text = TOOL.format(id="say").replace("count:", f"count{number}:")
+        return requests.put(f"{api.url}/processes/say", data=text.encode(), headers=CWL, timeout=60).status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(replace, range(12))) == {204}
+    assert api.get("/processes/say").json()["revision"] == 13
