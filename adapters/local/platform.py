@@ -171,6 +171,7 @@ class LocalPlatform:
                 ended["finished"],
                 read_progress(job),
                 failure,
+                facts=ended["facts"],
             )
         started = read_json(job.started)
         progress = read_progress(job)

@@ -304,7 +304,12 @@ class JobSpec:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One executed step of a package (a scatter makes one each). `exit_code` None while running."""
+    """One executed step of a package (a scatter makes one each). `exit_code` None while running.
+
+    `requested`: what it got of cores, ramMiB, tmpMiB and outMiB; `used` and `made`: its files and directories, by paths
+    below the job's directory (`inputs/…`, `work/…`), the first of very many; `node`: where it ran, if not where the
+    engine did.
+    """
 
     name: str
     status: str  # running · successful · failed · skipped · replayed
@@ -317,9 +322,14 @@ class Step:
     cpu_seconds: float | None = None
     max_rss_mib: float | None = None
     log: str | None = None  # name of its log stream
+    tool: str | None = None  # the process that it runs, as the package names it: document#fragment
+    requested: Mapping[str, float] = field(default_factory=dict)
+    used: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
+    node: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        full = {
             "name": self.name,
             "status": self.status,
             "started": self.started,
@@ -332,6 +342,14 @@ class Step:
             "maxRssMiB": self.max_rss_mib,
             "log": self.log,
         }
+        known = {
+            "tool": self.tool,
+            "requested": dict(self.requested),
+            "used": list(self.used),
+            "made": list(self.made),
+            "node": self.node,
+        }
+        return full | {name: value for name, value in known.items() if value}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Step:
@@ -347,6 +365,11 @@ class Step:
             value.get("cpuSeconds"),
             value.get("maxRssMiB"),
             value.get("log"),
+            value.get("tool"),
+            value.get("requested") or {},
+            tuple(value.get("used") or ()),
+            tuple(value.get("made") or ()),
+            value.get("node"),
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -26,7 +26,8 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One look at one attempt. `failure` is set when FAILED (and may be when LOST)."""
+    """One look at one attempt. `failure` is set when FAILED (and may be when LOST). `facts`: of an attempt that has
+    ended, what its record of provenance needs (`broker.jobs.record`)."""
 
     name: str
     state: State
@@ -36,3 +37,4 @@ class Observation:
     progress: Progress | None = None
     failure: Failure | None = None
     next_look: float | None = None  # seconds until it is worth looking again; None: the broker decides
+    facts: Mapping[str, Any] = field(default_factory=dict)

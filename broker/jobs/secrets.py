@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
+
+_URL = re.compile(r"""\b(?:https?|s3|ftp)://[^\s"'<>\\]+""", re.IGNORECASE)
+# names of query members that sign a link or are a secret: of S3, Google, Azure (sig, sp …), CloudFront, and plain ones
+_SIGNS = re.compile(
+    r"x-(amz|goog|oss|obs)-.*|awsaccesskeyid|googleaccessid|signature|sig|s[vrtpeks]|ske|skoid|sktid|skt|sks|skv|spr|sip"
+    r"|srt|key-pair-id|policy|expires|.*(token|secret|passw|api-?_?key|credential|auth|session).*",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +54,20 @@ def scrubbed(text: str, secret: Iterable[str]) -> str:
         if value:
             text = text.replace(value, "…")
     return text
+
+
+def unsigned(text: str) -> str:
+    """A text without what signs or opens the links in it: passwords, signed query members, bearers."""
+    if "://" in text:
+        text = _URL.sub(lambda found: _bare(found[0]), text)
+    return _BEARER.sub(r"\1 …", text) if " " in text else text
+
+
+def _bare(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "…"
+    query = "&".join(one for one in parts.query.split("&") if not _SIGNS.fullmatch(one.partition("=")[0]))
+    fragment = "" if _SIGNS.match(parts.fragment.partition("=")[0]) else parts.fragment
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, fragment))

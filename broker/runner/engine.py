@@ -35,7 +35,7 @@ from schema_salad.ref_resolver import file_uri
 from broker.errors import BrokerError
 from broker.jobs.model import Failure, Fault, Limits, Reason
 from broker.packages.bundle import Bundle
-from broker.runner import executor, expressions, failures, loading, outputs, visits, workflow
+from broker.runner import executor, expressions, facts, failures, loading, outputs, visits, workflow
 from broker.runner.cgroups import Bounds
 from broker.runner.confinement import confine
 from broker.runner.isolation import Isolation, Software
@@ -176,7 +176,7 @@ def _execute(one: Run, spec: Mapping[str, Any]) -> Any:
         one.report.fail(Failure(Fault.PACKAGE, Reason.TOOL_FAILED, f"The package ended with {loop.status}."))
     if one.report.failure is not None:
         return None
-    return outputs.gather(loop.outputs, job.outputs, files, 2 * one.most_files + 100)
+    return outputs.gather(loop.outputs, job.outputs, files, 2 * one.most_files + 100, one.sources)
 
 
 class _BindingCopy:
@@ -265,4 +265,5 @@ def _facts(one: Run) -> dict[str, Any]:
         "containerEngine": one.isolation.engine,
         "images": dict(one.images),
         "steps": one.report.done,
+        "sources": facts.below(one.sources, one.job.path),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -57,7 +58,8 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """One file to fetch; `name` is what messages call it; `packaged`: without the credentials of a person."""
+    """One file to fetch; `name` is what messages call it; `packaged`: without the credentials of a person; `stac`: the
+    id of the item that it is an asset of."""
 
     url: str
     target: Path
@@ -66,6 +68,16 @@ class Download:
     size: int | None = None
     sha256: str | None = None
     packaged: bool = False
+    stac: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Got:
+    """A file that was fetched: bytes, and sha256 (hex)."""
+
+    download: Download
+    size: int
+    sha256: str
 
 
 class Fetcher:
@@ -79,6 +91,7 @@ class Fetcher:
         self._stop = threading.Event()
         self._told = time.monotonic()
         self.bytes = 0
+        self.got: list[Got] = []
         self.anonymous = False  # while an item is prepared that the package asks for, not the person
         self._documents = 0
 
@@ -148,27 +161,32 @@ class Fetcher:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
-            size = self._copy(download) if download.url.startswith("file:") else self._get(download)
+            size, digest = self._copy(download) if download.url.startswith("file:") else self._get(download)
             target.chmod(0o444)
         except OSError as problem:
             raise unwritable(download.name, problem) from problem
+        with self._lock:
+            self.got.append(Got(download, size, digest))
         self.say(f"staged {download.name} ({size} bytes)")
 
-    def _copy(self, download: Download) -> int:
+    def _copy(self, download: Download) -> tuple[int, str]:
         with _local(download.url, trusted=download.trusted) as source:
             size = os.fstat(source.fileno()).st_size
             self._count(size, download.name, None)
             if not (self.rules.hard_links and link_open(source.fileno(), download.target)):
                 with download.target.open("xb") as out:
                     shutil.copyfileobj(source, out, 2**20)
+            # what the broker keeps was hashed when it came
+            source.seek(0)
+            digest = download.sha256 or hashlib.file_digest(source, "sha256").hexdigest()
         _check(download, size, None)
-        return size
+        return size, digest
 
-    def _get(self, download: Download) -> int:
-        with Partial(download.url, download.target, hashed=download.sha256 is not None) as part:
+    def _get(self, download: Download) -> tuple[int, str]:
+        with Partial(download.url, download.target) as part:
             self._retried(lambda: self._pull(download, part), lambda: part.done)
         _check(download, part.done, part.digest)
-        return part.done
+        return part.done, part.digest
 
     def _pull(self, download: Download, part: Partial) -> None:
         """One attempt: from where the last one ended, where the server can do that."""
@@ -317,5 +335,5 @@ def _bucket_and_key(url: str) -> tuple[str, str]:
 def _check(download: Download, size: int, digest: str | None) -> None:
     if download.size is not None and size != download.size:
         raise StagingError(f"{download.name} has {size} bytes where {download.size} were expected.")
-    if digest is not None and digest != (download.sha256 or "").lower():
+    if download.sha256 is not None and digest not in (None, download.sha256.lower()):
         raise StagingError(f"{download.name} is not the expected file: its sha256 is {digest}.")

@@ -105,13 +105,13 @@ class _Keeper:
         self.started = started
         self.deadline: float | None = None
         self.isolation = Isolation()
+        self.facts: dict[str, Any] = {"node": os.uname().nodename}
 
     def run(self) -> None:
         failure: Failure | None = None
         state = "failed"
-        facts: dict[str, Any] = {}
         try:
-            failure, facts = self._work()
+            failure = self._work()
             state = "failed" if failure else "succeeded"
         except _Cancelled:
             state = "cancelled"
@@ -129,14 +129,14 @@ class _Keeper:
         self._end_containers()
         if self.group is not None:
             self.group.remove()
-        verdict.write(self.job, state, self.started, failure, facts)
+        verdict.write(self.job, state, self.started, failure, self.facts)
 
     limit = 0.0
 
-    def _work(self) -> tuple[Failure | None, dict[str, Any]]:
+    def _work(self) -> Failure | None:
         spec = read_json(self.job.spec)
         if spec is None:
-            return Failure(Fault.BROKER, Reason.BROKER_ERROR, "The job's specification is gone."), {}
+            return Failure(Fault.BROKER, Reason.BROKER_ERROR, "The job's specification is gone.")
         limits = Limits.from_json(spec["limits"])
         self.limit = limits.time
         self.deadline = time.monotonic() + limits.time
@@ -148,7 +148,7 @@ class _Keeper:
         if self.job.stage.exists():
             failed = self._stage()
             if failed:
-                return failed, {}
+                return failed
         images = self._images(spec)
         self._forget()
         bounds = Bounds.from_json(spec["settings"]["bounds"])
@@ -157,15 +157,15 @@ class _Keeper:
         ended = self._wait_for(self._engine(images, network=spec["settings"]["network"]), watches)
         if self.job.report.exists() and self.job.report.stat().st_size > MAX_REPORT:
             message = f"The output values take more than {MAX_REPORT // 2**20} MiB: give them as files."
-            return Failure(Fault.LIMIT, Reason.OUTPUT_TOO_LARGE, message), {}
+            return Failure(Fault.LIMIT, Reason.OUTPUT_TOO_LARGE, message)
         report = read_json(self.job.report)
         if report is None:
-            return self._no_report(ended), {}
-        facts = dict(report.get("facts") or {})
+            return self._no_report(ended)
+        self.facts = dict(report.get("facts") or {}) | self.facts
         if report["failure"]:
             met = self.group.met() if self.group is not None else None
-            return verdict.bounded(Failure.from_json(report["failure"]), met), facts
-        return verdict.collect(self.job, report["outputs"], limits), facts
+            return verdict.bounded(Failure.from_json(report["failure"]), met)
+        return verdict.collect(self.job, report["outputs"], limits)
 
     def _watches(self, limits: Limits, bounds: Bounds) -> list[disk.Watch | Crowd]:
         """What is looked at while tools run, since the kernel does not keep it."""
@@ -192,6 +192,7 @@ class _Keeper:
         if said is None:
             message = "Fetching the inputs ended unexpectedly."
             return Failure(Fault.BROKER, Reason.BROKER_ERROR, message, log_tail=tail(self.job.logs / "stage.log"))
+        self.facts["received"] = said.get("received") or []
         return Failure.from_json(said["failure"]) if said.get("failure") else None
 
     def _images(self, spec: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -38,22 +38,25 @@ _INTERNAL = (
 )
 
 
-def gather(outputs: Any, root: Path, roots: type[Confined], most: int = MOST) -> dict[str, Any]:
+def gather(
+    outputs: Any, root: Path, roots: type[Confined], most: int = MOST, sources: dict[str, str] | None = None
+) -> dict[str, Any]:
     """The CWL output object with each File and Directory put at `root/<output id>/<basename>`.
 
     `location` is the path relative to `root`. Basenames that would meet are put into numbered directories beside
     each other, secondary files stay with their primary, the inside of a Directory stays as it is (so that relative
     links hold). Files are hard-linked where that is possible. Raises OutsideJob for what leads out of the job or is
     neither file nor directory, and TooMany for more than `most` files and directories: a few links to each other can
-    stand for any number.
+    stand for any number. `sources` takes down what the files and directories of the object itself were before.
     """
     root.mkdir(exist_ok=True)
-    gathering = _Gathering(root, roots, most)
+    gathering = _Gathering(root, roots, most, {} if sources is None else sources)
     return {str(name): gathering.value(value, _segment(str(name))) for name, value in (outputs or {}).items()}
 
 
 class _Gathering:
-    def __init__(self, root: Path, roots: type[Confined], most: int) -> None:
+    def __init__(self, root: Path, roots: type[Confined], most: int, sources: dict[str, str]) -> None:
+        self.sources = sources
         self.most = most
         self.count = 0
         self.root = root
@@ -91,6 +94,8 @@ class _Gathering:
         self._one_more()
         (self.root / place).mkdir(parents=True, exist_ok=True)
         source = _source(entry)
+        if source is not None:
+            self.sources[target] = source
         made = {str(key): _plain(one) for key, one in entry.items() if key not in _INTERNAL}
         made["basename"], made["location"] = _basename(entry), target
         if entry["class"] == "Directory":

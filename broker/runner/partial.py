@@ -11,23 +11,23 @@ from broker.egress import Answer, FetchError, shown
 
 
 class Partial:
-    """The file `target`, growing, and what is known of the resource at `url`. `hashed`: keep its sha256.
+    """The file `target`, growing, with its sha256, and what is known of the resource at `url`.
 
     `done`: bytes so far; `validator`, `resumable`: of the last answer (see `Answer`).
     """
 
-    def __init__(self, url: str, target: Path, *, hashed: bool) -> None:
+    def __init__(self, url: str, target: Path) -> None:
         self._url = url
         self._file = target.open("xb")
-        self._hash = hashlib.sha256() if hashed else None
+        self._hash = hashlib.sha256()
         self._size: int | None = None
         self.validator: str | None = None
         self.resumable = True
         self.done = 0
 
     @property
-    def digest(self) -> str | None:
-        return self._hash.hexdigest() if self._hash else None
+    def digest(self) -> str:
+        return self._hash.hexdigest()
 
     def accept(self, answer: Answer) -> None:
         """Get ready for this answer's bytes: go on where it starts, or begin anew."""
@@ -43,14 +43,13 @@ class Partial:
     def write(self, chunk: bytes) -> None:
         self._file.write(chunk)
         self.done += len(chunk)
-        if self._hash:
-            self._hash.update(chunk)
+        self._hash.update(chunk)
 
     def restart(self) -> None:
         self._file.seek(0)
         self._file.truncate()
         self.done, self._size, self.validator = 0, None, None
-        self._hash = hashlib.sha256() if self._hash else None
+        self._hash = hashlib.sha256()
 
     def __enter__(self) -> Self:
         return self

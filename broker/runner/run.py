@@ -65,6 +65,7 @@ class Run:
         self._containers = 0
         self._asked = -1.0
         self._own_rss = 0
+        self.sources: dict[str, str] = {}  # output file -> what it was before it was brought together with the others
         self.without: dict[str, str] = {}  # image -> warning that tools run without it
 
     def kind(self, image: str | None, *, required: bool) -> str:

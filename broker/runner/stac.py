@@ -184,7 +184,10 @@ class _Writer:
         checksum = str(asset.get("file:checksum", ""))
         digest = checksum[4:] if re.fullmatch("1220[0-9a-f]{64}", checksum) else None  # multihash of a sha256
         label, target = f"{item.document['id']}/{file}", self._folder / name / file
-        self._downloads.append(Download(place.url, target, label, trusted=place.below is not None, sha256=digest))
+        trusted = place.below is not None
+        self._downloads.append(
+            Download(place.url, target, label, trusted=trusted, sha256=digest, stac=item.document["id"])
+        )
         return asset | {"href": f"./{file}"}
 
     def _is_file(self, asset: Mapping[str, Any], place: Place) -> bool:

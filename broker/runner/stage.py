@@ -27,10 +27,13 @@ from typing import Any
 from broker.egress import Egress, EgressPolicy
 from broker.errors import BrokerError, StagingError
 from broker.jobs.model import Failure, Fault, Reason, StageItem
-from broker.runner.fetch import Download, Fetcher, Rules, parsed, unwritable
+from broker.jobs.secrets import unsigned
+from broker.runner.fetch import Download, Fetcher, Got, Rules, parsed, unwritable
 from broker.runner.jobdir import JobDir, write_json
 from broker.runner.stac import expand
 from broker.storage.signing import S3Account
+
+MOST_RECEIVED = 2000
 
 
 def stage(
@@ -39,8 +42,9 @@ def stage(
     egress: Egress,
     report: Callable[[str], None],
     rules: Rules | None = None,
-) -> None:
-    """Put every item at `root / item.path`, as read-only files. `root` is the job's `inputs` directory.
+) -> list[dict[str, Any]]:
+    """Put every item at `root / item.path`, as read-only files; what came, as `received` says it. `root` is the job's
+    `inputs` directory.
 
     Uses threads, so call it in a process that starts nothing else by fork. What is already there from an earlier
     call is replaced. Raises StagingError and EgressRefused, which name the URL and what to do.
@@ -58,6 +62,21 @@ def stage(
             raise unwritable(f"The input {item.path}", problem) from problem
     fetcher.fetch(downloads)
     report(f"staged {len(items)} inputs: {fetcher.bytes} bytes in {monotonic() - started:.1f} s")
+    return received(fetcher.got, root)
+
+
+def received(got: Sequence[Got], root: Path) -> list[dict[str, Any]]:
+    """What was fetched, for the record of the job: path below `inputs`, size, sha256 (hex); of assets of STAC items
+    also `stacId` and `location`, without what signs it. The first of very many."""
+    found: list[dict[str, Any]] = []
+    for one in sorted(got, key=lambda one: one.download.target)[:MOST_RECEIVED]:
+        path = str(one.download.target.relative_to(root))
+        found.append({"path": path, "size": one.size, "sha256": one.sha256})
+        if one.download.stac is not None:
+            found[-1] |= {"stacId": one.download.stac}
+            if not one.download.trusted:
+                found[-1] |= {"location": unsigned(one.download.url)}
+    return found
 
 
 def write_spec(
@@ -179,16 +198,17 @@ def stage_job(job: JobDir, outcome: Path) -> int:
     job.stage.unlink()
     items = [StageItem.from_json(item) for item in told["items"]]
     failure: Failure | None = None
+    came: list[dict[str, Any]] = []
     try:
         with Egress(EgressPolicy.from_json(told["egress"])) as egress:
-            stage(items, job.inputs, egress, print, rules(told))
+            came = stage(items, job.inputs, egress, print, rules(told))
     except BrokerError as error:
         fault = Fault.STAGING if error.fault == "broker" else Fault(error.fault)
         failure = Failure(fault, Reason.STORAGE if error.fault == "broker" else Reason.INPUT_UNREACHABLE, str(error))
     except OSError as error:
         reason = Reason.STORAGE if error.errno in (errno.ENOSPC, errno.EDQUOT) else Reason.INPUT_UNREACHABLE
         failure = Failure(Fault.STAGING, reason, f"An input could not be written: {error.strerror}.")
-    write_json(outcome, {"failure": failure.to_json() if failure else None})
+    write_json(outcome, {"failure": failure.to_json() if failure else None, "received": came})
     return 0
 
 

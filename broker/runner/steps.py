@@ -23,7 +23,7 @@ from cwltool.utils import bytes2str_in_dicts
 from schema_salad.exceptions import ValidationException
 
 from broker.jobs.model import Failure, Reason, Step
-from broker.runner import advice, beneath, failures
+from broker.runner import advice, beneath, facts, failures
 from broker.runner.beneath import leads_astray, open_file
 from broker.runner.confinement import Confined, OutsideJob
 from broker.runner.links import settle_links
@@ -121,6 +121,7 @@ class StepJob(JobBase):
     group = False  # whether the tool is ended with all of its process group
     nested = False  # whether the tool is a grandchild, in a group of its own
     inside = False  # whether the tool's own paths differ from the host's
+    tool_id: str | None = None  # the process that it runs, as the package names it
 
     def prepare(self, context: RuntimeContext) -> tuple[list[str], dict[str, str], tuple[int, ...]]:
         """Put input files in place; the words before the command, the environment, descriptors to pass on."""
@@ -150,6 +151,8 @@ class StepJob(JobBase):
             image_digest=run.images.get(self.image() or ""),
             command=tuple(str(word) for word in self.command_line),
             log=self.stream,
+            tool=self.tool_id,
+            requested=facts.requested(self.builder.resources),
         )
         run.report.step(self.record)
         try:
@@ -226,7 +229,7 @@ class StepJob(JobBase):
                 failure = replace(failure, message=f"{failure.message.rstrip('.')}. {without}")
             run.report.fail(failure)
             run.log.warning("[job %s] %s", self.name, failure.message)
-        self._close(code, usage, rss, failed=failure is not None)
+        self._close(code, usage, rss, outputs, failed=failure is not None)
         run.report.count(done=1)
         if self.output_callback:
             self.output_callback(outputs, status)
@@ -237,7 +240,9 @@ class StepJob(JobBase):
         if self.stagedir:
             remove_tree(self.stagedir)
 
-    def _close(self, code: int, usage: resource.struct_rusage, rss: float | None, *, failed: bool) -> None:
+    def _close(
+        self, code: int, usage: resource.struct_rusage, rss: float | None, outputs: CWLObjectType, *, failed: bool
+    ) -> None:
         run = run_of(self.context)
         if self.log.stat().st_size == 0:
             self.log.unlink()
@@ -249,6 +254,8 @@ class StepJob(JobBase):
             exit_code=code,
             cpu_seconds=round(usage.ru_utime + usage.ru_stime, 4) if self.measured else None,
             max_rss_mib=round(rss, 1) if rss and self.measured else None,
+            used=facts.paths(self.builder.files, run.job.path),
+            made=facts.paths(outputs, run.job.path),
         )
         run.report.step(self.record)
 

@@ -20,7 +20,7 @@ from cwltool.utils import OutputCallbackType
 
 from broker.errors import PackageError
 from broker.packages.images import Reference
-from broker.runner import apptainer, engines, isolation, seccomp
+from broker.runner import apptainer, engines, facts, isolation, seccomp
 from broker.runner.outputs import put
 from broker.runner.probe import engine_environment
 from broker.runner.steps import StepJob, ToolProcess, encoded, run_of
@@ -214,14 +214,18 @@ class Tool(CommandLineTool):
         self._settle_inplace(run_of(runtimeContext).inplace)
         context = runtimeContext.copy()
         context.use_container = kind == "container"
+        tool_id = facts.tool(str(self.tool.get("id", "")), run_of(runtimeContext).job.package)
         if kind != "bubblewrap":
-            yield from super().job(job_order, output_callbacks, context)
+            for job in super().job(job_order, output_callbacks, context):
+                if isinstance(job, StepJob):
+                    job.tool_id = tool_id
+                yield job
             return
         outdir, tmpdir = context.get_outdir(), context.create_tmpdir()
         context.outdir, context.tmpdir, context.stagedir = isolation.OUTDIR, isolation.TMPDIR, isolation.STAGEDIR
         for job in super().job(job_order, output_callbacks, context):
-            if isinstance(job, JobBase):
-                job.outdir, job.tmpdir, job.stagedir = outdir, tmpdir, None
+            if isinstance(job, StepJob):
+                job.outdir, job.tmpdir, job.stagedir, job.tool_id = outdir, tmpdir, None, tool_id
             yield job
 
     def _settle_inplace(self, allowed: bool) -> None:
