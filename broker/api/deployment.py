@@ -92,7 +92,7 @@ def replace_package(
 
 @router.delete("/processes/{process_id}", name="undeploy", status_code=204)
 async def undeploy(request: Request, process_id: str, caller: Caller) -> Response:
-    """Undeploy: no new jobs; running ones go on."""
+    """Undeploy: no new jobs, also not of older revisions; those that were accepted go on, with all they need."""
     site = site_of(request)
     await site.rows.quick(deploying.undeploy, site.broker.database, caller, process_id)
     return Response(status_code=204)

@@ -9,6 +9,7 @@ from typing import Any
 import pystac
 import pytest
 
+from tests.cli.conftest import Broker
 from tests.peers.broker import BrokerPeer, broker_peer
 from tests.peers.stac import catalog, collection, item
 from tests.peers.web import WebPeer
@@ -129,3 +130,16 @@ def test_the_scene_that_is_not_there_is_the_inputs_fault(peer: BrokerPeer, web: 
     status = peer.ended(job)
     assert status["status"] == "failed"
     assert "nowhere.tif" in str(status)
+
+
+def test_the_best_practice_at_deploy_and_check(peer: BrokerPeer, command: Broker, alone: Path) -> None:
+    package = alone / "app.cwl"
+    package.write_text(PACKAGE.replace("id: copy-scenes", "id: main").replace("label: Scene, ", ""))
+    checked = command("check", package, "--server", peer.url)
+    assert checked.code == 0, checked.err
+    assert "Best practice for EO application packages (OGC 20-089r1)" in checked.err
+    assert "app.cwl:12 scene among the inputs of main has no label. EOAP.REQ10.LABEL" in checked.err
+    assert "SERVICE.PROCESS.ID" in checked.err
+    deployed = command("deploy", package, "--server", peer.url, "--id", "worse")
+    assert deployed.out.strip() == "worse"
+    assert "(EOAP.REQ10.LABEL, line 12)" in deployed.err
