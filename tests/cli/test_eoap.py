@@ -138,8 +138,8 @@ def test_the_best_practice_at_deploy_and_check(peer: BrokerPeer, command: Broker
     checked = command("check", package, "--server", peer.url)
     assert checked.code == 0, checked.err
     assert "Best practice for EO application packages (OGC 20-089r1)" in checked.err
-    assert "app.cwl:12 scene among the inputs of main has no label. EOAP.REQ10.LABEL" in checked.err
+    assert "app.cwl:11 scene among the inputs of main has no label. EOAP.REQ10.LABEL" in checked.err
     assert "SERVICE.PROCESS.ID" in checked.err
     deployed = command("deploy", package, "--server", peer.url, "--id", "worse")
     assert deployed.out.strip() == "worse"
-    assert "(EOAP.REQ10.LABEL, line 12)" in deployed.err
+    assert "(EOAP.REQ10.LABEL, line 11)" in deployed.err
