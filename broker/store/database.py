@@ -33,6 +33,12 @@ def new_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def id_at(seconds: float) -> str:
+    """What is in the order of ids where those of this moment (epoch seconds) begin."""
+    stamp = f"{max(0, min(int(seconds * 1000), 2**48 - 1)):012x}"
+    return f"{stamp[:8]}-{stamp[8:]}"
+
+
 class Database:
     """Connections to one database. `write()` is one transaction; in `read()` each statement sees what is committed
     when it starts."""

@@ -195,6 +195,9 @@ jobs = Table(
     Column("swept", Double),  # when its results were deleted (retention)
     Column("subscriber", Json),  # who is told: see `jobs.model.Job`
 )
+_FAILED = "phase = 'failed'"
+FAILED_ROW = text(_FAILED)  # spelled as in its index, like LIVE_ROW
+Index("ix_jobs_failed", jobs.c.owner, jobs.c.id, sqlite_where=text(_FAILED), postgresql_where=text(_FAILED))
 _LIVE = "phase not in ('successful', 'failed', 'dismissed')"
 Index("ix_jobs_owner", jobs.c.owner, jobs.c.id)
 _SHARED, _PUBLIC = "shared <> 'private'", "shared = 'public'"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from broker.access.principal import Reach
 from broker.store import jobs, processes, uploads
 from broker.store.database import Database
 from broker.store.jobs import Filter
+from broker.store.tables import jobs as jobs_table
 from tests.unit.store.plans import plan
 from tests.unit.store.rows import job_row
 
@@ -32,6 +34,40 @@ def test_a_page_of_jobs_is_read_from_an_index(
     assert named in found, found
     assert "TEMP B-TREE" not in found, "it sorts all of them first"
     assert "Sort" not in found, "it sorts all of them first"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (Filter(owner="alice", statuses=("failed",)), "ix_jobs_failed"),
+        (Filter(owner="alice", process_ids=("p",)), "ix_jobs_process"),
+        (Filter(owner="alice", created_before=1.7e9), "ix_jobs_owner"),
+    ],
+)
+def test_filters_that_find_few_of_many_jobs_use_an_index(database: Database, wanted: Filter, index: str) -> None:
+    found = plan(database, lambda tx: jobs.page(tx, wanted, limit=100))
+    assert index in found, found
+
+
+def test_times_are_looked_for_among_the_ids_of_about_that_time(database: Database) -> None:
+    job = job_row(database)
+    day = 24 * 3600.0
+
+    def found(after: float | None, before: float | None) -> bool:
+        with database.read() as tx:
+            return bool(jobs.page(tx, Filter(created_after=after, created_before=before), limit=9))
+
+    for skew in (-0.9 * day, 0.0, 0.9 * day):  # of the clock that made the id
+        created = job.created + skew
+        with database.write() as tx:
+            tx.execute(update(jobs_table).where(jobs_table.c.id == job.id).values(created=created))
+        assert found(created, created)
+        assert found(None, created + 1)
+        assert found(created - 1, None)
+        assert not found(created + 1, None)
+        assert not found(None, created - 1)
+    assert not found(9e18, None)
+    assert found(-9e18, 9e18)
 
 
 @pytest.mark.parametrize("after", [None, "p5"])

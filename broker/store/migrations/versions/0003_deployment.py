@@ -47,3 +47,5 @@ def upgrade() -> None:
     )
     current, listed = sa.text("current"), ["id", "owner", "shared", "shared_with", "current"]
     op.create_index("ix_processes_listed", "processes", listed, sqlite_where=current, postgresql_where=current)
+    failed = sa.text("phase = 'failed'")
+    op.create_index("ix_jobs_failed", "jobs", ["owner", "id"], sqlite_where=failed, postgresql_where=failed)
