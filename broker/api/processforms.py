@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.access.principal import Principal, Scope
-from broker.api import bodies, processpages, uploads
+from broker.api import bodies, processpages, receiving
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
 from broker.api.executeforms import Filled, command, request_of
@@ -100,7 +100,7 @@ async def _filled(
             filled.texts.setdefault(part.name, []).append(text)
         elif part.filename and part.name in taken:
             try:
-                kept = await uploads.receive(site, caller, part.filename, part.media_type, sent.chunks())
+                kept = await receiving.receive(site, caller, part.filename, part.media_type, sent.chunks())
             except BrokerError as problem:  # the rest of the form is kept
                 refused[taken[part.name]] = problem.detail
             else:
