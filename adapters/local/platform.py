@@ -222,7 +222,7 @@ class LocalPlatform:
             OutputFile(one["path"], one["path"], one["size"], one.get("mediaType"), one["sha256"])
             for one in found["files"]
         )
-        return Collected(found["outputs"], files, read_steps(job), dict(ended["facts"]))
+        return Collected(found["outputs"], files, read_steps(job))
 
     def open(self, attempt: Attempt, ref: str, offset: int = 0) -> BinaryIO:
         """One output file; follows no link. Raises PlatformRefused where it is not there."""

@@ -110,7 +110,8 @@ def prepare(
         sharing.refuse_stranger(tx, principal)
     process, inspection = _process(tx, principal, process_id, revision)
     order = _checked(tx, principal, process, inspection, request, upload_id)
-    placement = _placed(process.needs, place(process.needs, platforms.candidates(tx), request.platform), request)
+    placement = place(process.needs, platforms.candidates(tx), request.platform)
+    _placed(process.needs, placement, request)
     used = {item.url for item in order.stage if item.url and item.url.startswith(UPLOAD_SCHEME)}
     job = _new_job(principal, process, request, order, placement)
     told = {"callbacks": request.receivers} if request.subscriber else {}
@@ -264,8 +265,10 @@ def _placed(needs: Needs, placement: Placement, request: ExecuteRequest) -> str:
 
 
 def _new_job(
-    principal: Principal, process: Process, request: ExecuteRequest, order: Order, platform: str
+    principal: Principal, process: Process, request: ExecuteRequest, order: Order, placement: Placement
 ) -> jobs.NewJob:
+    platform = str(placement.platform)
+    reasons = dict(placement.reasons) | ({platform: ("the request names it.",)} if request.platform else {})
     return jobs.NewJob(
         id=new_id(),
         owner=principal.owner,
@@ -283,4 +286,5 @@ def _new_job(
         needs=process.needs,
         delegate=principal.delegate,
         subscriber=request.subscriber,
+        reasons=reasons,
     )

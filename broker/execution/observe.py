@@ -17,7 +17,7 @@ from broker.jobs.lifecycle import Change
 from broker.jobs.model import Job, Phase
 from broker.jobs.observation import Observation, State
 from broker.platform import Collected, LogChunk, Platform
-from broker.store import claims, files
+from broker.store import claims, files, provenance
 from broker.store.database import Database
 
 LOOK_AT = (Phase.SUBMITTED, Phase.RUNNING)
@@ -86,6 +86,8 @@ def _look(database: Database, platform: Platform, job: Job, seen: Observation | 
             steps = platform.steps(job.attempt_of())
     with database.write() as tx:
         files.add_logs(tx, job.id, job.attempt, chunks)
+        if ended:
+            provenance.note(tx, job.id, {**seen.facts, **(found.facts if found is not None else {})})
         if steps:
             files.put_steps(tx, job.id, job.attempt, steps)
         if found is not None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, RowMapping, func, select, update
 
 from broker.jobs.model import TERMINAL, Failure, Fault, Needs, Phase, Reason
-from broker.store import account_tables, audit, usage
+from broker.store import account_tables, audit, provenance, usage
 from broker.store.audit import Entry
 from broker.store.tables import Json, Unreadable, job_events, jobs, now
 
@@ -57,6 +57,8 @@ def take_out(tx: Connection, job_id: str, error: Exception) -> None:
     data = {"columns": spoiled, "error": type(error).__name__}
     said = {"job_id": job_id, "attempt": row["attempt"], "event": ACTION, "phase": ended["phase"]}
     tx.execute(job_events.insert().values(**said, at=now(), data={"failure": failure}))
+    if phase not in TERMINAL:
+        provenance.write_damaged(tx, ended)
     audit.record(tx, Entry(BROKER, row["project"], ACTION, f"job/{job_id}", data=data | {"owner": row["owner"]}))
 
 

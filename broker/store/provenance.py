@@ -1,0 +1,181 @@
+"""Provenance rows: what a platform told of a job, and the record that is made in the transaction that ends the job."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import orjson
+from sqlalchemy import BindParameter, Connection, Insert, RowMapping, bindparam, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from broker.access.principal import Reach
+from broker.jobs import record
+from broker.jobs.model import Job, Step
+from broker.jobs.record import Context
+from broker.store.account_tables import people
+from broker.store.result_tables import provenance
+from broker.store.tables import Json, job_events, job_files, job_steps, jobs, now, platforms, processes
+from broker.store.visible import by, visible
+
+MOST_FACTS = 2 * 2**20  # bytes: of larger ones only what is small is kept
+MOST_FILES = 100_000
+MOST_KNOWN = 256
+_DAMAGED = (ValueError, TypeError, KeyError, AttributeError)  # what reading of a damaged row raises
+log = logging.getLogger(__name__)
+v, p, s, f, e = provenance.c, processes.c, job_steps.c, job_files.c, job_events.c
+try:
+    VERSION = version("earthcode-broker")
+except PackageNotFoundError:  # run from the source
+    VERSION = "0"
+# statements are built once: SQLAlchemy takes longer to build one than SQLite to run it
+_OF: BindParameter[str] = bindparam("job")
+_FACTS = select(v.facts).where(v.job_id == _OF)
+_FOUND = (
+    select(v.record, v.digest).join_from(provenance, jobs, jobs.c.id == v.job_id).where(v.job_id == _OF, visible(jobs))
+)
+_REVISION = (p.id == bindparam("id"), p.revision == bindparam("number"))
+_PROCESS = select(p.version, p.kind, p.digest, p.media_type, p.summary, p.source, p.created).where(*_REVISION)
+_BODY = select(p.body).where(*_REVISION)
+_PLATFORM = select(platforms.c.adapter).where(platforms.c.name == bindparam("name"))
+_PERSON = select(people.c.issuer, people.c.subject, people.c.name, people.c.orcid).where(people.c.id == bindparam("id"))
+_STEPS = select(s.step).where(s.job_id == _OF, s.attempt == bindparam("attempt")).order_by(s.number)
+_FILES = (
+    select(f.path, f.sha256, f.size, f.media_type).where(f.job_id == _OF, f.kept).order_by(f.path).limit(MOST_FILES)
+)
+_EVENTS = select(e.event, e.at, e.data).where(e.job_id == _OF).order_by(e.id).limit(record.MOST_EVENTS)
+_submitted: dict[tuple[str, int, float], str] = {}
+
+
+def note(tx: Connection, job_id: str, facts: Mapping[str, Any]) -> None:
+    """Keep what a platform told of an attempt that has ended, for the record to come."""
+    if not facts:
+        return
+    if len(orjson.dumps(facts, default=str)) > MOST_FACTS:
+        facts = {key: value for key, value in facts.items() if isinstance(value, str | int | float)}
+    tx.execute(_put(tx.dialect.name, ("facts",)), {"job_id": job_id, "facts": dict(facts)})
+
+
+def write(tx: Connection, row: RowMapping, job: Job) -> None:
+    """The record of a job that ends with this transaction. `row`: the job's, with `parent`."""
+    try:
+        found = record.build(job, _context(tx, row, job))
+    except _DAMAGED:  # a job must be able to end whatever somebody did to its rows
+        log.exception("the provenance of %s cannot be told in full", job.id)
+        found = _incomplete(row)
+    _keep(tx, job.id, found)
+
+
+def write_damaged(tx: Connection, row: RowMapping) -> None:
+    """The record of a job whose row could not be read, and which ends with that."""
+    _keep(tx, row["id"], _incomplete(row))
+
+
+def _incomplete(row: RowMapping) -> dict[str, Any]:
+    """What can be told in any case."""
+    job = {name: row[name] for name in ("id", "phase")} | {"attempts": row["attempt"]}
+    times = {name: record.moment(row[name]) for name in ("created", "started", "finished")}
+    return {
+        "type": record.TYPE,
+        "incomplete": True,
+        "job": record.known(job | times),
+        "process": {"id": row["process_id"], "revision": row["process_revision"]},
+        "platform": {"name": row["platform"]},
+        "broker": {"version": VERSION},
+        "agent": {"person": row["owner"], "project": row["project"]},
+        **{name: {} for name in ("package", "inputs", "outputs", "jobOrder")},
+        "steps": [],
+        "events": [],
+    }
+
+
+def _keep(tx: Connection, job_id: str, found: Mapping[str, Any]) -> None:
+    text = Json().process_bind_param(found, tx.dialect) or "{}"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    values = {"job_id": job_id, "record": text, "digest": digest, "facts": None}
+    tx.execute(_put(tx.dialect.name, ("record", "digest", "facts")), values)
+
+
+def get(tx: Connection, job_id: str, reach: Reach | None = None) -> dict[str, Any] | None:
+    """The record of a job that the reach sees (None: whichever); None where there is none: the job has not ended, or is
+    older than these records."""
+    row = tx.execute(_FOUND, {"job": job_id, **by(reach)}).first()
+    if row is None or row.record is None:
+        return None
+    found: dict[str, Any] = orjson.loads(row.record)
+    return found
+
+
+def digest(tx: Connection, job_id: str) -> str | None:
+    """The sha256 of a record as it was written."""
+    return tx.execute(select(v.digest).where(v.job_id == job_id)).scalar()
+
+
+@cache
+def _put(dialect: str, names: tuple[str, ...]) -> Insert:
+    make = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(provenance)
+    columns = {name: bindparam(name, type_=v[name].type) for name in ("job_id", *names)}
+    changed = {name: make.excluded[name] for name in names}
+    return make.values(columns | {"created": now()}).on_conflict_do_update(index_elements=[v.job_id], set_=changed)
+
+
+def _context(tx: Connection, row: RowMapping, job: Job) -> Context:
+    of = {"job": job.id}
+    happened = tx.execute(_EVENTS, of).all()
+    placed: Mapping[str, Any] = next((one.data for one in happened if one.event == "accepted" and one.data), {})
+    files = tx.execute(_FILES, of).all() if job.outputs else ()
+    return Context(
+        process=_process(tx, job),
+        platform=_platform(tx, job, placed.get("reasons")),
+        agent=_agent(tx, job),
+        steps=[Step.from_json(step) for step in tx.execute(_STEPS, of | {"attempt": job.attempt}).scalars()],
+        files={
+            one.path: record.known({"sha256": one.sha256, "size": one.size, "mediaType": one.media_type})
+            for one in files
+        },
+        events=[(one.event, one.at) for one in happened],
+        facts=tx.execute(_FACTS, of).scalar() or {},
+        parent=row["parent"],
+        version=VERSION,
+    )
+
+
+def _process(tx: Connection, job: Job) -> dict[str, Any]:
+    which = {"id": job.process_id, "number": job.process_revision}
+    row = tx.execute(_PROCESS, which).first()
+    found: dict[str, Any] = {"id": job.process_id, "revision": job.process_revision}
+    if row is None:
+        return found
+    key = (job.process_id, job.process_revision, row.created)
+    if key not in _submitted:  # a revision never changes: what was submitted is read once
+        if len(_submitted) >= MOST_KNOWN:
+            _submitted.clear()
+        _submitted[key] = hashlib.sha256(tx.execute(_BODY, which).scalar_one()).hexdigest()
+    return found | record.known(
+        {
+            "title": row.summary.get("title"),
+            "version": row.version,
+            "kind": row.kind,
+            "digest": row.digest,
+            "submitted_digest": _submitted[key],
+            "mediaType": row.media_type,
+            "source": row.source,
+        }
+    )
+
+
+def _platform(tx: Connection, job: Job, reasons: Any) -> dict[str, Any]:
+    adapter = tx.execute(_PLATFORM, {"name": job.platform}).scalar()
+    return record.known(
+        {"name": job.platform, "adapter": adapter, "adapterVersion": VERSION if adapter else None, "reasons": reasons}
+    )
+
+
+def _agent(tx: Connection, job: Job) -> dict[str, Any]:
+    row = tx.execute(_PERSON, {"id": job.owner}).first()
+    told = dict(row._mapping) if row is not None else {}
+    return record.known({"person": job.owner, **told, "delegate": job.delegate, "project": job.project})
