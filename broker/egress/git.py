@@ -29,7 +29,7 @@ def commit(egress: Egress, repository: str, name: str, *, largest: int, limit: i
     Raises FetchError, EgressRefused.
     """
     url, features = _offer(egress, repository)
-    lines = [b"command=fetch", b"object-format=sha1", None, b"no-progress", b"deepen 1"]
+    lines = [b"command=fetch", None, b"no-progress", b"deepen 1"]
     if "filter" in features:
         lines.append(b"filter blob:limit=%d" % (largest + 1))
     lines += [b"want " + name.encode(), b"done"]

@@ -17,6 +17,7 @@ WATER = "../../../workflows/water-bodies/package.cwl"
 # Documents, as the validator is told of them; * are those that it accepts.
 SOURCES = {
     "good.cwl": True,
+    "rich.cwl#rich": True,
     "bare.cwl": False,
     "lists.cwl#outer": False,
     "expression.cwl": False,
