@@ -119,8 +119,10 @@ def texts(value: Any, kind: str, many: bool) -> tuple[str, ...]:
     """What the fields hold that stand for a value: as they are filled in, and as forms send them."""
     if many:
         values = value if isinstance(value, list) else [value]
-        return tuple(text for one in values for text in texts(one, kind, False))
-    if kind == "bbox" and isinstance(value, Mapping) and isinstance(value.get("bbox"), list):
+        lines = tuple(text for one in values for text in texts(one, kind, False))
+        plain = all(line.strip() == line != "" and "\n" not in line and line[0] != "[" for line in lines)
+        return lines if plain and lines else (json.dumps(value, ensure_ascii=False),)
+    if kind == "bbox" and isinstance(value, Mapping) and len(value.get("bbox") or ()) == 4:
         return (*(json.dumps(one) for one in value["bbox"]), str(value.get("crs") or CRS84))
     if kind in PLACES.values() and isinstance(value, Mapping) and isinstance(value.get("href"), str):
         return (value["href"],)

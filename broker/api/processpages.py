@@ -14,16 +14,17 @@ from starlette.responses import Response
 from broker.access.principal import Principal, Scope
 from broker.api import sharepages
 from broker.api.executeforms import Filled, command, request_of
-from broker.api.inputfields import Field, fields
+from broker.api.inputfields import Field, fields, texts
 from broker.api.platforms import fitting
 from broker.api.sharepages import Offer
 from broker.api.site import site_of
 from broker.errors import BrokerError, Forbidden, ImmutableProcess, NoSuchProcess
+from broker.jobs.model import Job
+from broker.packages.inputs import unqualified
 from broker.packages.types import CRS84
-from broker.store import processes
+from broker.store import jobs, processes
 from broker.store.processes import Process, Revision
 from broker.web import page
-
 
 _ROLES = {
     "author": "Author", "contributor": "Contributor", "license": "Licence", "codeRepository": "Code",
@@ -86,10 +87,14 @@ async def shown(
     request: Request, caller: Principal, process: Process, document: Mapping[str, Any], sent: Sent | None = None
 ) -> Response:
     """The page of a process. `document`: its description as JSON clients get it; `sent`: a form that was sent."""
-    found = await site_of(request).rows.read(around, process, caller)
+    rows = site_of(request).rows
+    found = await rows.read(around, process, caller)
     newest = next((one.revision for one in found.revisions if one.current), None)
     wanted = fields(process.description)
-    sent = sent or Sent(_started(wanted))
+    if sent is None:
+        again = request.query_params.get("job")
+        job = await rows.read(jobs.get, again, caller.reach) if again else None
+        sent = Sent(_as_of(job, wanted) if job else _started(wanted))
     body, lacking = request_of(wanted, sent.filled)
     return page(
         request,
@@ -134,11 +139,24 @@ def _web(href: Any) -> str:
 
 def _started(wanted: Sequence[Field]) -> Filled:
     """A form that nobody has touched: the defaults."""
+    return _with({one.id: one.start for one in wanted}, wanted)
+
+
+def _as_of(job: Job, wanted: Sequence[Field]) -> Filled:
+    """The form with the inputs of a job, to run it again with others. Its process may be another one by now."""
+    inputs = job.request.get("inputs") or {}
+    given = {one.id: texts(unqualified(inputs[one.id]), one.kind, one.many) for one in wanted if one.id in inputs}
+    filled = _with(given, wanted)
+    filled.texts |= {"title": [job.title], "tags": [", ".join(job.tags)]}
+    return filled
+
+
+def _with(given: Mapping[str, Sequence[str]], wanted: Sequence[Field]) -> Filled:
     filled = Filled()
     for one in wanted:
-        if one.kind == "bbox" and one.start:
-            filled.texts[f"in:{one.id}"] = list(one.start[:4])
-            filled.texts[f"crs:{one.id}"] = list(one.start[4:])
-        elif one.start:
-            filled.texts[f"in:{one.id}"] = list(one.start)
+        found = list(given.get(one.id, ()))
+        bbox = one.kind == "bbox" and bool(found)
+        if bbox:
+            filled.texts[f"crs:{one.id}"] = found[4:]
+        filled.texts[f"in:{one.id}"] = found[:4] if bbox else found
     return filled

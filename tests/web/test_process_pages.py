@@ -114,6 +114,38 @@ def test_a_form_runs_what_it_shows(every: Server) -> None:
     assert (kept["name"], kept["type"], kept["size"], kept["complete"]) == ("my scene.tif", "image/tiff", 3, True)
 
 
+def test_the_form_with_the_inputs_of_a_job_runs_the_same_again(every: Server) -> None:
+    inputs = {
+        "text": "</textarea>", "flag": False, "count": 7, "names": ["x", "[y", "two\nlines"], "numbers": [1, 2.5],
+        "area": {"bbox": [1, 2, 3, 4], "crs": "http://www.opengis.net/def/crs/OGC/1.3/CRS84"}, "bands": ["nir"],
+        "settings": {"level": 1}, "scene": {"href": "https://a.invalid/b.tif"}, "kind": '"><b>', "prose": "a\nb",
+    }  # fmt: skip
+    first = every.execute("every-kind", inputs, title="One", tags=["a", "b"])
+    page = every.get(f"/processes/every-kind?job={first}&f=html").text
+    again = job_of(every, send(every, "/processes/every-kind", *filled_in(page)))
+    assert again.request["inputs"] == inputs
+    assert (again.title, list(again.tags)) == ("One", ["a", "b"])
+    assert every.get("/processes/every-kind?job=none&f=html").status_code == 404
+
+
+def filled_in(page: str) -> list[tuple[str, str]]:
+    """What a browser would send of the form of a page that nobody touches."""
+    form = page[page.index('id="execute"') : page.index('value="execute"')]
+    found = []
+    pattern = r"<(input)\b([^>]*)>()|<(textarea|select)\b([^>]*)>\n?(.*?)</(?:textarea|select)>"
+    for parts in re.findall(pattern, form, re.S):
+        tag, attributes, inside = parts[:3] if parts[0] else parts[3:]
+        given = dict(re.findall(r'([\w-]+)="([^"]*)"', attributes))
+        if tag == "select":
+            chosen = re.search(r'<option(?: value="([^"]*)")? selected>([^<]*)', inside)
+            value = (chosen[2] if chosen[1] is None else chosen[1]) if chosen else ""
+        else:
+            value = inside if tag == "textarea" else given.get("value", "")
+        if given.get("type") != "file" and (given.get("type") != "checkbox" or " checked" in attributes):
+            found.append((unescape(given["name"]), unescape(value)))
+    return found
+
+
 def test_a_form_sent_twice_makes_one_job(every: Server) -> None:
     fields = (("in:text", "x"), ("in:flag", "true"), ("once", "f00"))
     made = {job_of(every, send(every, "/processes/every-kind", *fields)).id for _ in range(2)}
