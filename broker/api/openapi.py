@@ -181,6 +181,7 @@ ERRORS: Mapping[str, tuple[str, ...]] = {
     "execute": _NO_RESULTS,
     "results": _NO_RESULTS,
     "result": _NO_RESULTS,
+    "jobFiles": ("410",),
     "jobFile": ("410", "416"),
     "dismiss": ("409",),
     "undeploy": ("409",),
@@ -209,16 +210,16 @@ def _made(app: FastAPI) -> dict[str, Any]:
     full = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes, openapi_version="3.0.3"
     )
-    for path, operations in full["paths"].items():
+    for operations in full["paths"].values():
         for operation in operations.values():
-            _complete(operation, path)
+            _complete(operation)
     full["components"]["schemas"] = dict(SCHEMAS)
     full["components"]["responses"] = {"problem": _PROBLEM}
     whole = as_3_0(full)
     return dict(whole)
 
 
-def _complete(operation: dict[str, Any], path: str) -> None:
+def _complete(operation: dict[str, Any]) -> None:
     name = operation["operationId"]
     operation["summary"] = operation.get("description", name).partition("\n")[0]
     answers = ANSWERS.get(name, {"200": _contents({"type": "object"})})
@@ -229,7 +230,7 @@ def _complete(operation: dict[str, Any], path: str) -> None:
             status: {"description": _STATUS[status]} | ({"content": contents} if contents else {})
             for status, contents in answers.items()
         }
-        | {status: {"$ref": "#/components/responses/problem"} for status in _errors(operation, path)}
+        | {status: {"$ref": "#/components/responses/problem"} for status in _errors(operation)}
         | {"default": _PROBLEM}
     )
     if name in BODIES:
@@ -240,16 +241,14 @@ def _complete(operation: dict[str, Any], path: str) -> None:
         operation["parameters"] = [*operation.get("parameters", ()), *HEADERS[name]]
 
 
-def _errors(operation: Mapping[str, Any], path: str) -> list[str]:
+def _errors(operation: Mapping[str, Any]) -> list[str]:
     """The statuses with which this operation can fail; `default` is beside them for what a proxy on the way says."""
     name = operation["operationId"]
-    found = {"500", "503", *ERRORS.get(name, ())}
+    found = {"404", "500", "503", *ERRORS.get(name, ())}  # (404: a NUL in the query is enough)
     if operation.get("parameters") or name in BODIES:
         found.add("400")
-    if "{" in path:
-        found.add("404")
     if operation.get("security"):
         found |= {"401", "403", "429"}
     if name in BODIES:
-        found |= {"404", "408", "409", "413", "415", "422", "507"}
+        found |= {"408", "409", "413", "415", "422", "507"}
     return sorted(found)
