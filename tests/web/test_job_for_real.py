@@ -44,7 +44,8 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerPeer]:
 
 @pytest.mark.skipif(not SOFTWARE.exists(), reason="numpy and rasterio: make .software/eo")
 def test_the_water_bodies_are_on_the_map(chrome: Browser, peer: BrokerPeer, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "broker.cli", "run", PACKAGE / "package.cwl", PACKAGE / "inputs.yml"]
+    command: list[str | Path] = [sys.executable, "-m", "broker.cli", "run"]
+    command += [PACKAGE / "package.cwl", PACKAGE / "inputs.yml"]
     ran = subprocess.run(
         [*command, "--server", peer.url, "--outdir", tmp_path], capture_output=True, text=True, timeout=200
     )
