@@ -14,6 +14,7 @@ from tests.clients.conftest import ROOT, SOFTWARE
 from tests.peers.broker import BrokerPeer
 
 EXAMPLES = os.environ.get("BROKER_TEST_EXAMPLES", "3")  # for each operation
+SEED = os.environ.get("BROKER_TEST_SEED", "7")
 # What would change the broker under the other requests: taken out, and tested by hand elsewhere.
 LEFT_OUT = ("undeploy", "resultsDelete", "logs", "jobCallbacksAgain", "makeToken", "changeCallbackSecret")
 CHECKS = (
@@ -50,7 +51,7 @@ def test_the_definition_is_true(broker: BrokerPeer, tmp_path: Path) -> None:
     tool = SOFTWARE / "schemathesis"
     if not tool.exists():
         pytest.skip("schemathesis is not installed: make .software/clients")
-    options = ["--checks", ",".join(CHECKS), "--max-examples", EXAMPLES, "--seed", os.environ.get("BROKER_TEST_SEED", "7"), "--workers", "1"]
+    options = ["--checks", ",".join(CHECKS), "--max-examples", EXAMPLES, "--seed", SEED, "--workers", "1"]
     options += [word for name in LEFT_OUT for word in ("--exclude-operation-id", name)]
     options += ["--phases", "examples,coverage,fuzzing", "--mode", "all", "--request-timeout", "30", "--no-color"]
     definition = tmp_path / "api.json"
