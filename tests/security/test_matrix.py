@@ -66,6 +66,7 @@ TABLE: dict[str, May | None] = {
     "PUT /processes/{process_id}": CHANGE,
     "DELETE /processes/{process_id}": CHANGE,
     "GET /processes/{process_id}/package": READ,
+    "GET /processes/{process_id}/api": READ,
     "POST /processes/{process_id}/execution": CHANGE,
     "POST /processes/{process_id}/check": CHANGE,
     "GET /processes/{process_id}/sharing": READ,
