@@ -113,6 +113,16 @@ def test_a_repository_that_moved_is_found(server: Server, peer: GitPeer) -> None
     assert server.post("/processes", json=body).status_code == 201
 
 
+def test_a_repository_that_moved_inside_is_not(server: Server, peer: GitPeer) -> None:
+    commit = peer.commit(FILES)
+    peer.moved["/older-name/info/refs"] = peer.url.replace("localhost", "127.0.0.1") + "/info/refs"
+    old = peer.url.replace("/repo.git", "/older-name")
+    body = {"executionUnit": {"repository": old, "commit": commit, "path": "tools/say.cwl"}}
+    problem = valid_problem(server.post("/processes", json=body), 400)
+    assert "may not connect to 127.0.0.1" in problem["detail"]
+    assert len(peer.requests) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
