@@ -75,8 +75,8 @@ async def conformance(request: Request, uris: Sequence[str]) -> Response:
     return page(request, "conformance.html", title="Standards", classes=found)
 
 
-async def reference(request: Request, definition: Mapping[str, Any]) -> Response:
-    """The reference of the API, made of its OpenAPI document."""
+async def reference(request: Request, definition: Mapping[str, Any], title: str = "API reference") -> Response:
+    """The reference of the API (or of a part of it), made of its OpenAPI document."""
     await known(request)
     tags: dict[str, list[dict[str, Any]]] = {}
     for one in _operations(definition):
@@ -84,7 +84,7 @@ async def reference(request: Request, definition: Mapping[str, Any]) -> Response
     return page(
         request,
         "api.html",
-        title="API reference",
+        title=title,
         version=definition["info"]["version"],
         openapi=definition["openapi"],
         tags=tags,

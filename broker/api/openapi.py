@@ -168,7 +168,7 @@ _STATUS = {
 }
 # What can be asked for by `?f=` has a page, but these (that this is true is tested).
 WITHOUT_PAGE = frozenset({
-    "processApi", "projectMembers", "projectMember", "projectInvitations", "me", "jobCallbacks", "callbackSecret",
+    "projectMembers", "projectMember", "projectInvitations", "me", "jobCallbacks", "callbackSecret",
 })  # fmt: skip
 _PAGE = {HTML: {"schema": {"type": "string"}}}
 _PROBLEM = {

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from broker.api import openapi
-from broker.api.answers import Json, representation
+from broker.api import aboutpages, openapi
+from broker.api.answers import Json
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
 from broker.api.dialects import as_3_1, plain
@@ -22,7 +22,6 @@ from broker.store.processes import Process
 
 router = guarded("Processes")
 PROCESS_API = ConformanceClass(router)
-OFFERS = {name: kind for name, kind in openapi.OFFERS.items() if name != "html"}
 EXECUTION = "/processes/{process_id}/execution"
 _QUALIFIED: Mapping[str, Any] = {"mediaType": {"type": "string"}, "encoding": {"type": "string"}}
 
@@ -32,12 +31,13 @@ async def process_api(
     request: Request, process_id: str, caller: Caller, revision: Revision = None, f: Representation = None
 ) -> Response:
     """The execution of this process as an OpenAPI document, with the schemas of its inputs and outputs."""
-    representation(request, OFFERS)
+    chosen = openapi.wanted(request)
     site = site_of(request)
     process = await site.rows.read(described_by, caller.reach, process_id, revision, None)
-    chosen = openapi.wanted(request)
     document = definition(request.app, site.base(request), process)
-    return Json(as_3_1(document) if chosen == "openapi31" else document, media_type=OFFERS[chosen])
+    if chosen == "html":
+        return await aboutpages.reference(request, document, f"API of {document['info']['title']}")
+    return Json(as_3_1(document) if chosen == "openapi31" else document, media_type=openapi.OFFERS[chosen])
 
 
 def definition(app: FastAPI, base: str, process: Process) -> dict[str, Any]:
