@@ -176,6 +176,13 @@ TEMPLATE = """\
 # ca_file = "/etc/ssl/certs/intranet.pem"
 # max_bytes = 53687091200
 
+[callbacks]
+# What the subscribers of jobs are told (docs/callbacks.md). They have so long for an answer:
+# answer_seconds = 10.0
+# Until the second try, doubling from there up to 4 hours; and in all, until it is given up:
+# retry_seconds = 5.0
+# hours = 72.0
+
 [secrets]
 # What encrypts the credentials of people and projects. Default: "secrets.key" in the state directory, made when the
 # first one is kept. Several machines on one database need the same file: keep a copy of it apart from the database's.

@@ -34,12 +34,10 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole small response."""
+    """What a receiver said, without the body."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
-    url: str
 
 
 class Egress:
@@ -100,14 +98,12 @@ class Egress:
         headers: Mapping[str, str] | None = None,
         trusted: bool = False,
     ) -> Reply:
-        """POST a JSON document (bytes are sent as they are, so that they can be signed). Follows no redirect;
-        any status is returned, with at most 64 KiB of body."""
+        """POST a JSON document (bytes are sent as they are, so that they can be signed). Follows no redirect; any
+        status is returned, and nothing is read of the answer's body: it may be endless."""
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         fields = {"Content-Type": "application/json", **(headers or {})}
-        with self.request(
-            "POST", url, headers=fields, body=body, trusted=trusted, redirects=0, limit=64 * 1024
-        ) as answer:
-            return Reply(answer.status, answer.headers, answer.read(), answer.url)
+        with self.request("POST", url, headers=fields, body=body, trusted=trusted, redirects=0) as answer:
+            return Reply(answer.status, answer.headers)
 
     def request(
         self,

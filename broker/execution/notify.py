@@ -62,7 +62,6 @@ def deliver(
     keys = callbacksecret.of(database, vault, taken.owner).signing
     message_id = f"{taken.job_id}-{taken.id}"
     fields = {
-        "Content-Type": "application/json",
         "Link": f'<{(job.subscriber or {}).get("base", "")}/jobs/{job.id}>; rel="monitor"',
         **webhooks.headers(message_id, time.time(), body, keys),
     }
@@ -85,15 +84,14 @@ def settle(database: Database, taken: Callback, said: Said, terms: Terms) -> str
 
 
 def _told(egress: Egress, uri: str, body: bytes, fields: Mapping[str, str]) -> Said:
-    """POST once, follow no redirect, and read no more of the answer than its status."""
+    """POST once."""
     try:
-        with egress.request("POST", uri, headers=fields, body=body, redirects=0) as answer:
-            status = answer.status
-            after = answer.headers.get("Retry-After", "")
+        reply = egress.post_json(uri, body, headers=fields)
     except EgressRefused as error:
         return Said(None, error.detail, final=True)
     except FetchError as error:
         return Said(error.status, error.detail)
+    status, after = reply.status, reply.headers.get("Retry-After", "")
     if 200 <= status < 300:
         return Said(status, "")
     why = " (redirects are not followed)" if 300 <= status < 400 else ""

@@ -184,6 +184,13 @@ class TestRedirects:
         assert [(r.method, r.body, r.headers["x-signature"]) for r in web.requests] == [("POST", b'{"a": 1}', "s")]
 
 
+    def test_what_a_receiver_answers_is_not_read(self, web: WebPeer, egress: Egress) -> None:
+        gate = web.stall("/callback", after=1)
+        url = web.serve("/callback", b"x" * 1000)
+        assert egress.post_json(url, b"{}").status == 200
+        assert not gate.is_set(), "it would have waited for the end"
+
+
 class TestLimits:
     def test_announced_size(self, web: WebPeer, egress: Egress) -> None:
         with pytest.raises(FetchError, match="larger than the 5 bytes"):
