@@ -7,10 +7,14 @@ time and size of a request's head, how slowly a body may come, how long nobody r
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import ipaddress
 import logging
 import resource
 import socket
+import struct
+import termios
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -28,7 +32,7 @@ HEAD_FIELDS = 200
 BODY_SECONDS = 20.0  # how often the progress of a body is looked at
 BODY_RATE = 500  # bytes a second: what is slower holds a connection up without getting anywhere
 LINGER_SECONDS = 5.0  # how long the rest of a body is taken, and dropped, after its request was answered
-UNREAD_SECONDS = 120.0  # how long a client may leave an answer unread
+UNREAD_SECONDS = 120.0  # how often it is looked at whether a client takes its answer
 SPARE_FILES = 200  # descriptors for everything but connections
 _log = logging.getLogger("uvicorn.error.connection")
 _log.setLevel(logging.ERROR)  # what strangers send is no warning of ours: they could fill the disk with it
@@ -122,13 +126,30 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._unread is None:
-            self._unread = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+            self._look_later()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None
+
+    def _look_later(self) -> None:
+        self._unread = self.loop.call_later(UNREAD_SECONDS, self._look_at_answer, self._left())
+
+    def _look_at_answer(self, before: int) -> None:
+        """What a slow client takes is seen in the kernel long before we may write again: it holds megabytes."""
+        if before - self._left() < BODY_RATE * UNREAD_SECONDS:
+            self.transport.abort()
+        else:
+            self._look_later()
+
+    def _left(self) -> int:
+        """Bytes of answers that the client has not taken yet, ours and the kernel's."""
+        number = struct.pack("i", 0)
+        with contextlib.suppress(OSError):
+            number = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, number)
+        return int(struct.unpack("i", number)[0]) + self.transport.get_write_buffer_size()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "This is no HTTP request.")

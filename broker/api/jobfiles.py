@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from broker.access.principal import Reach
 from broker.api import resultpages
@@ -143,7 +144,22 @@ async def send(
     if part is not None:
         fields["Content-Range"] = f"bytes {start}-{start + length - 1}/{size}"
     chunks = await run_in_threadpool(storage.open, where, start, length)
-    return StreamingResponse(streamed(chunks), 206 if part is not None else 200, fields)
+    return Chunks(chunks, 206 if part is not None else 200, fields)
+
+
+class Chunks(StreamingResponse):
+    """The bytes of a file, which is closed at once where the client goes away."""
+
+    def __init__(self, chunks: Iterator[bytes], status: int, headers: dict[str, str]) -> None:
+        super().__init__(streamed(chunks), status, headers)
+        self._chunks = chunks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if isinstance(self._chunks, Generator):
+                self._chunks.close()
 
 
 async def streamed(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
