@@ -17,6 +17,7 @@ from tests.api.conftest import sqlite_url as sqlite_url
 from tests.api.conftest import still as still
 from tests.api.conftest import with_settings as with_settings
 from tests.api.conftest import zygote as zygote
+from tests.api.server import Server
 from tests.peers.chromium import chromium
 from tests.security.identity import Known
 from tests.security.identity import idp as idp
@@ -24,7 +25,7 @@ from tests.security.identity import known as known
 from tests.security.identity import port as port
 from tests.security.people import TestIssuer
 from tests.security.test_identity_browser import log_in
-from tests.web.site import Site
+from tests.web.site import EVERY_KIND, Site
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +62,11 @@ def opened(
         context.set_default_timeout(20_000)
         yield site, context
         context.close()
+
+
+@pytest.fixture
+def every(lone: Server) -> Server:
+    """An API with a platform and the process `every-kind`, which has an input of every kind."""
+    lone.ready()
+    assert lone.deploy(EVERY_KIND.read_text()).status_code == 201
+    return lone

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
+from broker.settings import EgressSettings
 from tests.api.accounts import ACCESS, browser
 from tests.api.conftest import MakeServer
 from tests.api.server import TOOL, Server
+from tests.peers.git import GitPeer
 from tests.web.site import BROWSER
 
 SAY = TOOL.format(id="say")
@@ -95,6 +97,21 @@ def test_deploying_and_replacing(lone: Server) -> None:
     assert text_of(form.text) == SAY
     assert "Replace say" in form.text
     assert lone.get("/deploy?replace=none", headers=BROWSER).status_code == 404
+
+
+def test_a_package_from_git(with_settings: MakeServer, tmp_path: Path) -> None:
+    with GitPeer(tmp_path / "git") as peer:
+        egress = EgressSettings(allow_hosts=("localhost",), ca_file=Path(peer.ca_file))
+        server = with_settings(egress=egress)
+        server.platform()
+        place = {"repository": peer.url, "commit": peer.commit({"wf/app.cwl": SAY}), "path": "wf/app.cwl"}
+        checked = send(server, **place)
+        assert (checked.status_code, "It can be deployed" in checked.text) == (200, True), checked.text
+        assert f"--git {peer.url} --commit {place['commit']}" in checked.text
+        assert send(server, "deploy", **place).status_code == 303
+        assert place["commit"] in server.get("/processes/say?f=html").text
+        missing = send(server, **{**place, "path": "none.cwl"})
+        assert (missing.status_code, f'value="{place["commit"]}"' in missing.text) == (400, True)
 
 
 def test_the_twin_deploys_the_same(lone: Server, tmp_path: Path) -> None:

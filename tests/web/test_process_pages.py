@@ -6,22 +6,16 @@ import json
 import re
 import shlex
 from html import unescape
-from pathlib import Path
 from typing import Any
 
-import pytest
-from playwright.sync_api import Browser, Page
-from playwright.sync_api import expect as see
-
 from broker.jobs.model import Job
+from broker.settings import Uploads
 from broker.store import jobs
 from tests.api.accounts import ACCESS, browser
 from tests.api.conftest import MakeServer
 from tests.api.server import Server
-from tests.peers.broker import broker_peer
 from tests.web.site import BROWSER, EVERY_KIND
 
-REPOSITORY = Path(__file__).parents[2]
 DEEP = """cwlVersion: v1.2
 class: CommandLineTool
 id: dive
@@ -31,13 +25,6 @@ inputs:
   depth: {type: double, label: Depth, earthcode:schema: {x-ogc-unit: m, minimum: 0}}
 outputs: []
 """
-
-
-@pytest.fixture
-def every(lone: Server) -> Server:
-    lone.ready()
-    assert lone.deploy(EVERY_KIND.read_text()).status_code == 201
-    return lone
 
 
 def send(server: Server, path: str, *fields: tuple[str, str], do: str = "execute", file: Any = None) -> Any:
@@ -173,6 +160,18 @@ def test_what_is_wrong_is_said_beside_the_field_and_nothing_typed_is_lost(every:
     assert not every.get("/jobs").json()["jobs"]
 
 
+def test_a_file_that_is_not_taken_is_said_beside_its_field(with_settings: MakeServer) -> None:
+    server = with_settings(uploads=Uploads(quota_bytes=10))
+    server.platform()
+    assert server.deploy(EVERY_KIND.read_text()).status_code == 201
+    large = ("file:scene", ("a.tif", b"x" * 20, "image/tiff"))
+    answer = send(server, "/processes/every-kind", ("in:text", "kept"), ("in:flag", "true"), file=large)
+    assert answer.status_code == 400
+    assert re.search(r'id="input-\d+-error">[^<]*(bytes|too large)', answer.text), answer.text
+    assert 'value="kept"' in answer.text
+    assert not server.get("/uploads").json()["uploads"]
+
+
 def test_a_check_says_what_would_run(every: Server) -> None:
     answer = send(every, "/processes/every-kind", ("in:text", "x"), ("in:flag", "true"), do="check")
     assert (answer.status_code, "These inputs can run" in answer.text) == (200, True)
@@ -235,62 +234,3 @@ def test_who_may_not_run_sees_no_form_and_forged_forms_do_nothing(with_settings:
         ([token, *parts], {**origin, "Origin": "https://evil.invalid"}, 403), ([token, *parts], origin, 303),
     ):  # fmt: skip
         assert anna("POST", "/processes/dive", files=sent, headers=given).status_code == status
-
-
-@pytest.mark.parametrize("scripts", [False, True])
-def test_a_browser_fills_in_and_executes(chrome: Browser, every: Server, scripts: bool, tmp_path: Path) -> None:
-    context = chrome.new_context(java_script_enabled=scripts)
-    page = context.new_page()
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto(f"{every.url}/processes?f=html")
-    page.get_by_role("link", name="Every kind").click()
-    fill(page, tmp_path)
-    if scripts:
-        page.get_by_text("The same from the command line, and with curl").click()
-        see(page.locator("#twin pre").first).to_contain_text("-i count=7")
-    page.get_by_role("button", name="Execute").click()
-    see(page.get_by_role("heading", level=1)).to_be_visible()
-    assert "/jobs/" in page.url
-    with every.database.read() as tx:
-        (job,) = jobs.page(tx, jobs.Filter(), limit=5)
-        inputs = jobs.get(tx, job.id).request["inputs"]
-    assert inputs["count"] == 7
-    assert inputs["flag"] is True
-    assert inputs["kind"] == '"><b>'
-    assert inputs["area"]["bbox"] == [1, 2, 3, 4]
-    assert inputs["names"] == ["x", "y"]
-    assert inputs["bands"] == ["green"]
-    assert every.get(inputs["scene"]["href"]).json()["name"] == "scene.tif"
-    assert said == []
-    context.close()
-
-
-def fill(page: Page, folder: Path) -> None:
-    (folder / "scene.tif").write_bytes(b"II*")
-    page.get_by_label("Text needed", exact=True).fill("hello")
-    page.get_by_label("Flag needed").select_option("yes")
-    page.get_by_role("textbox", name="Count").fill("7")
-    page.get_by_label("Kind", exact=True).select_option('"><b>')
-    for side, value in (("West", "1"), ("South", "2"), ("East", "3"), ("North", "4")):
-        page.get_by_label(side).fill(value)
-    page.get_by_role("textbox", name="Names").fill("x\ny")
-    page.get_by_label("green").check()
-    page.get_by_role("group", name="Scene").get_by_label("or a file from this computer").set_input_files(
-        folder / "scene.tif"
-    )
-
-
-@pytest.mark.xdist_group("broker")
-def test_echo_by_form_in_a_whole_broker_without_scripts(chrome: Browser, tmp_path: Path) -> None:
-    with broker_peer(tmp_path / "state") as peer:
-        context = chrome.new_context(java_script_enabled=False)
-        page = context.new_page()
-        page.goto(f"{peer.url}/processes/echo?f=html")
-        message = json.loads((REPOSITORY / "workflows/echo/inputs.json").read_text()).get("message", "hello")
-        page.get_by_label("Message").fill(str(message))
-        page.get_by_role("button", name="Execute").click()
-        job = re.search(r"/jobs/([\w-]+)", page.url)[1]  # type: ignore[index]
-        assert peer.ended(job)["status"] == "successful"
-        context.close()
