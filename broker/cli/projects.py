@@ -164,9 +164,8 @@ def revoke(
 
         broker project revoke water-quality 0199c8a4-…
     """
-    with connect(server) as client:
-        client.request("DELETE", client.project_path(project, "invitations", invitation))
-    _said({"id": invitation, "action": "revoked"}, "The invitation is revoked.", as_json)
+    said = {"id": invitation, "action": "revoked"}
+    _delete(server, (project, "invitations", invitation), said, "The invitation is revoked.", as_json)
 
 
 @project.command()
@@ -217,9 +216,8 @@ def remove(project: Id, person: Person, server: Server = None, as_json: AsJson =
 
         broker project remove water-quality p7kq…
     """
-    with connect(server) as client:
-        client.request("DELETE", client.project_path(project, "members", person))
-    _said({"person": person, "action": "removed"}, f"{person} does not belong to {project} any more.", as_json)
+    said = {"person": person, "action": "removed"}
+    _delete(server, (project, "members", person), said, f"{person} does not belong to {project} any more.", as_json)
 
 
 @project.command()
@@ -231,9 +229,8 @@ def leave(project: Id, server: Server = None, as_json: AsJson = False) -> None:
 
         broker project leave water-quality
     """
-    with connect(server) as client:
-        client.request("DELETE", client.project_path(project, "members", "me"))
-    _said({"id": project, "action": "left"}, f"You have left {project}.", as_json)
+    said = {"id": project, "action": "left"}
+    _delete(server, (project, "members", "me"), said, f"You have left {project}.", as_json)
 
 
 @project.command()
@@ -245,9 +242,8 @@ def delete(project: Id, server: Server = None, as_json: AsJson = False) -> None:
 
         broker project delete water-quality
     """
-    with connect(server) as client:
-        client.request("DELETE", client.project_path(project))
-    _said({"id": project, "action": "deleted"}, f"Deleted the project {project}.", as_json)
+    said = {"id": project, "action": "deleted"}
+    _delete(server, (project,), said, f"Deleted the project {project}.", as_json)
 
 
 @invitation.command()
@@ -274,6 +270,13 @@ def _code(client: Client, given: str) -> str:
     if not client.is_mine(before):
         raise UsageError(f"The invitation is of {before}, not of {client.server}.", hint=f"Add: --server {before}")
     return code
+
+
+def _delete(server: str | None, place: tuple[str, ...], document: Any, words: str, as_json: bool) -> None:
+    """Delete what is at a place below /projects, and say so."""
+    with connect(server) as client:
+        client.request("DELETE", client.project_path(*place))
+    _said(document, words, as_json)
 
 
 def _said(document: Any, words: str, as_json: bool) -> None:
