@@ -105,12 +105,12 @@ def test_a_package_from_git(with_settings: MakeServer, tmp_path: Path) -> None:
         server = with_settings(egress=egress)
         server.platform()
         place = {"repository": peer.url, "commit": peer.commit({"wf/app.cwl": SAY}), "path": "wf/app.cwl"}
-        checked = send(server, **place)
+        checked = send(server, "check", None, **place)
         assert (checked.status_code, "It can be deployed" in checked.text) == (200, True), checked.text
         assert f"--git {peer.url} --commit {place['commit']}" in checked.text
-        assert send(server, "deploy", **place).status_code == 303
+        assert send(server, "deploy", None, **place).status_code == 303
         assert place["commit"] in server.get("/processes/say?f=html").text
-        missing = send(server, **{**place, "path": "none.cwl"})
+        missing = send(server, "check", None, **{**place, "path": "none.cwl"})
         assert (missing.status_code, f'value="{place["commit"]}"' in missing.text) == (400, True)
 
 
