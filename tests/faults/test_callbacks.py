@@ -57,11 +57,12 @@ def nap(peer: BrokerPeer, seconds: float, told: dict[str, str], mark: str = "x")
 
 
 def states(peer: BrokerPeer, job: str) -> list[tuple[str, str]]:
-    """Without reports of progress that the end of the job has overtaken before they were sent."""
+    """Each kind once: how often progress is told depends on how quick the machine is. Without reports that the end of
+    the job has overtaken before they were sent."""
     answer = peer.get(f"/jobs/{job}/callbacks")
     assert answer.status_code == 200, answer.text
     found = [(one["kind"], one["state"]) for one in answer.json()["callbacks"]]
-    return [one for one in found if one != ("inProgress", "superseded")]
+    return list(dict.fromkeys(one for one in found if one != ("inProgress", "superseded")))
 
 
 def delivered(peer: BrokerPeer, job: str, *kinds: str, seconds: float = 40) -> None:
@@ -84,7 +85,7 @@ def test_results_status_and_failure_arrive_signed_and_in_order(tmp_path: Path, r
         job = nap(peer, 0.3, subscriber(receiver), "done")
         assert peer.ended(job)["status"] == "successful"
         delivered(peer, job, "inProgress", "success")
-        progress, success = of_job(receiver, job)
+        progress, *_, success = of_job(receiver, job)
         assert (progress.path, success.path) == ("/progress", "/success")
         assert b'"status":"running"' in progress.body
         results = peer.get(f"/jobs/{job}/results", params={"response": "document"})
@@ -147,7 +148,9 @@ def test_deliveries_survive_a_kill(
         wait_for(peer._ready, 20, lambda: "the API did not come back")
         assert peer.ended(job)["status"] == "successful"
         delivered(peer, job, "inProgress", "success")
-    assert [one.path for one in of_job(receiver, job)] == ["/progress", "/success"]
+    paths = [one.path for one in of_job(receiver, job)]
+    assert list(dict.fromkeys(paths)) == ["/progress", "/success"]
+    assert paths.count("/success") == 1
 
 
 def test_a_receiver_in_trouble_is_tried_again_and_nothing_overtakes(tmp_path: Path, receiver: WebPeer) -> None:
