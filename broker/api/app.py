@@ -36,6 +36,7 @@ from broker.api.processapi import PROCESS_API
 from broker.api.processes import PROCESSES
 from broker.api.processforms import FORMS
 from broker.api.projects import PROJECTS
+from broker.api.provenance import PROVENANCE
 from broker.api.quotas import QUOTAS
 from broker.api.rate import RateFields, Rates
 from broker.api.refusals import REFUSED, Refusals, writing
@@ -53,6 +54,7 @@ from broker.web import static
 CLASSES: tuple[ConformanceClass, ...] = (
     JOBS, EXECUTION, CORE, PROCESSES, PROCESS_API, FORMS, DEPLOYMENT, DEPLOY_PAGE, RESULTS, RECORDS, FILES, UPLOADS,
     PROJECTS, SHARING, QUOTAS, PLATFORMS, HEALTH, AUDIT, LOGIN, OWN, TOKENS, CREDENTIALS, CALLBACKS,
+    PROVENANCE,
 )  # fmt: skip
 # routes are tried in this order: the busiest first
 # of every answer that does not say otherwise: it is nobody else's, and no browser makes more of it than it says

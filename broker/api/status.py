@@ -10,6 +10,7 @@ from broker.jobs import lifecycle
 from broker.jobs.model import Job, Phase
 
 WAITING = "Waiting for "
+HAS_PROVENANCE = "http://www.w3.org/ns/prov#has_provenance"
 
 
 def status_info(job: Job, base: str, *, position: int | None = None) -> dict[str, Any]:
@@ -69,6 +70,8 @@ def _links(job: Job, here: str, base: str) -> list[dict[str, str]]:
         links.append(link(f"{here}/results", OGC + "exceptions", "Why it failed", "application/problem+json"))
     elif not job.terminal:
         links.append(link(here, "monitor", "Status while it runs"))
+    if job.terminal:
+        links.append(link(f"{here}/prov", HAS_PROVENANCE, "Where the results come from"))
     links.append(link(f"{here}/logs", "related", "Logs", "text/plain"))
     if job.subscriber is not None:
         links.append(link(f"{here}/callbacks", "related", "Whom it tells, and what became of that"))

@@ -52,6 +52,12 @@ COMMANDS = {
     "callback": Entry(
         "callback", _ASK, "Callbacks: what the subscribers of your jobs were told, and the secret that signs it."
     ),
+    "prov": Entry("prov", _ASK, "Print the provenance of a job that has ended, also of one that failed."),
+    "crate": Entry(
+        "prov",
+        _ASK,
+        "Bring the run crate of a job: the package as it was run, and the record of where its results come from.",
+    ),
     "version": Entry("version", _OWN, "Print the version."),
 }
 

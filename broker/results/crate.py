@@ -28,6 +28,8 @@ PROFILES = {
     "workflow-ro-crate": ("https://w3id.org/workflowhub/workflow-ro-crate/1.0", "Workflow RO-Crate", "1.0"),
 }
 CWL = "https://w3id.org/workflowhub/workflow-ro-crate#cwl"
+UNITS = "http://qudt.org/vocab/unit/"
+WORKFLOW = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
 PARAMETER = "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"
 PACKAGE = "package"  # directory of the crate where the package lies
 RECORDS = {  # what else lies in the crate
@@ -63,7 +65,7 @@ def metadata(
     job; `place` gives the address (or path in the crate) of an output, by default the job's file."""
     made = _Crate(record, bundle, inspection, here, place or (lambda path: f"{here}/files/{quote(path)}"))
     made.fill()
-    return {"@context": [CONTEXT, TERMS], "@graph": list(made.graph.values())}
+    return {"@context": [CONTEXT, TERMS], "@graph": [_single(entity) for entity in made.graph.values()]}
 
 
 def package_path(key: str) -> str:
@@ -162,6 +164,7 @@ class _Crate:
             ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
             name=process.get("title") or process["id"],
             version=process.get("version"),
+            conformsTo=ref(WORKFLOW),
             programmingLanguage=ref(CWL),
             encodingFormat="application/cwl",
             sha256=hashlib.sha256(self.bundle["documents"][self.document].encode()).hexdigest(),
@@ -203,9 +206,10 @@ class _Crate:
             "#engine",
             "SoftwareApplication",
             name=engine.get("name") or "unknown",
-            version=engine.get("version"),
             softwareVersion=engine.get("version"),
+            url="https://www.commonwl.org/" if engine.get("name") == "cwltool" else None,
         )
+        self.graph["./"]["author"] = ref(self.person)
         self.add("#broker", "SoftwareApplication", name="earthcode-broker", softwareVersion=broker["version"])
 
     def inputs(self) -> Iterator[str]:
@@ -273,8 +277,9 @@ class _Crate:
             f"#run-{job['id']}",
             "CreateAction",
             name=f"Run of {self.graph[self.main]['name']}",
-            startTime=job.get("started"),
-            endTime=job.get("finished"),
+            description=self.graph["./"]["description"],
+            startTime=_time(job.get("started")),
+            endTime=_time(job.get("finished")),
             agent=ref(self.person),
             instrument=ref(self.main),
             object=refs(inputs),
@@ -301,8 +306,8 @@ class _Crate:
             object=refs(controls),
             result=ref(action),
             agent=ref("#broker"),
-            startTime=job.get("started"),
-            endTime=job.get("finished"),
+            startTime=_time(job.get("started")),
+            endTime=_time(job.get("finished")),
         )
 
     def tool(self, step: Mapping[str, Any]) -> str:
@@ -325,8 +330,9 @@ class _Crate:
             "CreateAction",
             name=f"Run of {step['name']}",
             description=" ".join(step.get("command") or ()),
-            startTime=step.get("start"),
-            endTime=step.get("end"),
+            startTime=_time(step.get("start")),
+            endTime=_time(step.get("end")),
+            agent=ref(self.person),
             instrument=ref(tool),
             object=refs(self.between(path) for path in step.get("inputs") or ()),
             result=refs(self.between(path) for path in step.get("outputs") or ()),
@@ -350,20 +356,41 @@ class _Crate:
 
     def usage(self, number: int, step: Mapping[str, Any]) -> Iterator[str]:
         measured, asked = step.get("measured") or {}, step.get("requested") or {}
-        values = (("cpu", measured.get("cpu"), "s"), ("rss", measured.get("rss"), "MiB"))
-        values += (("cores", asked.get("cores"), None), ("ram", asked.get("ram"), "MiB"))  # type: ignore[assignment]
+        values = (
+            ("cpu", measured.get("cpu"), "SEC"),
+            ("rss", measured.get("rss"), "MebiBYTE"),
+            ("cores", asked.get("cores"), "NUM"),
+            ("ram", asked.get("ram"), "MebiBYTE"),
+        )
         for name, value, unit in values:
             if value is not None:
-                about = {"propertyID": f"urn:earthcode-broker:terms:{name}", "value": str(value), "unitText": unit}
+                about = {
+                    "propertyID": f"urn:earthcode-broker:terms:{name}",
+                    "value": str(value),
+                    "unitCode": UNITS + unit,
+                }
                 yield self.add(f"#step-run-{number}-{name}", "PropertyValue", name=name, **about)
+
+
+def _single(entity: Entity) -> Entity:
+    """Lists of one as that one, as RO-Crate wants it; but lists of what the crate has stay lists."""
+    return {
+        key: value[0] if isinstance(value, list) and len(value) == 1 and key != "hasPart" else value
+        for key, value in entity.items()
+    }
 
 
 def _is_action(entity: Entity) -> bool:
     return entity["@type"] in ("CreateAction", "OrganizeAction")
 
 
-def _status(status: str) -> dict[str, str]:
-    return ref("http://schema.org/" + _STATUS.get(status, "FailedActionStatus"))
+def _status(status: str) -> str:
+    return "http://schema.org/" + _STATUS.get(status, "FailedActionStatus")
+
+
+def _time(moment: str | None) -> str | None:
+    """As the profiles want it: with a numeric offset."""
+    return moment.replace("Z", "+00:00") if moment else None
 
 
 def _plain(name: str, known: Iterable[str] = ()) -> str:

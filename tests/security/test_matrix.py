@@ -62,8 +62,11 @@ TABLE: dict[str, May | None] = {
     "GET /processes": LOOK,
     "POST /processes": MAKE,
     "POST /check": MAKE,
+    "GET /deploy": LOOK,
+    "POST /deploy": MAKE,
     "GET /processes/{process_id}": READ,
     "PUT /processes/{process_id}": CHANGE,
+    "POST /processes/{process_id}": CHANGE,
     "DELETE /processes/{process_id}": CHANGE,
     "GET /processes/{process_id}/package": READ,
     "GET /processes/{process_id}/api": READ,
@@ -89,6 +92,8 @@ TABLE: dict[str, May | None] = {
     "PUT /jobs/{job_id}/sharing": CHANGE,
     "POST /jobs/{job_id}/sharing": CHANGE,
     "GET /jobs/{job_id}/callbacks": READ,
+    "GET /jobs/{job_id}/prov": READ,
+    "GET /jobs/{job_id}/crate": READ,
     "POST /jobs/{job_id}/callbacks": CHANGE,
     "GET /callbacks/secret": MAKE,
     "POST /callbacks/secret": MAKE,
@@ -143,6 +148,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "json": {"inputs": {"text": "x"}},
         "headers": {"Prefer": "respond-async"},
     },
+    "POST /processes/{process_id}": {"files": {"in:text": (None, "x")}},
     "POST /processes/{process_id}/check": {"json": {"inputs": {"text": "x"}}},
     "POST /uploads": {"data": b"x", "headers": {"Content-Type": "text/plain"}},
     "PATCH /uploads/{upload_id}": {"data": b"hello", "headers": {"Upload-Offset": "0"}},
@@ -222,6 +228,10 @@ class Ask:
         options = dict(BODIES.get(route, {} if method in SAFE else {"json": {}})) | more
         if route == "POST /projects":
             options["json"] = {"id": f"new{next(self.world.numbers)}", "title": "New"}
+        if route == "POST /deploy":
+            text = TOOL.format(id=f"new{next(self.world.numbers)}")
+            options["files"] = {"do": (None, "deploy"), "text": (None, text)}
+            del options["json"]
         if options.get("data") == b"cwl":
             new = f"new{next(self.world.numbers)}"
             options["data"] = TOOL.format(id=things["process_id"] if "{" in path else new).encode()
@@ -326,7 +336,7 @@ def test_every_change_is_in_the_audit(world: World, ask: Ask) -> None:
             continue
         who = "other" if route.startswith("POST /invitations") else "owner" if may.owner == YES else "operator"
         things = world.things()
-        if route == "DELETE /jobs/{job_id}":
+        if route in ("DELETE /jobs/{job_id}", "POST /jobs/{job_id}"):
             things["job_id"] = world.job(things["process_id"])  # one that waits
         before = world.rows()["audit"]
         answer = ask.one(route, things, world.who[who])
