@@ -25,7 +25,10 @@ def test_an_error_is_a_page_for_a_browser_and_a_document_for_everybody_else(stil
     assert "echo&lt;b&gt;" in page.text
 
 
-@pytest.mark.parametrize("accept", ["application/problem+json", "*/*", "text/html;q=0.5,application/json", "text/plain"])
+ACCEPTS = ["application/problem+json", "*/*", "text/html;q=0.5,application/json", "text/plain"]
+
+
+@pytest.mark.parametrize("accept", ACCEPTS)
 def test_who_does_not_ask_for_html_gets_none(still: Server, accept: str) -> None:
     valid_problem(still.get("/jobs/none", headers={"Accept": accept}), 404)
 
