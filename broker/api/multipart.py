@@ -93,6 +93,7 @@ class Form:
             max_header_size=LONGEST_HEAD,
         )
         self._inside = False
+        self._first: Part | None = None  # what came in the place of the token
         self._count = 0
         self.token: str | None = None  # the field `csrf` where it comes first, as on our pages
 
@@ -111,6 +112,9 @@ class Form:
 
     async def part(self) -> Part | None:
         """The next part; None after the last."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
         while self._inside:
             async for _ in self.chunks():
                 pass
@@ -151,6 +155,8 @@ class Form:
         part = await self.part()
         if part is not None and part.name == "csrf" and part.filename is None:
             self.token = await self.text(LONGEST_TOKEN)
+        else:
+            self._first = part
         return self.token
 
 

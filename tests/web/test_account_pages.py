@@ -10,7 +10,7 @@ import pytest
 from broker.access.credential import FIELDS, Kind
 from broker.access.principal import Scope
 from broker.api.credentialpages import FORMS
-from tests.api.accounts import ACCESS, Account, browser
+from tests.api.accounts import ACCESS, Account, account, browser
 from tests.api.conftest import MakeServer
 from tests.api.server import Server
 
@@ -208,6 +208,17 @@ def test_a_file_is_uploaded_used_and_deleted_by_form(anna: Account) -> None:
     assert anna.form(path, do="other").status_code == 400
     assert anna.form(path, do="delete").headers["location"].endswith("/uploads?f=html")
     assert anna("GET", path).status_code == 404
+
+
+def test_a_program_sends_the_same_form(site: Server) -> None:
+    """`curl -F file=@scene.tif`: without what only browsers need."""
+    ada = account(site, "ada")
+    made = ada("POST", "/uploads", files={"file": ("scene.tif", b"II*", "image/tiff")})
+    assert made.status_code == 201, made.text
+    assert (made.json()["name"], made.json()["size"], made.json()["complete"]) == ("scene.tif", 3, True)
+    assert ada("GET", made.headers["location"]).json() == made.json()
+    refused = ada("POST", "/uploads", files={"note": (None, "no file")})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (400, "/file")
 
 
 def test_what_is_no_upload_leaves_nothing(anna: Account) -> None:
