@@ -82,7 +82,7 @@ NPM_CI = mkdir -p $@ && cp $(<D)/*.json $@ && \
 	@cp tests/peers/provider/provider.mjs $@
 	@touch $@
 
-.software/axe: tests/peers/axe/package-lock.json .venv/dev
+.software/axe: tests/peers/accessibility/package-lock.json .venv/dev
 	@$(NPM_CI)
 	@touch $@
 
