@@ -183,7 +183,6 @@ class TestRedirects:
         assert reply.status == 307
         assert [(r.method, r.body, r.headers["x-signature"]) for r in web.requests] == [("POST", b'{"a": 1}', "s")]
 
-
     def test_what_a_receiver_answers_is_not_read(self, web: WebPeer, egress: Egress) -> None:
         gate = web.stall("/callback", after=1)
         url = web.serve("/callback", b"x" * 1000)
