@@ -36,7 +36,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from broker.jobs.model import Failure, Job, Phase, StageItem, Step
-from broker.jobs.secrets import unsigned
+from broker.jobs.secrets import unsigned, unsigned_link
 
 TYPE = "earthcode-broker provenance record v1"
 MOST_FILES = 5000  # of one input or output that are listed
@@ -180,7 +180,7 @@ class _Staged:
         if item is None:
             return found | self.came(path)
         if item.url is not None:
-            found |= {"location": unsigned(item.url), "mediaType": self.types.get(item.url)}
+            found |= {"location": unsigned_link(item.url), "mediaType": self.types.get(item.url)}
         found |= known({"sha256": item.sha256, "size": item.size}) | _by_value(item)
         if item.stac or item.directory:
             below = [one for name, one in self.received.items() if name.startswith(f"{path}/")]

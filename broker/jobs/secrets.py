@@ -10,11 +10,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 _URL = re.compile(r"""\b(?:https?|s3|ftp)://[^\s"'<>\\]+""", re.IGNORECASE)
 # names of query members that sign a link or are a secret: of S3, Google, Azure (sig, sp …), CloudFront, and plain ones
-_SIGNS = re.compile(
-    r"x-(amz|goog|oss|obs)-.*|awsaccesskeyid|googleaccessid|signature|sig|s[vrtpeks]|ske|skoid|sktid|skt|sks|skv|spr|sip"
-    r"|srt|key-pair-id|policy|expires|.*(token|secret|passw|api-?_?key|credential|auth|session).*",
-    re.IGNORECASE,
+_SIGNING = (
+    r"(?:x-(?:amz|goog|oss|obs)-.*|awsaccesskeyid|googleaccessid|signature|sig|s[vrtpeks]|ske|skoid|sktid|skt|sks|skv|spr"
+    r"|sip|srt|key-pair-id|policy|expires|.*(?:token|secret|passw|api-?_?key|credential|auth|session).*)"
 )
+_SIGNS = re.compile(_SIGNING, re.IGNORECASE)
+_SIGNED = re.compile(r"([?&#;])(" + _SIGNING.replace(".*", r"[\w.-]{0,40}") + r")=[^&\s\"'<>]*", re.IGNORECASE)
 _BEARER = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE)
 
 
@@ -60,7 +61,14 @@ def unsigned(text: str) -> str:
     """A text without what signs or opens the links in it: passwords, signed query members, bearers."""
     if "://" in text:
         text = _URL.sub(lambda found: _bare(found[0]), text)
+    if "=" in text:  # of a link that is written in two, or has a space in it
+        text = _SIGNED.sub(r"\1\2=…", text)
     return _BEARER.sub(r"\1 …", text) if " " in text else text
+
+
+def unsigned_link(url: str) -> str:
+    """A text that is a link, and nothing else, in the same way."""
+    return _bare(url) if "://" in url else unsigned(url)
 
 
 def _bare(url: str) -> str:

@@ -27,7 +27,7 @@ from typing import Any
 from broker.egress import Egress, EgressPolicy
 from broker.errors import BrokerError, StagingError
 from broker.jobs.model import Failure, Fault, Reason, StageItem
-from broker.jobs.secrets import unsigned
+from broker.jobs.secrets import unsigned_link
 from broker.runner.fetch import Download, Fetcher, Got, Rules, parsed, unwritable
 from broker.runner.jobdir import JobDir, write_json
 from broker.runner.stac import expand
@@ -75,7 +75,7 @@ def received(got: Sequence[Got], root: Path) -> list[dict[str, Any]]:
         if one.download.stac is not None:
             found[-1] |= {"stacId": one.download.stac}
             if not one.download.trusted:
-                found[-1] |= {"location": unsigned(one.download.url)}
+                found[-1] |= {"location": unsigned_link(one.download.url)}
     return found
 
 

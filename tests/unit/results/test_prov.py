@@ -1,0 +1,50 @@
+"""The notations of PROV: each can be read by other software, and says the same."""
+
+from __future__ import annotations
+
+import pytest
+import rdflib
+from prov.model import ProvActivity, ProvDocument, ProvEntity
+
+from broker.jobs.model import Phase
+from broker.results import prov
+from tests.unit.results.records import JOB_ID, record
+
+PROV = rdflib.Namespace("http://www.w3.org/ns/prov#")
+RUN = rdflib.Namespace(f"urn:uuid:{JOB_ID}#")
+RDF_WARNS = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:NTSerializer always uses UTF-8"),
+]
+
+
+@pytest.mark.parametrize("notation", ["json", "xml"])
+@pytest.mark.parametrize("phase", [Phase.SUCCESSFUL, Phase.FAILED, Phase.DISMISSED])
+def test_what_is_written_is_read_again(notation: str, phase: Phase) -> None:
+    found = record(phase)
+    text = prov.written(found, notation)
+    read = ProvDocument.deserialize(content=text.decode(), format=notation)
+    assert read == prov.document(found)
+    steps = [one for one in read.get_records(ProvActivity) if one.identifier.localpart.startswith("step.")]
+    assert len(steps) == len(found["steps"])
+    assert len(list(read.get_records(ProvEntity))) > 5
+
+
+def test_provn() -> None:
+    text = prov.written(record(), "provn").decode()
+    assert text.startswith("document\n")
+    assert text.endswith("endDocument")
+    assert "wasGeneratedBy(run:output.1.1, run:step.3, -)" in text
+    assert "used(run:step.3, run:file." in text
+    assert "5000000000" in text
+
+
+@pytest.mark.parametrize(("notation", "form"), [("ttl", "turtle"), ("nt", "nt"), ("jsonld", "json-ld")])
+def test_rdf(notation: str, form: str) -> None:
+    graph = rdflib.Dataset(default_union=True).parse(data=prov.written(record(), notation), format=form)
+    assert set(graph.subjects(PROV.used, RUN["input.1.1"])) == {RUN.job, RUN["step.1"]}
+    assert set(graph.objects(RUN["output.1.1"], PROV.wasGeneratedBy)) == {RUN.job, RUN["step.3"]}
+
+
+for mark in RDF_WARNS:
+    test_rdf = mark(test_rdf)
