@@ -20,7 +20,7 @@ from broker.jobs.lifecycle import LEGAL
 from broker.jobs.model import TERMINAL, Failure, Fault, Job, Limits, Phase, Progress, Reason
 from broker.jobs.observation import State
 from broker.storage.local import LocalStorage
-from broker.store import files, jobs
+from broker.store import files, jobs, provenance
 from broker.store.database import Database
 from broker.store.tables import jobs as table
 from broker.store.tables import now
@@ -87,6 +87,11 @@ class World:
     def invariants(self, job: Job) -> None:
         with self.database.read() as tx:
             events = jobs.events(tx, job.id)
+            record = provenance.get(tx, job.id)
+        assert record is not None
+        assert record["job"]["phase"] == self.get(job).phase.value
+        assert "incomplete" not in record
+        assert len(record["events"]) == len(events)  # written in the transaction that ended it
         phases = [Phase(event["phase"]) for event in events]
         assert sum(phase in TERMINAL for phase in phases) == 1, events
         for old, new in pairwise(phases):
