@@ -26,7 +26,7 @@ from broker.execution.accept import ExecuteRequest, Ticket, prepare
 from broker.execution.retention import delete_results
 from broker.jobs import lifecycle
 from broker.jobs.model import Job, Phase, Step
-from broker.store import files, jobs, projects
+from broker.store import files, jobs, projects, provenance
 from broker.store.files import KeptFile, LogRow
 from broker.store.projects import Project
 from broker.web import faults, page
@@ -50,6 +50,7 @@ class Whole:
     kept: Sequence[KeptFile]
     sharing: Offer
     changeable: bool
+    recorded: bool  # whether its provenance can be told
 
 
 async def listing(
@@ -131,6 +132,7 @@ async def shown(request: Request, caller: Principal, job_id: str) -> Response:
         inputs=given(job.request.get("inputs")),
         again=_short_request(job),
         view=view,
+        recorded=found.recorded,
         offer=found.sharing,
         mine=job.owner == caller.owner,
         may_run=Scope.RUN in caller.scopes,
@@ -149,6 +151,7 @@ def _whole(tx: Connection, job_id: str, caller: Principal) -> Whole:
         files.of_job(tx, job_id) if job.phase is Phase.SUCCESSFUL and job.swept is None else (),
         offer(tx, "job", job_id, caller),
         jobs.may_change(tx, job_id, caller.reach),
+        job.terminal and provenance.digest(tx, job_id) is not None,
     )
 
 

@@ -14,11 +14,13 @@ from broker.access.principal import Reach
 from broker.api.answers import JSON, Json, representation
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
+from broker.api.jobpages import to_part
 from broker.api.paging import Representation
 from broker.api.site import Site, site_of
 from broker.errors import NoSuchFile, ResultNotReady
 from broker.results import crate
 from broker.store import jobs, processes, provenance
+from broker.web import HTML
 from broker.web.graph import picture
 
 router = guarded("Provenance")
@@ -35,6 +37,7 @@ OFFERS = {
     "record": "application/vnd.earthcode-broker.provenance+json",
     "svg": "image/svg+xml",
     "application/xml": "application/xml",
+    "html": HTML,
 }
 ZIP = "application/zip"
 
@@ -47,6 +50,8 @@ async def prov(request: Request, job_id: str, caller: Caller, f: Representation 
     wanted = representation(request, OFFERS)
     if wanted == "jsonld" and "f" not in request.query_params and PROFILE in request.headers.get("accept", ""):
         wanted = "crate"
+    if wanted == "html":
+        return to_part(request, job_id, "provenance")
     kind = OFFERS[wanted]
     headers = {"Vary": "Accept"}
     if wanted == "crate":

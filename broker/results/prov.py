@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -37,7 +38,9 @@ def written(record: Mapping[str, Any], notation: str) -> bytes:
     writer = getattr(import_module(module), name)(document(record))
     binary = notation not in ("json", "provn")
     stream: Any = io.BytesIO() if binary else io.StringIO()
-    writer.serialize(stream, **arguments)
+    with warnings.catch_warnings():  # of what `prov` uses of newer rdflibs; nothing that a reader here could mend
+        warnings.simplefilter("ignore")
+        writer.serialize(stream, **arguments)
     found = stream.getvalue()
     return found if isinstance(found, bytes) else found.encode()
 
