@@ -154,7 +154,7 @@ def test_deliveries_survive_a_kill(
 
 
 def test_a_receiver_in_trouble_is_tried_again_and_nothing_overtakes(tmp_path: Path, receiver: WebPeer) -> None:
-    """It answers 500, then not at all, then redirects to a private address, and then it takes it."""
+    """It answers 500, twice redirects to a private address, and then it takes it."""
     receiver.fail("/success", times=1, status=500)
     inside = receiver.serve("/inside", "secret")
     receiver.fail("/success", times=2, status=302, headers={"Location": inside})
