@@ -35,6 +35,7 @@ def test_provn() -> None:
     assert "5000000000" in text
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # rdflib's own reader of JSON-LD
 @pytest.mark.parametrize(("notation", "form"), [("ttl", "turtle"), ("nt", "nt"), ("jsonld", "json-ld")])
 def test_rdf(notation: str, form: str) -> None:
     graph = rdflib.Graph().parse(data=prov.written(record(), notation), format=form)
