@@ -70,11 +70,15 @@ def note(tx: Connection, before: Job, row: RowMapping) -> None:
     """A job with a subscriber has changed to `row`: what there is to tell about that, if anything."""
     phase = Phase(row["phase"])
     if phase in TERMINAL and before.phase not in TERMINAL:
-        kind = SUCCESS if phase is Phase.SUCCESSFUL else FAILED
-        _give_way(tx, before.id)
-        _add(tx, row, kind, None, 0.0)
+        ended(tx, row)
     elif phase in _UNDER_WAY and _moved(before, row):
         _progress(tx, row)
+
+
+def ended(tx: Connection, row: RowMapping) -> None:
+    """A job with a subscriber has ended."""
+    _give_way(tx, row["id"])
+    _add(tx, row, SUCCESS if row["phase"] == Phase.SUCCESSFUL.value else FAILED, None, 0.0)
 
 
 def _moved(before: Job, row: RowMapping) -> bool:

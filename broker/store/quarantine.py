@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, RowMapping, func, select, update
 
 from broker.jobs.model import TERMINAL, Failure, Fault, Needs, Phase, Reason
-from broker.store import account_tables, audit, provenance, usage
+from broker.store import account_tables, audit, callbacks, provenance, usage
 from broker.store.audit import Entry
 from broker.store.tables import Json, Unreadable, job_events, jobs, now
 
@@ -46,6 +46,8 @@ def take_out(tx: Connection, job_id: str, error: Exception) -> None:
     # what is JSON, but of a wrong form, is not told from what is of the right one
     values: dict[str, Any] = {name: _NEUTRAL[name] for name in {*spoiled, *_READ}}
     values |= {"updated": now(), "due_at": now(), "lease_owner": None, "lease_until": None, "fence": jobs.c.fence + 1}
+    if "subscriber" not in spoiled and not _addresses(row["subscriber"]):
+        values["subscriber"] = None
     phase = Phase(row["phase"])
     if phase not in TERMINAL:
         values |= {"phase": Phase.FAILED.value, "message": MESSAGE, "finished": now()}
@@ -59,7 +61,13 @@ def take_out(tx: Connection, job_id: str, error: Exception) -> None:
     tx.execute(job_events.insert().values(**said, at=now(), data={"failure": failure}))
     if phase not in TERMINAL:
         provenance.write_damaged(tx, ended)
+        if ended["subscriber"] is not None:
+            callbacks.ended(tx, ended)
     audit.record(tx, Entry(BROKER, row["project"], ACTION, f"job/{job_id}", data=data | {"owner": row["owner"]}))
+
+
+def _addresses(subscriber: Any) -> bool:
+    return isinstance(subscriber, Mapping) and all(isinstance(one, str) for one in subscriber.values())
 
 
 def count(tx: Connection, since: float) -> int:

@@ -13,7 +13,7 @@ from broker.cli import doctor
 from broker.jobs.lifecycle import Change
 from broker.jobs.model import Phase
 from broker.settings import Settings
-from broker.store import audit, claims, jobs
+from broker.store import audit, callbacks, claims, jobs
 from broker.store.audit import Filter
 from broker.store.database import Database
 from tests.unit.store.rows import PLATFORM, job_row, platform_row
@@ -61,6 +61,23 @@ def test_dispatch_goes_on(database: Database, column: str, value: str) -> None:
     with database.write() as tx:
         [freed] = claims.claim_due(tx, PLATFORM, [Phase.FAILED], "w", 10)
     assert freed.id == damaged.id, "what it may have on its platform is released"
+
+
+@pytest.mark.parametrize(
+    ("told", "kinds"),
+    [('{"base": "http://b", "failed": "http://a/f", "success": "http://a/s"}', ["failed"]), ("3", []), ("[", [])],
+)
+def test_its_subscriber_is_told_as_of_any_failed_job(database: Database, told: str, kinds: list[str]) -> None:
+    damaged = job_row(database)
+    damage(database, damaged.id, "subscriber", told)
+    damage(database, damaged.id, "stage", BROKEN)
+    with database.write() as tx:
+        assert claims.claim(tx, [damaged.id], [Phase.ACCEPTED], "w") == []
+    with database.read() as tx:
+        assert [(one.kind, one.state) for one in callbacks.of_job(tx, damaged.id)] == [
+            (one, "pending") for one in kinds
+        ]
+        assert jobs.get(tx, damaged.id).phase is Phase.FAILED
 
 
 @pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.SUCCESSFUL])
