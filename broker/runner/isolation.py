@@ -204,7 +204,7 @@ def bubblewrap_end(software: Iterable[str]) -> list[str]:
 def find(isolation: str, engine: str, engine_args: Sequence[str] = ()) -> Isolation:
     """Try what the settings allow (`auto`, or one kind) by running it; takes seconds, so keep the answer."""
     notes: list[str] = []
-    bwrap = None if isolation in ("process", "container") else _working_bwrap(notes)
+    bwrap = None if isolation in ("process", "container") else working_bwrap(notes)
     found = None
     if engine != "none" and isolation not in ("bubblewrap", "process"):
         for name in engines.ENGINES if engine == "auto" else (engine,):
@@ -238,7 +238,8 @@ def bwrap_path() -> str | None:
         return None
 
 
-def _working_bwrap(notes: list[str]) -> str | None:
+def working_bwrap(notes: list[str]) -> str | None:
+    """`bwrap` if it works on this machine; else None, and a note says why."""
     bwrap = bwrap_path()
     if bwrap is None:
         notes.append("bubblewrap is not installed: apt-get install bubblewrap")
