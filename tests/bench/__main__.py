@@ -1,6 +1,6 @@
 """`make bench`: measures every figure, prints the table, and exits 1 if one was missed.
 
-python -m tests.bench [NAME ...]     names: echo scatter http many memory recovery demo (default: all)
+python -m tests.bench [NAME ...]     names: echo scatter http many memory provenance recovery demo (default: all)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import requests
 
 from broker.store.database import Database
-from tests.bench import cwl, http, whole
+from tests.bench import cwl, http, provenance, whole
 from tests.bench.pygeoapi import pygeoapi_peer
 from tests.bench.table import Figure, show
 from tests.peers.broker import BrokerPeer, broker_peer
@@ -28,6 +28,12 @@ def stack(measure: Callable[[BrokerPeer, Path], list[Figure]], **platform: objec
         local = {"local": {"adapter": "local", **platform}}
         with broker_peer(Path(folder) / "state", platforms=local) as peer:
             return measure(peer, Path(folder))
+
+
+def alone(measure: Callable[[Path], list[Figure]]) -> list[Figure]:
+    """Measure what starts its own brokers."""
+    with tempfile.TemporaryDirectory() as folder:
+        return measure(Path(folder))
 
 
 def beside_pygeoapi(peer: BrokerPeer, folder: Path) -> list[Figure]:
@@ -54,6 +60,7 @@ FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "http": lambda: stack(beside_pygeoapi),
     "many": lambda: stack(many),
     "memory": lambda: stack(lambda peer, folder: [whole.idle_memory(peer)]),
+    "provenance": lambda: alone(provenance.cost),
     "recovery": lambda: stack(lambda peer, folder: [whole.recovery(peer)]),
     "demo": lambda: [whole.demo()],
 }
