@@ -118,6 +118,10 @@ class Vault:
                 "A credential's row is not as the broker wrote it.", hint="Add the credential again."
             ) from None
 
+    def knows(self, sealed: bytes) -> bool:
+        """Whether the key is here that it was sealed with."""
+        return sealed[1 : 1 + _NAME] in map(_name, self._keys())
+
     def newest(self, sealed: bytes) -> bool:
         """Whether it was sealed with the key that seals now."""
         keys = self._keys()

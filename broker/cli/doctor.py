@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from adapters import make_platform
 from broker.access.addresses import secure
 from broker.access.keys import Issued
-from broker.access.vault import KeyFile, Vault
 from broker.bootstrap import issuers_egress
 from broker.cli import exposure, problems, queue_server
 from broker.cli.console import AsJson, ConfigFile, amount, command, console, put_json
-from broker.errors import BrokerError, SetupError
+from broker.cli.finding import Finding
+from broker.cli.sealed import secrets
+from broker.errors import BrokerError
 from broker.runner import cgroups, isolation
 from broker.runner.client import Zygote
 from broker.settings import Settings, default_file, load
@@ -36,16 +37,6 @@ from broker.store.database import Database
 app = typer.Typer()
 DAY = 86400.0
 LITTLE, TOO_LITTLE = 5 * 2**30, 2**28  # bytes of free space: a warning, an error
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at. `state`: ok, warning (the broker works without), error (it does not)."""
-
-    what: str
-    state: str
-    detail: str
-    mend: str | None = None
 
 
 @app.command()
@@ -233,22 +224,6 @@ def issuers(settings: Settings) -> Iterator[Finding]:
             continue
         way = f"; browsers come back to {settings.public_url}/login/callback" if one.client_id else ""
         yield Finding(what, "ok", f"{one.url} answers{way}")
-
-
-def secrets(settings: Settings) -> Finding:
-    """Whether what encrypts credentials is there and closed to others."""
-    if settings.secrets.key is not None:
-        try:
-            Vault.of_text(settings.secrets.key.get_secret_value())
-        except SetupError as error:
-            return Finding("secrets", "error", error.detail, error.hint or "")
-        return Finding("secrets", "ok", "the key is in the environment")
-    try:
-        found = KeyFile(settings.key_file)()
-    except SetupError as error:
-        return Finding("secrets", "error", error.detail, (error.hint or "").removeprefix("Run: "))
-    detail = f"{len(found)} keys in {settings.key_file}" if found else "the key is made with the first credential"
-    return Finding("secrets", "ok", detail)
 
 
 def images(settings: Settings) -> Finding:

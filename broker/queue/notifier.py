@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from broker.bootstrap import Broker
-from broker.errors import BrokerError
+from broker.errors import BrokerError, SetupError
 from broker.execution import notify
 from broker.execution.notify import Document, Said, Terms
 from broker.store import callbacks
@@ -83,19 +83,22 @@ class Notifier:
         broker = self._broker
         try:
             notify.deliver(broker.database, broker.callbacks_egress, broker.vault, taken, self._document, self._terms)
+        except SetupError as error:  # the key that opens the secret is not here
+            log.warning("a callback of job %s waits: %s", taken.job_id, error)
+            self._put_off(taken, "The broker cannot sign it: the key that opens your callback secret is not here.")
         except BrokerError as error:
             log.warning("a callback of job %s waits: %s", taken.job_id, error)
         except Exception:  # the boundary of one delivery
             log.exception("a callback of job %s failed", taken.job_id)
-            self._put_off(taken)
+            self._put_off(taken, "The broker failed at this delivery.")
         finally:
             with self._lock:
                 self._under_way.pop(taken.id, None)
             self._room.set()
 
-    def _put_off(self, taken: Callback) -> None:
+    def _put_off(self, taken: Callback, why: str) -> None:
         """After an error of the broker's own: tried again later, and given up in the end like any other."""
         try:
-            notify.settle(self._broker.database, taken, Said(None, "The broker failed at this delivery."), self._terms)
+            notify.settle(self._broker.database, taken, Said(None, why), self._terms)
         except BrokerError as error:
             log.warning("a callback of job %s waits: %s", taken.job_id, error)

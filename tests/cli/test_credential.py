@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from broker.access.vault import KeyFile
-from broker.cli import doctor
+from broker.cli import doctor, sealed
 from broker.settings import load
 from tests.cli.conftest import Broker
 from tests.peers.broker import BrokerPeer
@@ -17,7 +17,7 @@ CANARY = "canary-of-the-command-line"
 ADD = ("credential", "add", "data", "http", "https://data.example.org", "--no-test")
 
 
-def sealed(state: Path) -> list[bytes]:
+def kept(state: Path) -> list[bytes]:
     with sqlite3.connect(state / "broker.db") as found:
         rows = [row[0] for row in found.execute("select sealed from credentials order by id")]
     found.close()
@@ -67,11 +67,11 @@ def test_rotation_while_the_broker_runs(broker: Broker, peer: BrokerPeer, monkey
     monkeypatch.setenv("BROKER_STATE", str(peer.state))
     assert broker(*ADD, input=f"{CANARY}\n").code == 0
     file = KeyFile(peer.state / "secrets.key")
-    [old], [before] = file(), sealed(peer.state)
+    [old], [before] = file(), kept(peer.state)
     assert broker("credential", "rotate", "--json").json == {"resealed": 0}
     done = broker("credential", "rotate", "--new-key", "--drop-old", "--json")
     assert done.json == {"resealed": 1}
-    [new], [after] = file(), sealed(peer.state)
+    [new], [after] = file(), kept(peer.state)
     assert new != old
     assert after != before
     assert file.path.stat().st_mode & 0o777 == 0o600
@@ -84,15 +84,15 @@ def test_rotation_while_the_broker_runs(broker: Broker, peer: BrokerPeer, monkey
 
 def test_doctor_looks_at_the_key(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load()
-    assert doctor.secrets(settings).state == "ok"
+    assert sealed.secrets(settings).state == "ok"
     file = KeyFile(settings.key_file)
     file(make=True)
-    assert "1 keys in" in doctor.secrets(settings).detail
+    assert "1 keys in" in sealed.secrets(settings).detail
     file.path.chmod(0o644)
-    found = doctor.secrets(settings)
+    found = sealed.secrets(settings)
     assert (found.state, found.mend) == ("error", f"chmod 600 {file.path}")
     monkeypatch.setenv("BROKER_SECRETS__KEY", CANARY)
-    found = doctor.secrets(load())
+    found = sealed.secrets(load())
     assert found.state == "error"
     assert CANARY not in str(found)
     assert CANARY not in repr(load())

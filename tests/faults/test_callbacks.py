@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import signal
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from broker.cli import sealed
+from broker.settings import Settings
 from tests.faults.test_up import SLEEP, child
 from tests.peers.broker import BrokerPeer, broker_peer, wait_for
 from tests.peers.ports import free_port
@@ -166,6 +169,28 @@ def test_a_receiver_in_trouble_is_tried_again_and_nothing_overtakes(tmp_path: Pa
         assert len(receiver.wait_for("/success", 4)) == 4
         assert len({one.headers["webhook-id"] for one in receiver.wait_for("/success", 4)}) == 1
         assert not [one for one in receiver.requests if one.path == "/inside"], "redirects are not followed"
+
+
+def test_without_the_key_of_the_vault_they_wait_and_say_so(tmp_path: Path, receiver: WebPeer) -> None:
+    with broker(tmp_path / "state", receiver) as peer:
+        assert peer.get("/callbacks/secret").status_code == 200
+        settings, key = Settings(state=peer.state), peer.state / "secrets.key"
+        assert sealed.secrets(settings).state == "ok"
+        lost = key.read_text()
+        key.write_text(base64.b64encode(os.urandom(32)).decode())
+        found = sealed.secrets(settings)
+        assert (found.state, "0 credentials and the secrets of 1 people" in found.detail) == ("error", True)
+        job = nap(peer, 0, {"successUri": receiver.url("/success")})
+        peer.ended(job)
+
+        def told() -> dict[str, Any]:
+            one: dict[str, Any] = peer.get(f"/jobs/{job}/callbacks").json()["callbacks"][0]
+            return one
+
+        wait_for(lambda: told()["tries"] > 1, 20, lambda: f"{told()}")
+        assert (told()["state"], "cannot sign it" in told()["message"]) == ("pending", True)
+        key.write_text(lost)
+        delivered(peer, job, "success")
 
 
 def test_a_receiver_that_hangs_holds_up_nothing(tmp_path: Path, receiver: WebPeer) -> None:
