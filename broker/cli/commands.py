@@ -26,6 +26,7 @@ COMMANDS = {
     "run": Entry("run", _RUN, "Run a package with a job order, and bring the results here."),
     "deploy": Entry("deploy", _RUN, "Deploy a package, so that it can be run by its id."),
     "check": Entry("deploy", _RUN, "Say what is wrong with a package and its inputs, without running it."),
+    "upload": Entry("upload", _RUN, "Uploads: files that lie at the broker, for jobs to take as inputs."),
     "jobs": Entry("jobs", _ASK, "List your jobs, newest first."),
     "status": Entry("jobs", _ASK, "Say how a job is doing."),
     "logs": Entry("jobs", _ASK, "Print what the steps of a job wrote."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +17,7 @@ from broker.cli.joborder import JobOrder
 from broker.cli.misfits import explained
 from broker.cli.package import LocalPackage
 from broker.cli.package import load as load_package
+from broker.cli.problems import UsageError
 from broker.cli.results import bring
 from broker.cli.submit import converter, described, described_converter, ensure, request
 from broker.cli.uploads import Uploader
@@ -52,6 +53,17 @@ Settings = Annotated[
     ),
 ]
 
+Subscriber = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--subscriber",
+        metavar="[success|failed|progress=]URL",
+        help="Tell this address when the job ends (with nothing before it), or only of that; repeatable.",
+        show_default=False,
+    ),
+]
+TOLD = {"success": "successUri", "failed": "failedUri", "progress": "inProgressUri"}
+
 
 @app.command()
 @command
@@ -74,6 +86,7 @@ def run(
         typer.Option(help="The project to run it for, at its expense.", envvar="BROKER_PROJECT", show_default=False),
     ] = None,
     share: Annotated[bool, typer.Option("--share", help="Share the job with the project.")] = False,
+    subscriber: Subscriber = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the job to end.")] = True,
     download: Annotated[bool, typer.Option("--download/--no-download", help="Bring the results here.")] = True,
     root: Root = None,
@@ -90,8 +103,10 @@ def run(
         broker run workflows/water-bodies/package.cwl workflows/water-bodies/inputs.yml
 
         broker run water-bodies inputs.yml -i threshold=0.3 --tag trial --outdir results
+
+        broker run water-bodies inputs.yml --no-wait --subscriber https://portal.example/done
     """
-    order = joborder.read(inputs, settings or (), stdin=sys.stdin.read)
+    order, told = joborder.read(inputs, settings or (), stdin=sys.stdin.read), _told(subscriber or ())
     local = _local(package, order, root)
     with connect(server) as client:
         client.act_in(project)
@@ -103,7 +118,7 @@ def run(
             else:
                 sent = described_converter(order, upload, described(client, name)).inputs()
         shared = "project" if share else None
-        body = request(order, sent, title=title, tags=tag or (), platform=platform, shared=shared)
+        body = request(order, sent, title=title, tags=tag or (), platform=platform, shared=shared, subscriber=told)
         with explained(order):
             info = client.execute(name, body, key=str(uuid.uuid4()))
         job_id = info["jobID"]
@@ -115,6 +130,20 @@ def run(
         if info["status"] != "successful":
             _failed(info, as_json)
         _results(client, name, info, outdir, download=download, as_json=as_json)
+
+
+def _told(subscriber: Sequence[str]) -> dict[str, str]:
+    """The member `subscriber` of the execute request. Raises UsageError."""
+    found: dict[str, str] = {}
+    for text in subscriber:
+        kind, equals, uri = text.partition("=")
+        if not equals or "://" in kind:
+            found |= {TOLD["success"]: text, TOLD["failed"]: text}
+        elif kind in TOLD:
+            found[TOLD[kind]] = uri
+        else:
+            raise UsageError(f"--subscriber {text}: {kind} is none of {', '.join(TOLD)}.")
+    return found
 
 
 def _local(package: str, order: JobOrder, root: Path | None) -> LocalPackage | None:

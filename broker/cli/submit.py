@@ -83,10 +83,12 @@ def request(
     tags: Sequence[str] = (),
     platform: str | None = None,
     shared: str | None = None,
+    subscriber: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The body of an execution: what the command line says wins over what an execute request says."""
     body: dict[str, Any] = {**(order.request or {}), "inputs": dict(inputs)}
-    for name, value in (("title", title), ("tags", list(tags)), ("platform", platform), ("shared", shared)):
+    given = {"title": title, "tags": list(tags), "platform": platform, "shared": shared, "subscriber": subscriber}
+    for name, value in given.items():
         if value:
             body[name] = value
     return body

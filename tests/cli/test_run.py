@@ -205,6 +205,20 @@ def test_no_wait_gives_the_job_to_follow(broker: Broker, package: Path, alone: P
     assert (alone / "here" / "copy" / "copy.bin").stat().st_size == 6005
 
 
+def test_a_subscriber_is_told(broker: Broker, package: Path, alone: Path) -> None:
+    """An address of its own for one kind of end wins over the one for both."""
+    (alone / "failing.cwl").write_text(FAILING)
+    end, success = "https://a.invalid/end", "https://a.invalid/good"
+    told = ("--subscriber", end, "--subscriber", f"success={success}", "--no-download", "--json")
+    job = broker("run", package, package.with_name("job.yml"), *told).json["jobID"]
+    bad = broker("run", "failing.cwl", "--id", "failing-told", "-i", "code=3", *told).json["jobID"]
+    found = [
+        (one["kind"], one["uri"]) for each in (job, bad) for one in broker("callback", "list", each, "--json").json
+    ]
+    assert found == [("success", success), ("failed", end)]
+    assert broker("run", package, "--subscriber", "end=https://a.invalid/").code == 2
+
+
 def test_check_finds_what_a_run_would_and_leaves_nothing(broker: Broker, package: Path, client: Client) -> None:
     before = {one["id"] for one in client.processes()}
     said = broker("check", package, package.with_name("job.yml"))

@@ -15,6 +15,7 @@ from broker.cli import uploads
 from broker.cli.client import Client
 from broker.cli.uploads import Uploader, media_type
 from broker.errors import InputError, QuotaExceeded
+from tests.cli.conftest import Broker
 
 pytestmark = pytest.mark.xdist_group("broker")
 
@@ -120,3 +121,21 @@ def test_a_file_over_quota_is_refused_before_it_is_sent(client: Client, tmp_path
 )
 def test_media_types(name: str, kind: str) -> None:
     assert media_type(name) == kind
+
+
+def test_files_are_sent_listed_and_removed(broker: Broker, alone: Path, client: Client) -> None:
+    for name in ("one.txt", "two.tif"):
+        (alone / name).write_text(name)
+    sent = broker("upload", "add", "one.txt", "two.tif")
+    assert sent.code == 0, sent.err
+    first, second = sent.out.split()
+    assert kept(client, first)["name"] == "one.txt"
+    ids = [href.rpartition("/")[2] for href in (first, second)]
+    listed = broker("upload", "list").out
+    assert all(one in listed for one in (*ids, "one.txt", "two.tif"))
+    assert broker("upload", "remove", first).code == 0
+    assert broker("upload", "remove", ids[1], "--json").json == {"id": ids[1], "removed": True}
+    assert not [one for one in broker("upload", "list", "--json").json if one["id"] in ids]
+    assert broker("upload", "remove", first).code == 1
+    assert "broker run -i NAME=@DIRECTORY" in broker("upload", "add", alone).err
+    assert broker("upload", "add", "three").code == 2
