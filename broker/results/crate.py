@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from broker.packages.keys import unpacked
+from broker.results.crategraph import WFRUN, Entity, Graph, package_path, ref, refs, status, time
+from broker.results.cratesteps import Steps
 
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"
-WFRUN = "https://w3id.org/ro/terms/workflow-run#"
 TERMS = {
     name: WFRUN + name for name in ("containerImage", "ContainerImage", "resourceUsage", "sha256", "tag", "DockerImage")
 }
@@ -28,10 +27,8 @@ PROFILES = {
     "workflow-ro-crate": ("https://w3id.org/workflowhub/workflow-ro-crate/1.0", "Workflow RO-Crate", "1.0"),
 }
 CWL = "https://w3id.org/workflowhub/workflow-ro-crate#cwl"
-UNITS = "http://qudt.org/vocab/unit/"
 WORKFLOW = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
 PARAMETER = "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"
-PACKAGE = "package"  # directory of the crate where the package lies
 RECORDS = {  # what else lies in the crate
     "provenance/record.json": ("application/json", "The broker's record of provenance"),
     "provenance/prov.json": ("application/json", "The same as PROV-JSON"),
@@ -50,8 +47,6 @@ _KINDS = {
     "double": "Float",
     "record": "PropertyValue",
 }
-_STATUS = {"successful": "CompletedActionStatus", "replayed": "CompletedActionStatus"}
-Entity = dict[str, Any]
 
 
 def metadata(
@@ -65,20 +60,7 @@ def metadata(
     job; `place` gives the address (or path in the crate) of an output, by default the job's file."""
     made = _Crate(record, bundle, inspection, here, place or (lambda path: f"{here}/files/{quote(path)}"))
     made.fill()
-    return {"@context": [CONTEXT, TERMS], "@graph": [_single(entity) for entity in made.graph.values()]}
-
-
-def package_path(key: str) -> str:
-    """Where a document or file of a package lies in the crate."""
-    return f"{PACKAGE}/{unpacked(key)}"
-
-
-def ref(name: str) -> dict[str, str]:
-    return {"@id": name}
-
-
-def refs(names: Iterable[str]) -> list[dict[str, str]]:
-    return [ref(name) for name in dict.fromkeys(names)]
+    return {"@context": [CONTEXT, TERMS], "@graph": made.graph.listed()}
 
 
 class _Crate:
@@ -91,18 +73,12 @@ class _Crate:
         place: Callable[[str], str],
     ) -> None:
         self.record, self.bundle, self.inspection, self.here, self.place = record, bundle, inspection, here, place
-        self.graph: dict[str, Entity] = {}
+        self.graph = Graph()
         self.files: dict[str, str] = {}  # path of the record -> entity
         self.parts: list[str] = []
         self.document = str(bundle["entry"]).partition("#")[0]
         self.main = quote(package_path(self.document))
         self.steps = [step for step in record["steps"] if step.get("start")]
-
-    def add(self, entity: str, kind: str | list[str], /, **values: Any) -> str:
-        """An entity; what is None, empty or no list of anything is left out."""
-        full = {key: value for key, value in values.items() if value not in (None, "", [])}
-        self.graph[entity] = {"@id": entity, "@type": kind, **full}
-        return entity
 
     def fill(self) -> None:
         wanted = ["process", "workflow", *(["provenance"] if self.steps else []), "workflow-ro-crate"]
@@ -110,11 +86,11 @@ class _Crate:
         job, process = self.record["job"], self.record["process"]
         title = job.get("title") or process.get("title") or process["id"]
         source = process.get("source") or {}
-        self.add("ro-crate-metadata.json", "CreativeWork", about=ref("./"))
+        self.graph.add("ro-crate-metadata.json", "CreativeWork", about=ref("./"))
         self.graph["ro-crate-metadata.json"]["conformsTo"] = refs(
             ["https://w3id.org/ro/crate/1.1", PROFILES["workflow-ro-crate"][0]]
         )
-        self.add(
+        self.graph.add(
             "./",
             "Dataset",
             name=f"Run of {title}",
@@ -125,14 +101,14 @@ class _Crate:
             identifier=self.here,
         )
         for address, name, number in profiles:
-            self.add(address, "CreativeWork", name=name, version=number)
+            self.graph.add(address, "CreativeWork", name=name, version=number)
         self.package()
         self.agents()
         inputs = list(self.inputs())
         outputs = list(self.outputs())
         self.run(inputs, outputs)
         for path, (kind, name) in RECORDS.items():
-            self.parts.append(self.add(path, "File", name=name, encodingFormat=kind))
+            self.parts.append(self.graph.add(path, "File", name=name, encodingFormat=kind))
         self.graph["./"] |= {"mainEntity": ref(self.main), "hasPart": refs(self.parts)}
         self.graph["./"]["mentions"] = refs(name for name, one in self.graph.items() if _is_action(one))
 
@@ -140,7 +116,7 @@ class _Crate:
         if not known:
             return UNKNOWN_LICENSE
         address = known if known.startswith(("http://", "https://")) else f"https://spdx.org/licenses/{quote(known)}"
-        return ref(self.add(address, "CreativeWork", name=known))
+        return ref(self.graph.add(address, "CreativeWork", name=known))
 
     def package(self) -> None:
         process = self.record["process"]
@@ -148,9 +124,9 @@ class _Crate:
         for key in (*self.bundle["documents"], *self.bundle.get("files", {})):
             path = quote(package_path(key))
             if path != self.main and not key.endswith("/"):
-                self.parts.append(self.add(path, "File", name=key, encodingFormat=_format(key)))
+                self.parts.append(self.graph.add(path, "File", name=key, encodingFormat=_format(key)))
         self.parts.append(self.main)
-        self.add(
+        self.graph.add(
             CWL,
             "ComputerLanguage",
             name="Common Workflow Language",
@@ -159,7 +135,7 @@ class _Crate:
             url=ref("https://www.commonwl.org/"),
         )
         written = [self.author(one) for one in source.get("authors") or ()]
-        self.add(
+        self.graph.add(
             self.main,
             ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
             name=process.get("title") or process["id"],
@@ -181,11 +157,11 @@ class _Crate:
 
     def author(self, one: Mapping[str, str]) -> str:
         name = one.get("identifier") or f"#author-{quote(one['name'])}"
-        return self.add(name, "Person", name=one["name"])
+        return self.graph.add(name, "Person", name=one["name"])
 
     def parameter(self, side: str, one: Mapping[str, Any]) -> str:
         kind, many, optional = _kind(one.get("type"))
-        return self.add(
+        return self.graph.add(
             f"#{side}-{quote(one['id'])}",
             "FormalParameter",
             name=one["id"],
@@ -201,8 +177,8 @@ class _Crate:
         orcid = str(who.get("orcid") or "")
         person = orcid if orcid.startswith("http") else f"https://orcid.org/{orcid}" if orcid else "#agent"
         about = {"identifier": who.get("subject") or who.get("person")}
-        self.person = self.add(person, "Person", name=who.get("name") or who.get("person"), **about)
-        self.engine = self.add(
+        self.person = self.graph.add(person, "Person", name=who.get("name") or who.get("person"), **about)
+        self.engine = self.graph.add(
             "#engine",
             "SoftwareApplication",
             name=engine.get("name") or "unknown",
@@ -210,7 +186,7 @@ class _Crate:
             url="https://www.commonwl.org/" if engine.get("name") == "cwltool" else None,
         )
         self.graph["./"]["author"] = ref(self.person)
-        self.add("#broker", "SoftwareApplication", name="earthcode-broker", softwareVersion=broker["version"])
+        self.graph.add("#broker", "SoftwareApplication", name="earthcode-broker", softwareVersion=broker["version"])
 
     def inputs(self) -> Iterator[str]:
         for name, found in self.record["inputs"].items():
@@ -234,7 +210,9 @@ class _Crate:
     def value(self, side: str, name: str, value: Any) -> str:
         text = value if isinstance(value, str) else json.dumps(value)
         example = self.example(side, name, f"#{side}-value-{quote(name)}")
-        return self.add(f"#{side}-value-{quote(name)}", "PropertyValue", name=name, value=text, exampleOfWork=example)
+        return self.graph.add(
+            f"#{side}-value-{quote(name)}", "PropertyValue", name=name, value=text, exampleOfWork=example
+        )
 
     def example(self, side: str, name: str, entity: str) -> Any:
         """The parameter that an entity is an example of, which then says so too."""
@@ -245,7 +223,7 @@ class _Crate:
         return ref(parameter["@id"])
 
     def file(self, address: str, one: Mapping[str, Any], side: str, name: str, files: Any = None) -> str:
-        self.add(
+        self.graph.add(
             address,
             "Dataset" if files is not None else "File",
             name=str(one["path"]).rpartition("/")[2],
@@ -260,144 +238,43 @@ class _Crate:
             self.files[path] = address
         return address
 
-    def between(self, path: str) -> str:
-        """A file that a step read or wrote; one that was not kept is named, not pointed at."""
-        if path not in self.files:
-            text = "A file between steps, which was not kept."
-            self.files[path] = self.add(
-                f"#{quote(path)}", "CreativeWork", name=path.rpartition("/")[2], description=text
-            )
-        return self.files[path]
-
     def run(self, inputs: list[str], outputs: list[str]) -> None:
         job = self.record["job"]
         failure = self.record.get("failure") or {}
         error = failure.get("message") or ("The job was dismissed." if job["phase"] == "dismissed" else None)
-        action = self.add(
+        action = self.graph.add(
             f"#run-{job['id']}",
             "CreateAction",
             name=f"Run of {self.graph[self.main]['name']}",
             description=self.graph["./"]["description"],
-            startTime=_time(job.get("started")),
-            endTime=_time(job.get("finished")),
+            startTime=time(job.get("started")),
+            endTime=time(job.get("finished")),
             agent=ref(self.person),
             instrument=ref(self.main),
             object=refs(inputs),
             result=refs(outputs),
-            actionStatus=_status(job["phase"]),
+            actionStatus=status(job["phase"]),
             error=error,
         )
         if not self.steps:
             return
-        tools = [self.tool(step) for step in self.steps]
-        self.graph[self.main]["hasPart"] = refs(tools)
-        controls = [
-            self.step(number, step, tool) for number, (step, tool) in enumerate(zip(self.steps, tools, strict=True), 1)
-        ]
-        steps = dict.fromkeys(self.graph[control]["instrument"]["@id"] for control in controls)
-        for position, name in enumerate(steps, 1):
-            self.graph[name]["position"] = str(position)
-        self.graph[self.main]["step"] = refs(steps)
-        self.add(
+        known = self.inspection.get("steps") or ()
+        steps = Steps(self.graph, self.bundle, known, self.main, self.files, self.person)
+        self.graph.add(
             "#organize",
             "OrganizeAction",
             name=f"{self.graph[self.engine]['name']} on {self.record['platform']['name']}",
             instrument=ref(self.engine),
-            object=refs(controls),
+            object=refs(steps.add(self.steps)),
             result=ref(action),
             agent=ref("#broker"),
-            startTime=_time(job.get("started")),
-            endTime=_time(job.get("finished")),
+            startTime=time(job.get("started")),
+            endTime=time(job.get("finished")),
         )
-
-    def tool(self, step: Mapping[str, Any]) -> str:
-        document, _, fragment = str(step.get("tool") or "").partition("#")
-        known = document in self.bundle["documents"]
-        base = quote(package_path(document)) if known else self.main
-        name = f"{base}#{quote(fragment or _plain(step['name']))}"
-        return self.add(name, "SoftwareApplication", name=fragment or _plain(step["name"]))
-
-    def step(self, number: int, step: Mapping[str, Any], tool: str) -> str:
-        """A step's run, and what controlled it; gives the latter."""
-        plain = _plain(step["name"], self.inspection.get("steps") or ())
-        how = f"{self.main}#step-{quote(plain)}"
-        if how not in self.graph:
-            self.add(how, "HowToStep", name=plain, workExample=ref(tool))
-        image = self.image(step)
-        failed = step.get("status") == "failed"
-        run = self.add(
-            f"#step-run-{number}",
-            "CreateAction",
-            name=f"Run of {step['name']}",
-            description=" ".join(step.get("command") or ()),
-            startTime=_time(step.get("start")),
-            endTime=_time(step.get("end")),
-            agent=ref(self.person),
-            instrument=ref(tool),
-            object=refs(self.between(path) for path in step.get("inputs") or ()),
-            result=refs(self.between(path) for path in step.get("outputs") or ()),
-            actionStatus=_status(str(step.get("status"))),
-            error=f"Exit code {step.get('exitCode')}." if failed else None,
-            containerImage=ref(image) if image else None,
-            resourceUsage=refs(self.usage(number, step)),
-        )
-        control = {"instrument": ref(how), "object": ref(run)}
-        return self.add(f"#control-{number}", "ControlAction", name=f"Control of {step['name']}", **control)
-
-    def image(self, step: Mapping[str, Any]) -> str | None:
-        image, digest = step.get("image"), step.get("imageDigest")
-        if not image:
-            return None
-        plain = str(digest).removeprefix("sha256:") if digest else None
-        kind = ref(WFRUN + "DockerImage")
-        return self.add(
-            f"#image-{quote(image, safe='')}", "ContainerImage", name=image, sha256=plain, additionalType=kind
-        )
-
-    def usage(self, number: int, step: Mapping[str, Any]) -> Iterator[str]:
-        measured, asked = step.get("measured") or {}, step.get("requested") or {}
-        values = (
-            ("cpu", measured.get("cpu"), "SEC"),
-            ("rss", measured.get("rss"), "MebiBYTE"),
-            ("cores", asked.get("cores"), "NUM"),
-            ("ram", asked.get("ram"), "MebiBYTE"),
-        )
-        for name, value, unit in values:
-            if value is not None:
-                about = {
-                    "propertyID": f"urn:earthcode-broker:terms:{name}",
-                    "value": str(value),
-                    "unitCode": UNITS + unit,
-                }
-                yield self.add(f"#step-run-{number}-{name}", "PropertyValue", name=name, **about)
-
-
-def _single(entity: Entity) -> Entity:
-    """Lists of one as that one, as RO-Crate wants it; but lists of what the crate has stay lists."""
-    return {
-        key: value[0] if isinstance(value, list) and len(value) == 1 and key != "hasPart" else value
-        for key, value in entity.items()
-    }
 
 
 def _is_action(entity: Entity) -> bool:
     return entity["@type"] in ("CreateAction", "OrganizeAction")
-
-
-def _status(status: str) -> str:
-    return "http://schema.org/" + _STATUS.get(status, "FailedActionStatus")
-
-
-def _time(moment: str | None) -> str | None:
-    """As the profiles want it: with a numeric offset."""
-    return moment.replace("Z", "+00:00") if moment else None
-
-
-def _plain(name: str, known: Iterable[str] = ()) -> str:
-    """The step of the package that a run of a scatter (`step_2`) is one of."""
-    known = set(known)
-    stem = re.sub(r"_\d+$", "", name)
-    return stem if name not in known and (stem in known or not known) else name
 
 
 def _kind(kind: Any) -> tuple[str, bool, bool]:

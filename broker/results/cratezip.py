@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from broker.results import prov
-from broker.results.crate import package_path
+from broker.results.crategraph import package_path
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same crate is the same bytes
 
