@@ -12,7 +12,8 @@ Members (times RFC 3339 in UTC, sizes bytes, memory MiB, sha256 hex; what is not
     broker        version
     agent         person, subject, issuer, name, orcid, delegate (the platform that asked in the person's name), project
     inputs        id -> [{path, location, sha256, size, mediaType, stacId, files}] or {value}
-    outputs       id -> [{path, sha256, size, mediaType, source}] or {value}; `source`: the step's file that it was
+    outputs       id -> [{path, sha256, size, mediaType, stacId, source}] or {value}; `source`: the step's file that
+                  it was
     jobOrder      the CWL job order, its Files with sha256 and size
     steps         name, tool, status, command, image, imageDigest, exitCode, start, end, node,
                   requested {cores, ram, tmp, out}, measured {cpu (seconds), rss}, inputs, outputs (paths), cacheHit
@@ -33,6 +34,7 @@ from binascii import Error as NotBase64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from broker.jobs.model import Failure, Job, Phase, StageItem, Step
@@ -65,6 +67,7 @@ def build(job: Job, context: Context) -> dict[str, Any]:
     """The record of a job that has ended."""
     facts = context.facts
     staged = _Staged(job, facts.get("received") or ())
+    files = _with_items(context.files, facts.get("stacIds") or {})
     engine = {key: facts[key] for key in ("isolation", "containerEngine", "node") if isinstance(facts.get(key), str)}
     full: dict[str, Any] = {
         "type": TYPE,
@@ -76,7 +79,7 @@ def build(job: Job, context: Context) -> dict[str, Any]:
         "broker": {"version": context.version},
         "agent": context.agent,
         "inputs": {name: staged.input(value) for name, value in job.job_order.items()},
-        "outputs": _outputs(job, context.files, facts.get("sources") or {}) if job.phase is Phase.SUCCESSFUL else {},
+        "outputs": _outputs(job, files, facts.get("sources") or {}) if job.phase is Phase.SUCCESSFUL else {},
         "jobOrder": kept_small(staged.order(job.job_order)),
         "steps": [step_of(step) for step in context.steps],
         "reused": facts.get("reused"),
@@ -173,24 +176,36 @@ class _Staged:
         return found or {"value": kept_small(_unsigned(value))}
 
     def entry(self, entry: Mapping[str, Any]) -> dict[str, Any]:
-        place = str(entry.get("location") or entry.get("path") or "")
+        place = str(entry.get("location") or entry.get("path") or entry.get("basename") or "")
         path = place.removeprefix("inputs/")
         item = self.items.get(path)
         found: dict[str, Any] = {"path": place}
-        if item is None:
-            return found | self.came(path)
-        if item.url is not None:
-            found |= {"location": unsigned_link(item.url), "mediaType": self.types.get(item.url)}
-        found |= known({"sha256": item.sha256, "size": item.size}) | _by_value(item)
-        if item.stac or item.directory:
-            below = [one for name, one in self.received.items() if name.startswith(f"{path}/")]
-            ids = list(dict.fromkeys(str(one["stacId"]) for one in below if one.get("stacId")))
-            found |= {
-                "stacId": ids[0] if len(ids) == 1 else ids[:MOST_FILES] or None,
-                "size": sum(int(one["size"]) for one in below),
-                "files": [dict(one) | {"path": f"inputs/{one['path']}"} for one in below[:MOST_FILES]],
-            }
+        if item is not None:
+            found |= self.asked(item)
+        if entry["class"] == "Directory":
+            found |= self.inside(path)
+        elif isinstance(entry.get("contents"), str):
+            found |= _digested(entry["contents"].encode())
         return known(found | self.came(path))
+
+    def asked(self, item: StageItem) -> dict[str, Any]:
+        """What is known of a file from the request."""
+        found = {} if item.url is None else {"location": unsigned_link(item.url), "mediaType": self.types.get(item.url)}
+        return found | known({"sha256": item.sha256, "size": item.size}) | _by_value(item)
+
+    def inside(self, path: str) -> dict[str, Any]:
+        """The files of a directory, whether each was asked for by itself or they came with a STAC document."""
+        start = f"{path}/"
+        below = {name: known(self.asked(item)) for name, item in self.items.items() if name.startswith(start)}
+        for name, one in self.received.items():
+            if name.startswith(start):
+                below[name] = below.get(name, {}) | {key: value for key, value in one.items() if key != "path"}
+        ids = list(dict.fromkeys(str(one["stacId"]) for one in below.values() if one.get("stacId")))
+        return {
+            "stacId": ids[0] if len(ids) == 1 else ids[:MOST_FILES] or None,
+            "size": sum(int(one.get("size") or 0) for one in below.values()),
+            "files": [{"path": f"inputs/{name}", **one} for name, one in islice(below.items(), MOST_FILES)],
+        }
 
     def came(self, path: str) -> dict[str, Any]:
         one = self.received.get(path, {})
@@ -214,7 +229,11 @@ def _by_value(item: StageItem) -> dict[str, Any]:
         raw = item.text.encode() if item.text is not None else b64decode(item.data) if item.data is not None else None
     except (NotBase64, ValueError):
         return {}
-    return {} if raw is None else {"sha256": hashlib.sha256(raw).hexdigest(), "size": len(raw)}
+    return {} if raw is None else _digested(raw)
+
+
+def _digested(raw: bytes) -> dict[str, Any]:
+    return {"sha256": hashlib.sha256(raw).hexdigest(), "size": len(raw)}
 
 
 def _linked(value: Any) -> Iterator[tuple[str, str]]:
@@ -230,8 +249,12 @@ def _linked(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _entries(value: Any) -> Iterator[Mapping[str, Any]]:
-    """The Files and Directories in a value, those beside a File (secondaryFiles) after it."""
+    """The Files and Directories in a value, those beside a File (secondaryFiles) after it; of a Directory that is only
+    a list of others, those."""
     if isinstance(value, Mapping):
+        if value.get("class") == "Directory" and "location" not in value and "listing" in value:
+            yield from _entries(value["listing"])
+            return
         if value.get("class") in ("File", "Directory"):
             yield value
             yield from _entries(value.get("secondaryFiles"))
@@ -268,6 +291,13 @@ def _outputs(
         is_file = next(_entries(value), None) is not None
         found[name] = entries[:MOST_FILES] if is_file else {"value": kept_small(_unsigned(value))}
     return found
+
+
+def _with_items(files: Mapping[str, Mapping[str, Any]], items: Mapping[str, str]) -> Mapping[str, Mapping[str, Any]]:
+    """The files with the ids of the STAC items that they belong to."""
+    if not items:
+        return files
+    return {path: {**one, "stacId": items[path]} if path in items else one for path, one in files.items()}
 
 
 def _kept(

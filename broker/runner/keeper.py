@@ -20,7 +20,7 @@ from typing import Any
 
 from broker.errors import BrokerError
 from broker.jobs.model import Failure, Fault, Limits, Reason
-from broker.runner import disk, engine, expressions, kernel, pull, verdict
+from broker.runner import disk, engine, expressions, kernel, pull, stacids, verdict
 from broker.runner.beneath import remove_tree
 from broker.runner.cgroups import Bounds, Group
 from broker.runner.crowd import Breach, Crowd
@@ -165,7 +165,10 @@ class _Keeper:
         if report["failure"]:
             met = self.group.met() if self.group is not None else None
             return verdict.bounded(Failure.from_json(report["failure"]), met)
-        return verdict.collect(self.job, report["outputs"], limits)
+        failure = verdict.collect(self.job, report["outputs"], limits)
+        if failure is None and (items := stacids.of_outputs(report["outputs"], self.job.outputs)):
+            self.facts["stacIds"] = items
+        return failure
 
     def _watches(self, limits: Limits, bounds: Bounds) -> list[disk.Watch | Crowd]:
         """What is looked at while tools run, since the kernel does not keep it."""

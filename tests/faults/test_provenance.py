@@ -16,10 +16,14 @@ from typing import Any
 import pytest
 
 from tests.faults.test_up import SLEEP
+from tests.peers import rocrate
 from tests.peers.broker import BrokerPeer, broker_peer
 from tests.peers.web import WebPeer
 
-pytestmark = pytest.mark.xdist_group("broker")
+pytestmark = [pytest.mark.xdist_group("broker"), pytest.mark.timeout(300)]
+TREE = Path(__file__).resolve().parents[2]
+SOFTWARE = TREE / ".software" / "eo"
+WATER = TREE / "workflows" / "water-bodies"
 COUNTS = """cwlVersion: v1.2
 $graph:
 - class: Workflow
@@ -160,3 +164,27 @@ def test_a_job_that_was_dismissed_before_it_began(peer: BrokerPeer) -> None:
     assert (found["job"]["phase"], found["inputs"]["mark"]) == ("dismissed", {"value": "y"})
     assert peer.get(f"/jobs/{waits}/crate").status_code == 200
     assert peer.get(f"/jobs/{waits}/prov", params={"f": "svg"}).status_code == 200
+
+
+@pytest.mark.skipif(not SOFTWARE.exists(), reason="numpy and rasterio: make .software/eo")
+def test_crates_of_real_jobs_are_valid(tmp_path: Path) -> None:
+    """A workflow with STAC in and out, and a single tool."""
+    with broker_peer(tmp_path / "state", PLATFORMS__LOCAL__SOFTWARE=str(SOFTWARE)) as peer:
+        command = [sys.executable, "-m", "broker.cli", "run", WATER / "package.cwl", WATER / "inputs.yml"]
+        command += ["--server", peer.url, "--outdir", tmp_path / "out"]
+        subprocess.run(command, env=peer.environment, check=True, capture_output=True, timeout=200)
+        (water,) = (one["jobID"] for one in peer.get("/jobs", params={"processID": "water-bodies"}).json()["jobs"])
+        echo = peer.execute("echo", {"message": "hello"})
+        peer.ended(echo)
+        for job in (water, echo):
+            crate = tmp_path / f"{job}.zip"
+            crate.write_bytes(peer.get(f"/jobs/{job}/crate").content)
+            with zipfile.ZipFile(crate) as archive:
+                archive.extractall(tmp_path / job)
+            found = rocrate.validated(tmp_path / job, tmp_path / "cache")
+            assert {name: one["issues"] for name, one in found.items()} == {name: [] for name in rocrate.PROFILES}
+        told = record(peer, water)
+        assert {file.get("stacId") for files in told["outputs"].values() for file in files} - {None}
+        (scene,) = told["inputs"]["scene"]
+        assert all(len(file["sha256"]) == 64 for file in scene["files"])
+        assert "inputs/scene/data/catalog.json" in {file["path"] for file in scene["files"]}

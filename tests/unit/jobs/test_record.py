@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
-from broker.jobs.model import Phase
-from broker.jobs.record import MOST_COMMAND
+from broker.jobs.model import Phase, StageItem
+from broker.jobs.record import MOST_COMMAND, build
 from broker.jobs.secrets import unsigned
-from tests.unit.results.records import SHA, record
+from tests.unit.results.records import CONTEXT, JOB, SHA, record
 
 
 def test_inputs_as_asked_for_and_as_they_came() -> None:
@@ -27,6 +29,26 @@ def test_inputs_as_asked_for_and_as_they_came() -> None:
     assert [one["path"] for one in items["files"]] == ["inputs/items/i1/b.tif", "inputs/items/i2/b.tif"]
     assert found["inputs"]["words"] == {"value": ["a", "d"]}
     assert set(found["inputs"]["big"]["value"]) == {"sha256", "size"}
+
+
+def test_a_directory_of_files_that_were_asked_for_one_by_one() -> None:
+    stage = (StageItem("d/sub/a", text="hi"), StageItem("d/sub/b", "upload:u1", sha256=SHA, size=3))
+    order = {
+        "d": {"class": "Directory", "location": "inputs/d/sub"},
+        "e": [
+            {"class": "Directory", "basename": "x", "listing": [{"class": "File", "basename": "c", "contents": "hi"}]}
+        ],
+    }
+    found = build(replace(JOB, stage=stage, job_order=order, request={}), CONTEXT)
+    (directory,) = found["inputs"]["d"]
+    digest = hashlib.sha256(b"hi").hexdigest()
+    assert directory["size"] == 5
+    assert directory["files"] == [
+        {"path": "inputs/d/sub/a", "sha256": digest, "size": 2},
+        {"path": "inputs/d/sub/b", "location": "upload:u1", "sha256": SHA, "size": 3},
+    ]
+    assert found["inputs"]["e"] == [{"path": "c", "sha256": digest, "size": 2}]
+    assert found["jobOrder"]["d"] == order["d"]
 
 
 def test_the_job_order_has_checksums() -> None:
