@@ -1,0 +1,65 @@
+"""The schemas of the Open Science Catalog (data in `schemas/`), and what of a document breaks them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jsonschema import Draft7Validator, FormatChecker
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT7
+
+_CATALOG = "https://esa-earthcode.github.io/open-science-catalog-validation/schemas/"
+_STAC = "https://stac-extensions.github.io/"
+EXTENSIONS = {
+    name: f"{_STAC}{name}/{version}/schema.json"
+    for name, version in {"osc": "v1.0.0", "themes": "v1.0.0", "contacts": "v0.1.1", "cf": "v0.2.0"}.items()
+}
+_FORMATS = FormatChecker(("email",))  # what a schema says of dates is also a pattern there
+
+
+def broken(document: Any, schema: str) -> Iterator[str]:
+    """What of a document breaks a schema of the catalog (`products/children.json`), or a STAC extension by its address;
+    an extension that is not among ours breaks nothing."""
+    uri = schema if schema.startswith(_STAC) else _CATALOG + schema
+    if uri.startswith(_STAC) and uri not in EXTENSIONS.values():
+        return
+    for error in _validator(uri).iter_errors(document):
+        where = "".join(f"/{part}" for part in error.absolute_path)
+        deepest = min(error.context or [error], key=lambda one: -len(one.absolute_path))
+        yield f"{where or '/'}: {_short(deepest.message)}"
+
+
+@cache
+def licences() -> frozenset[str]:
+    """The licences that a record may name."""
+    return frozenset(_registry().contents(_CATALOG + "license.json")["enum"])
+
+
+@cache
+def _validator(uri: str) -> Draft7Validator:
+    return Draft7Validator({"$ref": uri}, registry=_registry(), format_checker=_FORMATS)
+
+
+@cache
+def _registry() -> Registry[Any]:
+    root = files(__package__) / "schemas"
+    found = []
+    for folder, base in (("catalog", _CATALOG), ("stac", _STAC)):
+        waiting = [(root / folder, base)]
+        while waiting:
+            place, uri = waiting.pop()
+            for one in place.iterdir():
+                if one.is_dir():
+                    waiting.append((one, f"{uri}{one.name}/"))
+                elif one.name.endswith(".json"):
+                    content = json.loads(one.read_text(encoding="utf-8"))
+                    found.append((uri + one.name, Resource.from_contents(content, default_specification=DRAFT7)))
+    return Registry().with_resources(found)
+
+
+def _short(message: str) -> str:
+    return message if len(message) <= 300 else f"{message[:200]} ... {message[-90:]}"

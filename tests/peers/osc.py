@@ -1,0 +1,165 @@
+"""A small Open Science Catalog: the real records of tests/data/osc, and stand-ins for what they name and link to.
+
+files = catalog()                      # path -> bytes; Files(files) is a tree
+url = bare(tmp_path / "osc.git")       # the same as a bare git repository with one commit on main
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.peers.git import WHO
+
+RECORDS = Path(__file__).parents[1] / "data" / "osc" / "records"
+HOME = "https://esa-earthcode.github.io/open-science-catalog-metadata/"
+FOLDERS = {
+    "projects": ("child", "collection", "Projects"),
+    "themes": ("child", "catalog", "Themes"),
+    "variables": ("child", "catalog", "Variables"),
+    "eo-missions": ("child", "catalog", "EO Missions"),
+    "products": ("child", "collection", "Products"),
+    "workflows": ("item", "record", "Workflows"),
+    "experiments": ("item", "record", "Experiments"),
+}
+OSC = "https://stac-extensions.github.io/osc/v1.0.0/schema.json"
+THEMES = "https://stac-extensions.github.io/themes/v1.0.0/schema.json"
+CONTACTS = "https://stac-extensions.github.io/contacts/v0.1.1/schema.json"
+CONCEPTS = [{"scheme": "https://github.com/stac-extensions/osc#theme", "concepts": [{"id": "land"}]}]
+
+
+def catalog() -> dict[str, bytes]:
+    """Path -> content."""
+    return dict(_catalog())
+
+
+def real() -> list[str]:
+    """The paths of the real records."""
+    return sorted(path.relative_to(RECORDS).as_posix() for path in RECORDS.rglob("*.json"))
+
+
+def bare(place: Path, files: Mapping[str, bytes] | None = None) -> str:
+    """A bare repository with the catalog on `main`; gives its path, which git takes as an address."""
+    work = place.with_suffix(".work")
+    for path, content in (files or catalog()).items():
+        (work / path).parent.mkdir(parents=True, exist_ok=True)
+        (work / path).write_bytes(content)
+    run(work, "init", "-q", "-b", "main")
+    run(work, "add", "-A")
+    run(work, "commit", "-q", "-m", "The catalog")
+    run(work.parent, "clone", "-q", "--bare", str(work), str(place))
+    return str(place)
+
+
+def run(folder: Path, *words: str) -> str:
+    """Git in a folder; what it printed."""
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **WHO}
+    done = subprocess.run(["git", *words], cwd=folder, env=environment, check=True, capture_output=True)
+    return done.stdout.decode()
+
+
+@cache
+def _catalog() -> dict[str, bytes]:
+    files = {path.relative_to(RECORDS).as_posix(): path.read_bytes() for path in RECORDS.rglob("*") if path.is_file()}
+    named = _named(files)
+    for path, title in sorted(named.items()):
+        folder, name, _ = path.split("/")
+        files[path] = json.dumps(_stand_in(folder, name, title), indent=2).encode()
+    for folder, (rel, kind, title) in FOLDERS.items():
+        if f"{folder}/catalog.json" not in files:
+            files[f"{folder}/catalog.json"] = _list(files, folder, rel, kind, title)
+    return files
+
+
+def _named(files: Mapping[str, bytes]) -> dict[str, str]:
+    """The entries that lists and records link to and that are not there -> their titles. A list's title counts most:
+    it must be the entry's own."""
+    found: dict[str, str] = {"eo-missions/sentinel-2/catalog.json": "Sentinel-2"}
+    ranked = sorted(files, key=lambda path: path.count("/"), reverse=True)
+    for path in ranked:
+        if not path.endswith(".json"):
+            continue
+        for link in json.loads(files[path])["links"]:
+            target = posixpath.normpath(posixpath.join(posixpath.dirname(path), link["href"]))
+            parts = target.split("/")
+            if "://" in link["href"] or len(parts) != 3 or parts[0] not in FOLDERS or target in files:
+                continue
+            if parts[2] == f"{FOLDERS[parts[0]][1]}.json":
+                title = link.get("title") or parts[1]
+                found[target] = title.partition(": ")[2] if link["rel"] == "related" else title
+    return found
+
+
+def _stand_in(folder: str, name: str, title: str) -> dict[str, Any]:
+    kind = FOLDERS[folder][1]
+    parent = FOLDERS[folder][2]
+    links = [
+        _link("root", "../../catalog.json", "Open Science Catalog"),
+        _link("parent", "../catalog.json", parent),
+        {"rel": "self", "href": f"{HOME}{folder}/{name}/{kind}.json", "type": "application/json"},
+    ]
+    document: dict[str, Any] = {"id": name, "links": links}
+    if kind == "record":
+        own = {"osc:project": "fairsendd"} if folder == "workflows" else {"osc:workflow": "fairsendd"}
+        target = "projects/fairsendd/collection" if folder == "workflows" else "workflows/fairsendd/record"
+        links.append({"rel": "related", "href": f"../../{target}.json", "type": "application/json", "title": "-"})
+        links += [{"rel": rel, "href": "https://example.org/"} for rel in ("input", "environment")]
+        core = "http://www.opengis.net/spec/ogcapi-records-1/1.0/req/record-core"
+        properties = {"title": title, "type": folder.rstrip("s"), **own}
+        return {"type": "Feature", "geometry": None, "conformsTo": [core], "properties": properties, **document}
+    document |= {"stac_version": "1.0.0", "title": title, "description": f"Stands in for {title}."}
+    links.append({"rel": "preview" if folder == "themes" else "via", "href": "https://example.org/"})
+    if folder in ("themes", "eo-missions", "variables"):
+        document["type"] = "Catalog"
+    else:
+        extent = {
+            "spatial": {"bbox": [[-180, -90, 180, 90]]},
+            "temporal": {"interval": [["2020-01-01T00:00:00Z", None]]},
+        }
+        document |= {"type": "Collection", "license": "various", "extent": extent, "osc:status": "completed"}
+        document |= {"osc:type": folder.rstrip("s"), "stac_extensions": [OSC, THEMES, CONTACTS]}
+        officer = {"name": "An Officer", "roles": ["technical_officer"], "emails": [{"value": "officer@example.org"}]}
+        document["contacts"] = [officer]
+    if folder == "products":
+        document |= {"osc:project": "fairsendd", "stac_extensions": [OSC, THEMES]}
+        links.append({**_link("related", "../../projects/fairsendd/collection.json", "-")})
+    if folder in ("products", "projects", "variables"):
+        document["themes"] = CONCEPTS
+        links.append(_link("related", "../../themes/land/catalog.json", "Theme: Land"))
+    if folder == "variables":
+        document["stac_extensions"] = [THEMES]
+    return document
+
+
+def _list(files: Mapping[str, bytes], folder: str, rel: str, kind: str, title: str) -> bytes:
+    names = sorted(path.split("/")[1] for path in files if path.startswith(f"{folder}/") and path.count("/") == 2)
+    links = [
+        _link("root", "../catalog.json", "Open Science Catalog"),
+        _link("parent", "../catalog.json", "Open Science Catalog"),
+    ]
+    links.append({"rel": "self", "href": f"{HOME}{folder}/catalog.json", "type": "application/json"})
+    for name in dict.fromkeys(names):
+        links.append(_link(rel, f"./{name}/{kind}.json", _title(json.loads(files[f"{folder}/{name}/{kind}.json"]))))
+    document = {
+        "type": "Catalog",
+        "id": folder,
+        "stac_version": "1.0.0",
+        "description": title,
+        "links": links,
+        "title": title,
+    }
+    return json.dumps(document, indent=2).encode()
+
+
+def _title(document: Mapping[str, Any]) -> str:
+    return str(document["properties"]["title"] if document["type"] == "Feature" else document["title"])
+
+
+def _link(rel: str, href: str, title: str) -> dict[str, str]:
+    return {"rel": rel, "href": href, "type": "application/json", "title": title}
