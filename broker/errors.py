@@ -28,6 +28,9 @@ BrokerError                     fault     raised when
 ├── PlatformError               platform
 │   ├── PlatformUnavailable               try later; the job is unharmed
 │   └── PlatformRefused                   the job cannot run there; has a reason code
+├── TargetError                 platform  what results are published to
+│   ├── TargetUnavailable               try later; nothing was spoiled
+│   └── TargetRefused                   it cannot be published there like this
 ├── StorageError                broker
 │   └── StorageFull                       no space; retried when space is back
 ├── JobFailed                   (its own) results were asked of a job that failed or was dismissed
@@ -299,6 +302,25 @@ class PlatformRefused(PlatformError):
         super().__init__(detail, hint=hint)
         self.fault_of = fault_of
         self.code = code
+
+
+class TargetError(BrokerError):
+    fault = "platform"
+    reason = "target-error"
+
+
+class TargetUnavailable(TargetError):
+    """The same step may work later; `retry_after` in seconds where the target said so."""
+
+    reason = "target-unavailable"
+
+    def __init__(self, detail: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(detail, hint=hint)
+        self.retry_after = retry_after
+
+
+class TargetRefused(TargetError):
+    reason = "target-refused"
 
 
 class StorageError(BrokerError):
