@@ -13,6 +13,8 @@ from broker.api import answers
 from broker.api.answers import JSON, Json, link, representation
 from broker.api.authentication import Caller
 from broker.api.classes import PART1, ConformanceClass, guarded
+from broker.api.forms import done, is_form
+from broker.api.jobpages import to_part
 from broker.api.paging import Representation
 from broker.api.site import site_of
 from broker.egress import shown
@@ -20,6 +22,7 @@ from broker.execution import callbacksecret, notify
 from broker.execution.callbacksecret import CallbackSecret
 from broker.store import callbacks, jobs
 from broker.store.callbacks import OPEN, Callback
+from broker.web import HTML, page
 
 router = guarded("Callbacks")
 CALLBACKS = ConformanceClass(router, (PART1 + "callback",))
@@ -28,7 +31,8 @@ CALLBACKS = ConformanceClass(router, (PART1 + "callback",))
 @router.get("/jobs/{job_id}/callbacks", name="jobCallbacks")
 async def of_job(request: Request, job_id: str, caller: Caller, f: Representation = None) -> Response:
     """What the subscriber of a job was told, and what is still to be delivered, in order."""
-    representation(request, {"json": JSON})
+    if representation(request, {"json": JSON, "html": HTML}) == "html":
+        return to_part(request, job_id, "callbacks")
     site = site_of(request)
     return Json(await site.rows.read(_of_job, caller.reach, job_id, site.base(request)))
 
@@ -70,18 +74,30 @@ def document(one: Callback) -> dict[str, Any]:
 @router.get("/callbacks/secret", name="callbackSecret")
 async def secret(request: Request, caller: Caller, f: Representation = None) -> Response:
     """The secret that signs the callbacks of one's own jobs (Standard Webhooks)."""
-    representation(request, {"json": JSON})
-    return await _secret(request, caller, callbacksecret.shown)
+    kind = representation(request, {"json": JSON, "html": HTML})
+    found = await _secret(request, caller, callbacksecret.shown)
+    if kind == "html":
+        return page(request, "callbacksecret.html", title="Callback secret", found=found)
+    return Json(_document(found))
 
 
 @router.post("/callbacks/secret", name="changeCallbackSecret")
 async def change(request: Request, caller: Caller) -> Response:
     """A new secret; for a day the old one signs as well."""
-    return await _secret(request, caller, callbacksecret.change)
+    found = await _secret(request, caller, callbacksecret.change)
+    return (
+        done(f"{site_of(request).base(request)}/callbacks/secret?f=html")
+        if is_form(request)
+        else Json(_document(found))
+    )
 
 
-async def _secret(request: Request, caller: Principal, do: Any) -> Response:
+async def _secret(request: Request, caller: Principal, do: Any) -> CallbackSecret:
     site = site_of(request)
     found: CallbackSecret = await site.rows.quick(do, site.broker.database, site.broker.vault, caller)
+    return found
+
+
+def _document(found: CallbackSecret) -> dict[str, str]:
     document = {"secret": found.secret, "before": found.before, "changed": answers.time(found.changed)}
-    return Json({key: value for key, value in document.items() if value is not None})
+    return {key: value for key, value in document.items() if value is not None}

@@ -20,13 +20,16 @@ from broker.api.given import given
 from broker.api.problems import WrongMediaType
 from broker.api.sharepages import Offer, offer
 from broker.api.site import Site, site_of
+from broker.egress import shown as address
 from broker.errors import InputError, InputProblem, WrongPhase
 from broker.execution import dismiss as dismissing
+from broker.execution import notify
 from broker.execution.accept import ExecuteRequest, Ticket, prepare
 from broker.execution.retention import delete_results
 from broker.jobs import lifecycle
 from broker.jobs.model import Job, Phase, Step
-from broker.store import files, jobs, projects, provenance
+from broker.store import callbacks, files, jobs, projects, provenance
+from broker.store.callbacks import Callback
 from broker.store.files import KeptFile, LogRow
 from broker.store.projects import Project
 from broker.web import faults, page
@@ -51,6 +54,7 @@ class Whole:
     sharing: Offer
     changeable: bool
     recorded: bool  # whether its provenance can be told
+    told: Sequence[Callback]
 
 
 async def listing(
@@ -133,6 +137,8 @@ async def shown(request: Request, caller: Principal, job_id: str) -> Response:
         again=_short_request(job),
         view=view,
         recorded=found.recorded,
+        told=[(one, address(one.uri)) for one in found.told],
+        subscribed=job.subscriber is not None,
         offer=found.sharing,
         mine=job.owner == caller.owner,
         may_run=Scope.RUN in caller.scopes,
@@ -152,6 +158,7 @@ def _whole(tx: Connection, job_id: str, caller: Principal) -> Whole:
         offer(tx, "job", job_id, caller),
         jobs.may_change(tx, job_id, caller.reach),
         job.terminal and provenance.digest(tx, job_id) is not None,
+        callbacks.of_job(tx, job_id) if job.subscriber is not None else (),
     )
 
 
@@ -209,6 +216,8 @@ async def act(request: Request, caller: Principal, job_id: str) -> Response:
             if fields.get("sure") != "yes":
                 raise InputError(InputProblem("/sure", "tick the box: deleted results do not come back"))
             await site.rows.quick(delete_results, site.broker.database, caller, job_id)
+        case "repeat-callbacks":
+            await site.rows.quick(notify.again, site.broker.database, caller, job_id)
         case "again":
             job_id = await _again(site, caller, job_id)
         case _:

@@ -44,6 +44,7 @@ ACCOUNT = (
     ("/quota", "Quota"),
     ("/tokens", "Tokens"),
     ("/credentials", "Credentials"),
+    ("/callbacks/secret", "Callback secret"),
     ("/audit", "Audit"),
 )
 # of what operators do

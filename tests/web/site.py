@@ -26,8 +26,6 @@ NO_PAGES: Mapping[str, str] = {
     "GET /login/callback": "on the way back from the issuer, once",
     "GET /login/{issuer}": "on the way to the issuer",
     "GET /me": "for programs: every page shows who one is",
-    "GET /callbacks/secret": "for who receives callbacks",
-    "GET /jobs/{job_id}/callbacks": "for programs that wait for one",
     "GET /projects/{project_id}/members": "on the page of the project",
     "GET /projects/{project_id}/members/{person}": "on the page of the project",
     "GET /projects/{project_id}/invitations": "on the page of the project",

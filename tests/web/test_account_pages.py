@@ -41,6 +41,22 @@ def alerts(answer: Any) -> str:
     return re.sub(r"<[^>]+>|\s+", " ", found[1])
 
 
+# ---- callbacks
+
+
+def test_the_secret_of_callbacks_is_shown_and_changed(anna: Account) -> None:
+    old = anna("GET", "/callbacks/secret").json()["secret"]
+    assert old in anna.page("/callbacks/secret")
+    assert anna("POST", "/callbacks/secret", data={"csrf": "wrong"}).status_code == 403
+    done = anna.form("/callbacks/secret")
+    assert (done.status_code, done.headers["location"]) == (303, f"{anna.server.url}/callbacks/secret?f=html")
+    found = anna("GET", "/callbacks/secret").json()
+    assert found["before"] == old != found["secret"]
+    page = anna.page("/callbacks/secret")
+    assert (found["secret"] in page, old in page) == (True, True)
+    assert "/callbacks/secret" in anna.page("/tokens")
+
+
 # ---- tokens
 
 

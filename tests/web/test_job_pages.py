@@ -11,7 +11,7 @@ import pytest
 
 from broker.jobs.model import Failure, Fault, Progress, Reason, Step
 from broker.settings import S3, Map, StorageSettings
-from broker.store import files, jobs
+from broker.store import callbacks, files, jobs
 from tests.api.accounts import ACCESS, account, browser
 from tests.api.conftest import MakeServer
 from tests.api.server import Server
@@ -69,6 +69,30 @@ def test_the_list(lone: Server) -> None:
     assert f"/jobs/{first}" in rest
     assert f"/jobs/{second}" not in rest
     assert lone.get("/jobs?status=nonsense", headers=HTML).status_code == 400
+
+
+def test_what_the_subscriber_was_told(lone: Server) -> None:
+    lone.ready()
+    told = {"failedUri": "https://portal.invalid/done?token=t0psecret", "inProgressUri": "https://portal.invalid/on"}
+    job = lone.execute(subscriber=told)
+    assert "has been told nothing yet" in words(shown(lone, f"/jobs/{job}"))
+    lone.fail(job, Failure(Fault.LIMIT, Reason.TIME_LIMIT, "Too long."))
+    while True:  # what a notifier does, without the network
+        with lone.database.write() as tx:
+            taken = callbacks.claim(tx, 9, 1, origins={}, owners={}, each_origin=1, each_owner=1)
+            if not taken:
+                break
+            callbacks.finish(tx, taken[0], callbacks.GIVEN_UP, status=500, message=f"{EVIL} answered 500.")
+    page = shown(lone, f"/jobs/{job}")
+    assert "t0psecret" not in page
+    assert "failure https://portal.invalid/done?… given up 1" in words(page)
+    assert html.escape(f"{EVIL} answered 500.") in page
+    assert press(lone, job, "repeat-callbacks") == f"{lone.url}/jobs/{job}?f=html"
+    page = shown(lone, f"/jobs/{job}")
+    assert ("given up" in words(page), "being sent" in words(page)) == (False, True)
+    there = lone.get(f"/jobs/{job}/callbacks", headers=HTML, allow_redirects=False)
+    assert there.headers["location"] == f"{lone.url}/jobs/{job}?f=html#callbacks"
+    assert "Callbacks" not in words(shown(lone, f"/jobs/{lone.execute()}"))
 
 
 def test_json_stays_what_programs_get(lone: Server) -> None:
