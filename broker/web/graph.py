@@ -141,8 +141,13 @@ def _columns(boxes: Mapping[str, _Box]) -> list[list[str]]:
 
 def _line(start: tuple[int, int], end: tuple[int, int]) -> str:
     x, y, to_x, to_y = start[0] + WIDTH, start[1] + HEIGHT // 2, end[0], end[1] + HEIGHT // 2
-    bend = (x + to_x) // 2
-    path = f"M{x} {y}C{bend} {y} {bend} {to_y} {to_x - 6} {to_y}"
+    if to_x - x > GAP_X:  # past other boxes: between the rows, where none is
+        lane, turn = y + (HEIGHT + GAP_Y) // 2, GAP_X // 2
+        down, up = x + turn, to_x - turn
+        path = f"M{x} {y}C{down} {y} {x} {lane} {down} {lane}H{up}C{to_x - 6} {lane} {up} {to_y} {to_x - 6} {to_y}"
+    else:
+        bend = (x + to_x) // 2
+        path = f"M{x} {y}C{bend} {y} {bend} {to_y} {to_x - 6} {to_y}"
     arrow = f"M{to_x} {to_y}l-7 -4v8z"
     return f'<path d="{path}" fill="none" stroke="#8a8a8a" stroke-width="1.5"/><path d="{arrow}" fill="#8a8a8a"/>'
 

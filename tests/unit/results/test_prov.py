@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import rdflib
 from prov.model import ProvActivity, ProvDocument, ProvEntity
@@ -41,3 +44,13 @@ def test_rdf(notation: str, form: str) -> None:
     graph = rdflib.Graph().parse(data=prov.written(record(), notation), format=form)
     assert set(graph.subjects(PROV.used, RUN["input.1.1"])) == {RUN.job, RUN["step.1"]}
     assert set(graph.objects(RUN["output.1.1"], PROV.wasGeneratedBy)) == {RUN.job, RUN["step.3"]}
+
+
+def test_nobody_pays_for_it_who_does_not_ask() -> None:
+    """Neither the API nor the workers import `prov` (0.2 s) or rdflib (0.5 s, 30 MB) when they start."""
+    code = (
+        "import sys, broker.api.app, broker.queue.tasks, broker.cli.commands\n"
+        "print([name for name in ('prov', 'rdflib', 'lxml', 'broker.results.prov') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
