@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import typer
 
-from broker.cli.console import Server, command, connect, note
+from broker.cli.console import AsJson, Server, command, connect, note, put_json
 from broker.cli.jobids import meant
 from broker.cli.jobs import JobId
 
@@ -22,11 +22,12 @@ def prov(
     job: JobId,
     notation: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.", metavar="FORMAT")] = "json",
     server: Server = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print the provenance of a job that has ended, also of one that failed.
 
     The formats are those of PROV (json, provn, xml, jsonld, ttl, nt); crate: the metadata of the run crate; record: the
-    broker's own record; svg: a picture.
+    broker's own record, as with --json; svg: a picture.
 
     Example:
 
@@ -34,7 +35,8 @@ def prov(
     """
     with connect(server) as client:
         path = f"/jobs/{quote(meant(client, job), safe='')}/prov"
-        with client.request("GET", path, params={"f": notation}, headers={"Accept": "*/*"}) as answer:
+        wanted = "record" if as_json else notation
+        with client.request("GET", path, params={"f": wanted}, headers={"Accept": "*/*"}) as answer:
             print(answer.content.decode().rstrip("\n"))
 
 
@@ -47,6 +49,7 @@ def crate(
         typer.Option("--output", "-o", help="The file to write. Default: run-JOB.crate.zip here.", show_default=False),
     ] = None,
     server: Server = None,
+    as_json: AsJson = False,
 ) -> None:
     """Bring the run crate of a job: the package as it was run, and the record of where its results come from.
 
@@ -61,4 +64,7 @@ def crate(
         target = output or Path(f"run-{job}.crate.zip")
         with client.request("GET", f"/jobs/{quote(job, safe='')}/crate", headers={"Accept": "*/*"}) as answer:
             target.write_bytes(answer.content)
-    note(f"Wrote {target}")
+    if as_json:
+        put_json({"path": str(target), "size": target.stat().st_size})
+    else:
+        note(f"Wrote {target}")
