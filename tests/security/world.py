@@ -87,10 +87,12 @@ class World:
             **self._account_things(number),
         }
 
-    def job(self, process: str) -> str:
-        """A job of alice's that waits."""
+    def job(self, process: str, **body: Any) -> str:
+        """A job of alice's that waits. `body`: members of its request besides the inputs."""
         headers = {"Prefer": "respond-async", **self.who["owner"]}
-        made = self.server.post(f"/processes/{process}/execution", json={"inputs": {"text": "x"}}, headers=headers)
+        made = self.server.post(
+            f"/processes/{process}/execution", json={"inputs": {"text": "x"}, **body}, headers=headers
+        )
         assert made.status_code == 201, made.text
         return str(made.json()["jobID"])
 

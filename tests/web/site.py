@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import BrowserContext
 
 from broker.access.principal import LOCAL, Scope
 from broker.jobs.model import Failure, Fault, Progress, Reason
+from broker.store import callbacks
 from tests.api.server import Server
 from tests.security.people import own_token
 from tests.security.test_identity_browser import COOKIE
 from tests.security.test_matrix import filled, routes
 from tests.security.world import World
 
+SCENE = Path(__file__).parents[2] / "workflows" / "water-bodies" / "data" / "patagonia-sentinel-2"
+LOOK = SCENE.parents[1] / "quicklook.png"
+LAKES = {
+    "type": "Feature",
+    "properties": {"name": "Lake", "area": 2.5},
+    "geometry": {"type": "Polygon", "coordinates": [[[10, 50], [11, 50], [11, 51], [10, 51], [10, 50]]]},
+}
 EVERY_KIND = Path(__file__).parent / "data" / "every-kind.cwl"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 # what has no page, and why
@@ -30,6 +40,7 @@ NO_PAGES: Mapping[str, str] = {
     "GET /projects/{project_id}/members/{person}": "on the page of the project",
     "GET /projects/{project_id}/invitations": "on the page of the project",
     "GET /processes/{process_id}/package": "a file",
+    "GET /jobs/{job_id}/crate": "a file",
     "GET /jobs/{job_id}/files/{path:path}": "a file",
     "GET /jobs/{job_id}/results/{output}": "a file",
 }
@@ -83,7 +94,24 @@ class Site(World):
         self.server.log(running, "first line", "second line")
         self.server.start(failed)
         self.server.fail(failed, Failure(Fault.PACKAGE, Reason.TOOL_FAILED, "The tool ended with 1.", "say", 1, "no"))
-        self.jobs = [self.made["job_id"], waiting, running, failed]
+        self.jobs = [self.made["job_id"], waiting, running, failed, self._scene()]
+
+    def _scene(self) -> str:
+        """A job whose results are pictures, rasters, shapes and a STAC catalog; its subscriber has given up."""
+        job = self.job(self.made["process_id"], subscriber={"successUri": "https://portal.invalid/done"})
+        catalog = {"type": "Catalog", "id": "c", "links": [{"rel": "item", "href": "patagonia-sentinel-2.json"}]}
+        content = {f"scene/{one.name}": one.read_bytes() for one in SCENE.iterdir()}
+        content |= {"scene/catalog.json": json.dumps(catalog).encode(), "look.png": LOOK.read_bytes()}
+        content["lakes.geojson"] = json.dumps(LAKES).encode()
+        outputs: dict[str, Any] = {
+            name: {"class": "File", "location": name, "basename": name} for name in ("look.png", "lakes.geojson")
+        }
+        outputs["scene"] = {"class": "Directory", "location": "scene", "basename": "scene"}
+        self.server.succeed(job, outputs | {"count": 3, "words": ["one", "two"]}, content)
+        with self.server.database.write() as tx:
+            for one in callbacks.claim(tx, 9, 1, origins={}, owners={}, each_origin=1, each_owner=1):
+                callbacks.finish(tx, one, callbacks.GIVEN_UP, status=500, message="It answered 500.")
+        return job
 
     def _account_things(self, number: int) -> dict[str, str]:
         if "operator" in self.who:
@@ -112,6 +140,7 @@ class Site(World):
         """The paths of all pages; those that should be one and are none: without a page, and no reason in NO_PAGES."""
         found = [path for route, path in self.paths().items() if route not in NO_PAGES]
         found += [f"/jobs/{job}" for job in self.jobs[1:]] + ["/processes/every-kind", *VARIANTS]
+        found.append(f"/jobs/{self.jobs[-1]}/results")
         found += [f"/uploads/{one['id']}" for one in self._listed("/uploads", "uploads")]
         found = list(dict.fromkeys(found))
         pages = [path for path in found if is_page(self.server, path, headers)]

@@ -45,6 +45,8 @@ def found_wrong(page: Page, address: str) -> list[str]:
     page.set_viewport_size(SCREEN)  # type: ignore[arg-type]
     page.goto(address)
     page.evaluate(UNFOLD)
+    if page.locator("#map").count():
+        page.wait_for_selector("#map[data-drawn=all]")
     wrong = []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=cast("object", scheme), reduced_motion="reduce")  # type: ignore[arg-type]
