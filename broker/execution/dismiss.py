@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Sequence
 from functools import partial
 
 from broker.access.principal import Principal, Scope
@@ -10,9 +12,10 @@ from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable, W
 from broker.execution.hold import alone, held
 from broker.jobs import lifecycle
 from broker.jobs.lifecycle import Change
-from broker.jobs.model import Job, Phase
+from broker.jobs.model import Job, Phase, Step
+from broker.jobs.observation import Observation
 from broker.platform import Platform
-from broker.store import audit, claims, jobs
+from broker.store import audit, claims, files, jobs, provenance
 from broker.store.database import Database
 
 NOT_THERE = (Phase.CREATED, Phase.ACCEPTED, Phase.WAITING, Phase.COLLECTING)  # nothing runs on the platform then
@@ -50,20 +53,32 @@ def carry_out(database: Database, platform: Platform, holder: str) -> list[Job]:
 
 
 def _end(database: Database, platform: Platform, job: Job) -> Job:
-    change = lifecycle.dismissed() if job.phase in NOT_THERE else _cancel(platform, job)
+    change, seen = (lifecycle.dismissed(), None) if job.phase in NOT_THERE else _cancel(platform, job)
+    steps: Sequence[Step] = ()
+    if seen is not None and change.phase is Phase.DISMISSED:
+        with contextlib.suppress(PlatformError):  # nice to have: how far it came
+            steps = platform.steps(job.attempt_of())
     with database.write() as tx:
+        if seen is not None:
+            provenance.note(tx, job.id, seen.facts)
+        if steps:
+            files.put_steps(tx, job.id, job.attempt, steps)
         return claims.save(tx, job, change)
 
 
-def _cancel(platform: Platform, job: Job) -> Change:
+def _cancel(platform: Platform, job: Job) -> tuple[Change, Observation | None]:
+    """What to save, and what the platform said of the attempt in the end."""
     try:
         platform.cancel(job.attempt_of())
-        seen = list(platform.observe([job.attempt_of()]))
-        if not seen or seen[0].state in lifecycle.ENDED:  # what it does not list is gone
-            return lifecycle.dismissed(seen[0].finished, seen[0].started) if seen else lifecycle.dismissed()
+        seen = next(iter(platform.observe([job.attempt_of()])), None)
     except PlatformError as error:
-        return Change("", message=f"Waiting for {platform.name} to dismiss the job: {error.detail}", due_in=AGAIN)
-    return Change("", message="Being dismissed.", due_in=AGAIN)
+        message = f"Waiting for {platform.name} to dismiss the job: {error.detail}"
+        return Change("", message=message, due_in=AGAIN), None
+    if seen is None:  # what it does not list is gone
+        return lifecycle.dismissed(), None
+    if seen.state in lifecycle.ENDED:
+        return lifecycle.dismissed(seen.finished, seen.started), seen
+    return Change("", message="Being dismissed.", due_in=AGAIN), None
 
 
 def release(database: Database, platform: Platform, holder: str, limit: int = 20, *, after: float = 0.0) -> int:

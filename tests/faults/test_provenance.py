@@ -17,7 +17,7 @@ import pytest
 
 from tests.faults.test_up import SLEEP
 from tests.peers import rocrate
-from tests.peers.broker import BrokerPeer, broker_peer
+from tests.peers.broker import BrokerPeer, broker_peer, wait_for
 from tests.peers.web import WebPeer
 
 pytestmark = [pytest.mark.xdist_group("broker"), pytest.mark.timeout(300)]
@@ -63,7 +63,7 @@ def web() -> Iterator[WebPeer]:
 @pytest.fixture(scope="module")
 def peer(tmp_path_factory: pytest.TempPathFactory, web: WebPeer) -> Iterator[BrokerPeer]:
     assert web.ca_file is not None
-    settings = {"EGRESS__ALLOW_HOSTS": '["localhost"]', "EGRESS__CA_FILE": str(web.ca_file)}
+    settings: dict[str, Any] = {"EGRESS__ALLOW_HOSTS": '["localhost"]', "EGRESS__CA_FILE": str(web.ca_file)}
     with broker_peer(tmp_path_factory.mktemp("prov") / "state", **settings) as found:
         found.deploy(COUNTS)
         found.deploy(SLEEP)
@@ -153,6 +153,9 @@ def test_a_job_that_failed(peer: BrokerPeer, web: WebPeer) -> None:
 
 def test_a_job_that_was_dismissed_before_it_began(peer: BrokerPeer) -> None:
     long = [peer.execute("nap", {"seconds": 60, "mark": "x"}) for _ in range(os.cpu_count() or 1)]
+    for job in long:
+        peer.reaches(job, "running")
+    wait_for(lambda: peer.status(long[0]).get("steps") is not None, 20, lambda: "no step began")
     waits = peer.execute("nap", {"seconds": 60, "mark": "y"})
     early = peer.get(f"/jobs/{waits}/prov")
     assert (early.status_code, early.json()["type"].rpartition("/")[2]) == (404, "result-not-ready")
@@ -160,6 +163,9 @@ def test_a_job_that_was_dismissed_before_it_began(peer: BrokerPeer) -> None:
         assert peer.delete(f"/jobs/{job}").status_code == 200
     for job in (waits, *long):
         assert peer.ended(job)["status"] == "dismissed"
+    began = record(peer, long[0])
+    assert [step["name"] for step in began["steps"]] == ["nap"]
+    assert began["platform"]["node"] == os.uname().nodename
     found = record(peer, waits)
     assert (found["job"]["phase"], found["inputs"]["mark"]) == ("dismissed", {"value": "y"})
     assert peer.get(f"/jobs/{waits}/crate").status_code == 200
@@ -170,7 +176,14 @@ def test_a_job_that_was_dismissed_before_it_began(peer: BrokerPeer) -> None:
 def test_crates_of_real_jobs_are_valid(tmp_path: Path) -> None:
     """A workflow with STAC in and out, and a single tool."""
     with broker_peer(tmp_path / "state", PLATFORMS__LOCAL__SOFTWARE=str(SOFTWARE)) as peer:
-        command = [sys.executable, "-m", "broker.cli", "run", WATER / "package.cwl", WATER / "inputs.yml"]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "broker.cli",
+            "run",
+            WATER / "package.cwl",
+            WATER / "inputs.yml",
+        ]
         command += ["--server", peer.url, "--outdir", tmp_path / "out"]
         subprocess.run(command, env=peer.environment, check=True, capture_output=True, timeout=200)
         (water,) = (one["jobID"] for one in peer.get("/jobs", params={"processID": "water-bodies"}).json()["jobs"])

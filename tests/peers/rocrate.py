@@ -60,7 +60,7 @@ def validated(
     """For each profile whether the crate (a directory or zip) passed, how many checks ran, and what was found."""
     uv = Path(sys.executable).with_name("uv")
     pins = [word for pin in PINS for word in ("--with", pin)]
-    alone = [uv, "run", "--quiet", "--isolated", "--no-project", "--python", sys.executable, *pins]
+    alone: list[str | Path] = [uv, "run", "--quiet", "--isolated", "--no-project", "--python", sys.executable, *pins]
     command = [*alone, "python", "-c", _EACH, str(cache), str(crate), severity, *profiles]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
