@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -18,7 +19,7 @@ EXTENSIONS = {
     name: f"{_STAC}{name}/{version}/schema.json"
     for name, version in {"osc": "v1.0.0", "themes": "v1.0.0", "contacts": "v0.1.1", "cf": "v0.2.0"}.items()
 }
-_FORMATS = FormatChecker(("email",))  # what a schema says of dates is also a pattern there
+_FORMATS = FormatChecker(("email",))
 
 
 def broken(document: Any, schema: str) -> Iterator[str]:
@@ -31,6 +32,12 @@ def broken(document: Any, schema: str) -> Iterator[str]:
         where = "".join(f"/{part}" for part in error.absolute_path)
         deepest = min(error.context or [error], key=lambda one: -len(one.absolute_path))
         yield f"{where or '/'}: {_short(deepest.message)}"
+
+
+@_FORMATS.checks("date-time", ValueError)
+def is_moment(value: Any) -> bool:
+    """Whether a text is a date and time of RFC 3339; what is no text is not looked at. May raise ValueError."""
+    return not isinstance(value, str) or ("T" in value and datetime.fromisoformat(value).tzinfo is not None)
 
 
 @cache

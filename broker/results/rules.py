@@ -43,7 +43,7 @@ class _Document:
     def findings(self) -> Iterator[Finding]:
         data = self.catalog.document(self.path)
         if not isinstance(data, dict):
-            yield Finding(self.path, "json", "is not a JSON object")
+            yield Finding(self.path, "json", "is not a JSON object", official=data is None)
             return
         self.data = data
         links = data.get("links")

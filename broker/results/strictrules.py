@@ -130,9 +130,6 @@ class _Record:
         for name in ("title", "description", "license", "created", "updated"):
             if not self.properties.get(name):
                 yield "missing", f"must have {name}"
-        for name in ("created", "updated"):
-            if isinstance(moment := self.properties.get(name), str) and not _is_moment(moment):
-                yield "date", f"{name} is not a date and time of RFC 3339: {moment}"
         if (doi := self.properties.get("sci:doi")) is not None and not _DOI.match(str(doi)):
             yield "doi", f"sci:doi must be a DOI as 10.5281/zenodo.123, not {doi!r}"
         for contact in self.properties.get("contacts") or ():
@@ -211,13 +208,6 @@ def moment_of(text: str) -> datetime:
     if found.tzinfo is None:
         raise ValueError(f"no time zone: {text}")
     return found
-
-
-def _is_moment(text: str) -> bool:
-    try:
-        return "T" in text and moment_of(text) is not None
-    except ValueError:
-        return False
 
 
 def _is_mapping(raw: bytes) -> bool:
