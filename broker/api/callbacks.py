@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.access.principal import Principal, Reach
-from broker.api import answers
+from broker.api import answers, bodies
 from broker.api.answers import JSON, Json, link, representation
 from broker.api.authentication import Caller
 from broker.api.classes import PART1, ConformanceClass, guarded
-from broker.api.forms import done, is_form
+from broker.api.forms import MOST_BYTES, done, is_form
 from broker.api.jobpages import to_part
 from broker.api.paging import Representation
 from broker.api.site import site_of
@@ -84,6 +84,7 @@ async def secret(request: Request, caller: Caller, f: Representation = None) -> 
 @router.post("/callbacks/secret", name="changeCallbackSecret")
 async def change(request: Request, caller: Caller) -> Response:
     """A new secret; for a day the old one signs as well."""
+    await bodies.read(request, MOST_BYTES)  # nothing is asked of it but that it is small
     found = await _secret(request, caller, callbacksecret.change)
     return (
         done(f"{site_of(request).base(request)}/callbacks/secret?f=html")

@@ -74,9 +74,10 @@ async def _small(request: Request, process_id: str, caller: Principal) -> Respon
     fields_of = await form(request)
     if fields_of.get("do") != "undeploy":
         raise InputError(InputProblem("/do", "is nothing that this page can do"))
+    site = site_of(request)
+    await site.rows.read(processes.get_to_change, process_id, caller.reach)
     if fields_of.get("sure") != process_id:
         raise InputError(InputProblem("/sure", "write the process's id there to undeploy it"))
-    site = site_of(request)
     await site.rows.quick(deploying.undeploy, site.broker.database, caller, process_id)
     return done(f"{site.base(request)}/processes?f=html")
 

@@ -178,4 +178,4 @@ def test_who_is_not_logged_in_finds_the_way(site: Server) -> None:
     else:
         assert answer.status_code in (302, 303)
         assert "/login" in answer.headers["location"]
-    valid_problem(stranger("GET", "/projects/water", headers={"Accept": "application/json"}), 401)
+    valid_problem(stranger("GET", "/projects/water", headers={"Accept": "application/problem+json"}), 401)

@@ -109,6 +109,7 @@ def test_login_and_logout_in_a_browser(known: Known, context: BrowserContext) ->
         stored = tx.execute(select(sessions.c.hash)).scalars().all()
     assert digest(cookie["value"]) in stored
     assert cookie["value"] not in stored
+    page.locator("header summary").click()
     page.get_by_role("button", name="Log out").click()
     page.wait_for_load_state()
     assert [one for one in context.cookies() if one["name"] == COOKIE] == []
@@ -415,7 +416,7 @@ def test_pages_and_forms_agree(visitor: Visitor) -> None:
 def test_who_is_not_logged_in_comes_back_to_the_page(known: Known, context: BrowserContext) -> None:
     page = context.new_page()
     page.goto(f"{known.server.url}/projects?limit=5")
-    page.get_by_role("link", name="Log in").click()
+    page.locator("main").get_by_role("link", name="Log in").click()
     page.get_by_role("link", name="Log in with").click()
     page.fill("input[name=login]", "bob")
     page.fill("input[name=password]", "x")
