@@ -8,6 +8,7 @@ Protocol: one JSON line each way over a unix socket; `client` speaks it.
 | {"op": "ping"} | {"ok": true, "pid": …, "jobs": …, "groups": version of control groups or null} |
 | {"op": "start", "job": name} | {"ok": true, "adopted": …}, once a keeper holds the job's lock |
 | {"op": "check"}, then frames (see `check`) | frames, the last one with what the package is |
+| {"op": "look"}, then a frame (see `look`) | a frame with what a file's head says |
 | {"op": "events"} | the name of each job that ended, a line each, until the connection ends |
 | {"op": "ended", "job": name} | from keepers: tell the subscribers |
 """
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.errors import SetupError
-from broker.runner import cgroups, check, keeper, kernel, loading, remains
+from broker.runner import cgroups, check, keeper, kernel, loading, look, remains
 from broker.runner.jobdir import JobDir
 from broker.runner.waiting import EngineInWaiting
 
@@ -114,6 +115,8 @@ class Zygote:
             self._start(name, connection)
         elif operation == "check":
             self._fork(None, connection, lambda: check.serve(connection, self.nowhere))
+        elif operation == "look":
+            self._fork(None, connection, lambda: look.serve(connection, self.nowhere))
         elif operation == "ended":
             self._tell(name)
         elif operation == "ping":
