@@ -17,9 +17,9 @@ CONTROLLERS = ("memory", "pids", "cpu")
 MOUNTINFO, OWN = Path("/proc/self/mountinfo"), Path("/proc/self/cgroup")
 TOP = "earthcode-broker"
 _PERIOD = 100_000  # µs
-# What all jobs together weigh where cores are short: a tenth of a process beside them. Niceness counts for nothing
+# What all jobs together weigh where cores are short: a quarter of a process beside them. Niceness counts for nothing
 # between groups, and the API is to answer on a machine full of jobs.
-_WEIGHTS = {1: ("cpu.shares", 102), 2: ("cpu.weight", 10)}
+_WEIGHTS = {1: ("cpu.shares", 256), 2: ("cpu.weight", 25)}
 _FILES = {
     1: ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "cpu.cfs_quota_us"),
     2: ("memory.max", "memory.swap.max", "cpu.max"),

@@ -212,7 +212,7 @@ def test_version_2_of_control_groups(tmp_path: Path) -> None:
     assert groups is not None
     assert (groups.version, set(groups.bases.values())) == (2, {service / "earthcode-broker"})
     assert (service / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
-    assert (service / "earthcode-broker/cpu.weight").read_text() == "10"
+    assert (service / "earthcode-broker/cpu.weight").read_text() == "25"
     group = groups.make("job")
     group.bound(cgroups.Bounds(2**28, 100, 1.5))
     place = service / "earthcode-broker/job"
