@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
 from sqlalchemy import Connection
@@ -19,6 +18,8 @@ from broker.api.paging import Representation
 from broker.api.site import Site, site_of
 from broker.errors import NoSuchFile, ResultNotReady
 from broker.results import crate
+from broker.results.cratezip import packed
+from broker.results.notations import written
 from broker.store import jobs, processes, provenance
 from broker.web import HTML
 from broker.web.graph import picture
@@ -63,7 +64,7 @@ async def prov(request: Request, job_id: str, caller: Caller, f: Representation 
     if wanted == "svg":
         return Response(await site.rows.slow(picture, record), headers=headers, media_type=kind)
     notation = {"application/xml": "xml"}.get(wanted, wanted)
-    body = await site.rows.slow(_written, record, notation)
+    body = await site.rows.slow(written, record, notation)
     return Response(body, headers=headers | {"Content-Type": kind})
 
 
@@ -72,7 +73,7 @@ async def crate_zip(request: Request, job_id: str, caller: Caller) -> Response:
     """The run crate of a job as a zip: metadata, the package as it was run, the record of provenance. No data."""
     site = site_of(request)
     metadata, record, bundle = await _crate(request, site, job_id, caller.reach)
-    body = await site.rows.slow(_packed, metadata, record, bundle)
+    body = await site.rows.slow(packed, metadata, record, bundle)
     name = f"run-{record['job']['id']}.crate.zip"
     return Response(body, headers={"Content-Disposition": f'attachment; filename="{name}"'}, media_type=ZIP)
 
@@ -103,14 +104,3 @@ def _with_package(
     if "digest" not in record["package"]:
         raise NoSuchFile(f"The record of the job {job_id} is incomplete: it does not name its package.")
     return record, *processes.package(tx, record["package"]["digest"])
-
-
-def _written(record: Mapping[str, Any], notation: str) -> bytes:
-    """`prov` is imported once somebody asks: it would cost every process of the server memory."""
-    made: bytes = import_module("broker.results.prov").written(record, notation)
-    return made
-
-
-def _packed(metadata: Mapping[str, Any], record: Mapping[str, Any], bundle: Mapping[str, Any]) -> bytes:
-    made: bytes = import_module("broker.results.cratezip").packed(metadata, record, bundle)
-    return made

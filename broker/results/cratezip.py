@@ -9,8 +9,8 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
-from broker.results import prov
 from broker.results.crategraph import package_path
+from broker.results.notations import written
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same crate is the same bytes
 
@@ -34,8 +34,8 @@ def _contents(metadata: Mapping[str, Any], record: Mapping[str, Any], bundle: Ma
     }
     return found | {
         "provenance/record.json": _json(record),
-        "provenance/prov.json": prov.written(record, "json"),
-        "provenance/prov.provn": prov.written(record, "provn"),
+        "provenance/prov.json": written(record, "json"),
+        "provenance/prov.provn": written(record, "provn"),
     }
 
 

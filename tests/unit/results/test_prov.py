@@ -9,8 +9,9 @@ import pytest
 import rdflib
 from prov.model import ProvActivity, ProvDocument, ProvEntity
 
+from broker.errors import LimitError
 from broker.jobs.model import Phase
-from broker.results import prov
+from broker.results import notations, prov
 from tests.unit.results.records import JOB_ID, record
 
 PROV = rdflib.Namespace("http://www.w3.org/ns/prov#")
@@ -44,6 +45,19 @@ def test_rdf(notation: str, form: str) -> None:
     graph = rdflib.Graph().parse(data=prov.written(record(), notation), format=form)
     assert set(graph.subjects(PROV.used, RUN["input.1.1"])) == {RUN.job, RUN["step.1"]}
     assert set(graph.objects(RUN["output.1.1"], PROV.wasGeneratedBy)) == {RUN.job, RUN["step.3"]}
+
+
+@pytest.mark.parametrize("notation", ["json", "ttl"])
+def test_a_large_record_is_written_by_a_child(notation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = record()
+    found["steps"] = [{**found["steps"][1], "name": f"count_{number}"} for number in range(notations.MOST_STEPS + 1)]
+    ours = notations.here(found, notation)
+    monkeypatch.setattr(notations, "here", None)
+    theirs = notations.written(found, notation)
+    assert (len(theirs), theirs[:50]) == (len(ours), ours[:50])
+    monkeypatch.setattr(notations, "SECONDS", 0.01)
+    with pytest.raises(LimitError, match="too large"):
+        notations.written(found, notation)
 
 
 def test_nobody_pays_for_it_who_does_not_ask() -> None:
