@@ -19,6 +19,7 @@ from broker.api.processes import summary
 from broker.api.site import Site, site_of
 from broker.execution import deploy as deploying
 from broker.packages import source
+from broker.packages.bundle import Bundle
 from broker.packages.describe import describe
 from broker.packages.media import taken
 from broker.store import processes
@@ -105,17 +106,18 @@ async def check(request: Request, caller: Caller, w: Which = None) -> Response:
     caller.need(Scope.DEPLOY)
     site = site_of(request)
     body = await bodies.read(request, most_bytes(site))
-    return Json(await site.rows.slow(check_package, site, body, _content_type(request), w, site.base(request)))
+    _, report = await site.rows.slow(check_package, site, body, _content_type(request), w)
+    return Json(report)
 
 
-def check_package(site: Site, body: bytes, content_type: str, w: str | None, base: str) -> dict[str, Any]:
-    """What deploying would give. Raises PackageError and its kinds."""
+def check_package(site: Site, body: bytes, content_type: str, w: str | None) -> tuple[Bundle, dict[str, Any]]:
+    """(the closed package, what deploying it would give). Raises PackageError and its kinds."""
     package, inspection = site.broker.read_package(body, content_type, w)
     site.broker.images.check(inspection.needs.images)
     description = describe(inspection, process_id=package.process_id, overrides=package.description_overrides)
     with site.broker.database.read() as tx:
         fits = fitting(tx, inspection.needs)
-    return {
+    return package.bundle, {
         "process": description,
         "digest": package.bundle.digest,
         "source": source.completed(package.source, inspection.process),

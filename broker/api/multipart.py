@@ -138,17 +138,18 @@ class Form:
             elif event[1]:
                 yield event[1]
 
-    async def text(self, limit: int) -> str:
-        """The part as a text of at most `limit` bytes."""
+    async def whole(self, limit: int) -> bytes:
+        """The part, of at most `limit` bytes."""
         whole = bytearray()
         async for chunk in self.chunks():
             whole += chunk
             if len(whole) > limit:
                 raise BodyTooLarge(f"A field of a form may have {limit} bytes here.")
-        try:
-            return whole.decode()
-        except UnicodeDecodeError:
-            raise NotJson(InputProblem("", "the form is not in UTF-8")) from None
+        return bytes(whole)
+
+    async def text(self, limit: int) -> str:
+        """The part as a text of at most `limit` bytes."""
+        return decoded(await self.whole(limit))
 
     async def read_token(self) -> str | None:
         """The field `csrf`, if it is the first."""
@@ -158,6 +159,14 @@ class Form:
         else:
             self._first = part
         return self.token
+
+
+def decoded(whole: bytes) -> str:
+    """A part as a text. Raises NotJson."""
+    try:
+        return whole.decode()
+    except UnicodeDecodeError:
+        raise NotJson(InputProblem("", "the form is not in UTF-8")) from None
 
 
 def _part(head: dict[bytes, bytes]) -> Part:

@@ -171,7 +171,7 @@ class Closure:
         if self.read is None:
             raise PackageError(
                 f"{reference.target!r} is not part of what was sent.",
-                hint="Send the package with `broker deploy`, as one document ($graph), or by an https link.",
+                hint="Send all its files (broker deploy, or the deploy page, does), one document ($graph), or a link.",
                 **place,
             )
         try:

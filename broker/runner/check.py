@@ -94,7 +94,7 @@ def _read(connection: socket.socket, stream: BufferedIOBase, shut: bool) -> byte
 
     def read(url: str) -> bytes:
         if not is_url(url):
-            hint = "Send the package with `broker deploy`, as one document ($graph), or by an https link."
+            hint = "Send all its files (broker deploy, or the deploy page, does), one document ($graph), or a link."
             raise Missing("only the document itself was sent.", hint=hint)
         return _told(connection, stream, {"read": url}, MAX_DOCUMENT)
 

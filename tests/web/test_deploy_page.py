@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shlex
+import zipfile
+from collections.abc import Mapping
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -132,6 +135,112 @@ def test_who_may_not_deploy_is_told(with_settings: MakeServer) -> None:
     parts = [("csrf", (None, reader.csrf)), ("text", (None, SAY)), ("do", (None, "deploy"))]
     answer = reader("POST", "/deploy", files=parts, headers={"Origin": server.url, "Accept": "text/html"})
     assert answer.status_code == 403
+
+
+def zipped(files: Mapping[str, str | bytes], way: int = zipfile.ZIP_DEFLATED) -> bytes:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", way) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return whole.getvalue()
+
+
+# a package of several files, with some that are none of it
+TREE: dict[str, str | bytes] = {
+    "app/package.cwl": SAY.replace("baseCommand: [", "hints: [{$import: parts/hints.yml}]\nbaseCommand: ["),
+    "app/parts/hints.yml": "class: ResourceRequirement\ncoresMin: 2\n",
+    "app/parts/other.cwl": SAY,
+    "app/data/scene.tif": b"\xff\x00" * 500,
+    "app/.git/HEAD": "ref: refs/heads/main",
+}
+
+
+def sent(server: Server, do: str, files: Mapping[str, str | bytes], **fields: str) -> Any:
+    """The form with a folder, as a browser sends it."""
+    parts: list[Any] = [("csrf", (None, "")), *(("folder", (name, content)) for name, content in files.items())]
+    parts += [*((name, (None, value)) for name, value in fields.items()), ("do", (None, do))]
+    return server.post("/deploy", files=parts, headers=BROWSER, allow_redirects=False)
+
+
+@pytest.mark.parametrize("way", ["folder", "zip"])
+def test_a_package_of_several_files(lone: Server, way: str) -> None:
+    lone.platform()
+    files = TREE if way == "folder" else {"app.zip": zipped(TREE)}
+    page = sent(lone, "check", files)
+    assert page.status_code == 200, page.text
+    assert "2 cores" in page.text
+    [held] = re.findall(r'name="bundle" value="([^"]*)"', page.text)
+    kept = json.loads(unescape(held))
+    assert [*kept["documents"], *kept["files"]] == ["package.cwl", "parts/hints.yml"]
+    assert "broker deploy &#39;package.cwl" in page.text or "broker deploy package.cwl" in page.text
+    again = send(lone, "deploy", bundle=unescape(held))
+    assert (again.status_code, again.headers["location"]) == (303, f"{lone.url}/processes/say?f=html")
+    assert "scene.tif" not in lone.get("/processes/say/package").text
+    assert sent(lone, "deploy", files, id="other").status_code == 303
+    assert "scene.tif" not in lone.get("/processes/other/package").text
+    assert "There is a process of this id" in sent(lone, "check", files).text
+    refused = sent(lone, "deploy", files)
+    assert (refused.status_code, "parts/hints.yml" in refused.text) == (409, True)
+    assert sent(lone, "deploy", files, replace="yes").status_code == 303
+    assert lone.get("/processes/say").json()["revision"] == 2
+
+
+def test_which_of_several_files_is_the_package(lone: Server) -> None:
+    lone.platform()
+    two = {"a.cwl": TOOL.format(id="first"), "b.cwl": TOOL.format(id="second"), "c.txt": "c"}
+    which = sent(lone, "deploy", two)
+    assert (which.status_code, "a.cwl, b.cwl. Write below which" in which.text) == (400, True)
+    assert sent(lone, "deploy", two, main="b.cwl").headers["location"].endswith("/second?f=html")
+    assert "there is no d.cwl" in sent(lone, "check", two, main="d.cwl").text
+    assert "none of the files is CWL" in sent(lone, "check", {"a.txt": "a", "b.txt": "b"}).text
+    lacking = sent(lone, "check", {name: TREE[name] for name in ("app/package.cwl", "app/data/scene.tif")})
+    assert (lacking.status_code, "parts/hints.yml" in lacking.text) == (400, True)
+
+
+def test_what_is_wrong_in_a_second_file_is_shown_there(lone: Server) -> None:
+    page = sent(lone, "deploy", {"package.cwl": TREE["app/package.cwl"], "parts/hints.yml": "a: 1\nb: c: 2\nd: 3"})
+    assert page.status_code == 400
+    assert "parts/hints.yml:" in page.text
+    assert 'class="line wrong">' in page.text
+    assert "b: c: 2" in text_of_excerpt(page.text)
+
+
+def text_of_excerpt(page: str) -> str:
+    return unescape(re.search(r'<pre class="excerpt"[^>]*>(.*?)</pre>', page, re.S)[1])  # type: ignore[index]
+
+
+def test_hostile_archives_and_bundles(lone: Server) -> None:
+    good = {"package.cwl": SAY}
+    for name, data, said in (
+        ("bomb", zipped(good | {"x": b"0" * 30_000_000}), "more than 8 MiB"),
+        ("many", zipped(good | {f"f{number}": "" for number in range(2001)}), "more than 2000 files"),
+        ("up", zipped(good | {"a\\b": "x"}), "not a path that a package may hold"),
+        ("cut", zipped(good)[:-30], "damaged zip"),
+        ("odd", zipped(good, zipfile.ZIP_LZMA), "packed in an unusual way"),
+        ("spoilt", zipped(good).replace(b"package.cwl", b"Package.cwl", 1), "damaged zip"),
+    ):
+        page = sent(lone, "deploy", {f"{name}.zip": data})
+        assert (page.status_code, said in unescape(page.text)) == (400, True), (name, page.text)
+    for bundle in ("{", "[]", "{}", '{"documents": {}, "files": 3}', '{"documents": {"a": 1}, "files": {"b": 2}}'):
+        assert 400 <= send(lone, "deploy", bundle=bundle).status_code < 500, bundle
+    assert ids(lone) == set()
+
+
+def test_a_browser_sends_a_folder(chrome: Browser, lone: Server, tmp_path: Path) -> None:
+    lone.platform()
+    for name, content in TREE.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    context = chrome.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{lone.url}/deploy")
+    page.get_by_label("or a folder").set_input_files(tmp_path / "app")
+    page.get_by_role("button", name="Check").click()
+    assert page.get_by_text("It can be deployed").is_visible()
+    page.get_by_role("button", name="Deploy").click()
+    assert page.url == f"{lone.url}/processes/say?f=html"
+    context.close()
 
 
 @pytest.mark.parametrize("scripts", [False, True])
