@@ -66,7 +66,11 @@ class GitRepository:
 
     def __enter__(self) -> Self:
         self._folder = TemporaryDirectory(prefix="catalog-")
-        self._run("init", "-q", "--bare", ".")
+        try:
+            self._run("init", "-q", "--bare", ".")
+        except BaseException:
+            self._folder.cleanup()
+            raise
         return self
 
     def __exit__(

@@ -7,6 +7,7 @@ with GitPeer(tmp_path) as git:
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import os
 import ssl
@@ -48,6 +49,7 @@ class GitPeer:
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.url = f"https://localhost:{self._server.server_address[1]}/repo.git"
         self.moved: dict[str, str] = {}
+        self.authorization: str | None = None  # the header that every request needs
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     def git(self, *words: str) -> str:
@@ -87,6 +89,13 @@ class _Server(http.server.ThreadingHTTPServer):
         self.peer = peer
         super().__init__(address, _Handler)
 
+    def shutdown_request(self, request: Any) -> None:
+        """Says farewell in TLS, as real servers do and GnuTLS wants."""
+        with contextlib.suppress(OSError, ValueError):
+            request.settimeout(0.05)  # the client's own is not waited for
+            request.unwrap()
+        super().shutdown_request(request)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is part of the tests."""
 
@@ -108,6 +117,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             return
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if peer.authorization not in (None, self.headers.get("Authorization")):
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.end_headers()
+            return
         environment = {
             "PATH": os.environ["PATH"],
             "GIT_PROJECT_ROOT": str(peer.work / ".git"),
@@ -118,6 +132,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             "CONTENT_TYPE": self.headers.get("Content-Type", ""),
             "CONTENT_LENGTH": str(len(body)),
             "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
             **WHO,
         }
         done = subprocess.run(["git", "http-backend"], env=environment, input=body, capture_output=True, check=False)
