@@ -32,6 +32,7 @@ from broker.storage.signing import S3Account
 CONTACT = "earth-code@esa.int"
 RESTAGED = 2  # times that files which vanished from the bucket are sent again
 _NOT_STAGED = "staging area"
+PART, PARTS = 5 * 2**20, 9_000  # bytes of the smallest part, and the most parts, that S3 takes (10,000)
 _BUFFER = 1024 * 1024
 
 
@@ -63,8 +64,6 @@ class Prr:
         self._place = place
         self._write = RestApi(egress, place.reg_api, basic(place.user, place.password))
         self._read = RestApi(egress, place.stac)
-        # Parts as small as a multipart upload of this size allows: what is in flight is what a worker holds in memory.
-        self._staging = S3Storage(place.account, place.bucket)
 
     def check(self) -> list[Finding]:
         """See `Target.check`. An item without anything in it is sent, which reg-api refuses after it has looked at the
@@ -80,7 +79,7 @@ class Prr:
         except TargetRefused as refusal:
             found.append(_asked("collection", f"Nothing may be registered in {collection}: {refusal.detail}"))
         try:
-            self._staging.size("earthcode-broker-check")
+            S3Storage(self._place.account, bucket).size("earthcode-broker-check")
         except StorageError as error:
             found.append(_asked("bucket", f"The staging bucket {bucket} cannot be used: {error}"))
         return found
@@ -95,7 +94,7 @@ class Prr:
         for planned in plan["items"]:
             own = made["items"].setdefault(planned["item"]["id"], {"state": "planned"})
             if own["state"] != "verified":
-                _Step(self._egress, self._place, self._read, self._write, self._staging, planned, own, files).take()
+                _Step(self._egress, self._place, self._read, self._write, planned, own, files).take()
                 break
         states = {own["state"] for own in made["items"].values()}
         whole = len(made["items"]) == len(plan["items"]) and states <= {"verified"}
@@ -110,7 +109,6 @@ class _Step:
     place: Place
     read: RestApi
     write: RestApi
-    staging: S3Storage
     planned: Mapping[str, Any]
     own: Json
     files: Files
@@ -200,12 +198,15 @@ class _Step:
         expected = self.own["files"].get(href) or {"size": file.size, "sha256": file.sha256}
         name = self.staged_name(href)
         source = io.BufferedReader(Bytes(opened(file, self.files)), _BUFFER)
+        # Parts as small as an upload of this size allows: what is on its way is what a worker holds in memory.
+        part = max(PART, -(-expected["size"] // PARTS))
+        staging = S3Storage(self.place.account, self.place.bucket, part=part)
         try:
-            kept = self.staging.keep(name, source, media_type=file.media_type, progress=self.files.progress)
+            kept = staging.keep(name, source, media_type=file.media_type, progress=self.files.progress)
         except StorageError as error:
             raise TargetUnavailable(f"{file.path} cannot be sent to the staging area: {error}") from error
         if (kept.size, kept.sha256) != (expected["size"], expected["sha256"]):
-            self.staging.delete(name)
+            staging.delete(name)
             raise TargetRefused(f"{file.path} is not what the job made any more: its checksum is another one.")
 
     # ---- the item

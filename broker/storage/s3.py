@@ -33,10 +33,19 @@ _FULL_CODES = ("QuotaExceeded", "StorageFull", "InsufficientStorage", "507 ", "E
 
 class S3Storage:
     """Storage in `bucket`, below `prefix`. `public`: the same service under the address that users reach; without
-    it `public_link` gives None and the API serves the bytes."""
+    it `public_link` gives None and the API serves the bytes. `part`: bytes of one part of a multipart upload."""
 
-    def __init__(self, account: S3Account, bucket: str, prefix: str = "", *, public: S3Account | None = None) -> None:
+    def __init__(
+        self,
+        account: S3Account,
+        bucket: str,
+        prefix: str = "",
+        *,
+        public: S3Account | None = None,
+        part: int = PART,
+    ) -> None:
         self._account = account
+        self._part = part
         self._bucket = bucket
         self._prefix = prefix.strip("/")
         self._public = public
@@ -64,13 +73,13 @@ class S3Storage:
     def keep(
         self, key: str, source: BinaryIO, *, media_type: str | None = None, progress: Progress | None = None
     ) -> Kept:
-        """See `Storage.keep`. More than 16 MiB go as a multipart upload, which is given up when `source` fails."""
+        """See `Storage.keep`. More than one part go as a multipart upload, which is given up when `source` fails."""
         name = self._name(key)
         flow = _Flow(source, progress)
-        first = b"".join(flow.take(PART))
+        first = b"".join(flow.take(self._part))
         kind = {"Content-Type": media_type} if media_type else None
         with _storage_errors(key, flow):
-            if len(first) < PART:
+            if len(first) < self._part:
                 obstore.put(self._store, name, first, attributes=kind, use_multipart=False)
             else:
                 obstore.put(
@@ -79,7 +88,7 @@ class S3Storage:
                     flow.after(first),
                     attributes=kind,
                     use_multipart=True,
-                    chunk_size=PART,
+                    chunk_size=self._part,
                     max_concurrency=_PARALLEL,
                 )
                 if (there := self._head(name)) != flow.size:
