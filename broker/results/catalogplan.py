@@ -146,7 +146,7 @@ class _Draft:
     def _product(self) -> None:
         make, name = self.make, self.make.product_id
         path, title = entry_path("products", name), make.product_title()
-        if self._is_ours(path):
+        if not make.extends_product:
             self._write("product", "products", name, make.product(), title, "child")
         else:
             self._extend(path)
@@ -160,27 +160,29 @@ class _Draft:
             for one in names:
                 self._link(entry_path(folder, one), back)
 
-    def _is_ours(self, path: str) -> bool:
-        """A product that is not there yet, or that a publication of these runs (or of this data) made."""
-        document = self.make.catalog.document(path)
-        if document is None:
-            return True
-        if not self.published.runs:
-            return "extent" in self.request.values
-        return document.get("osc:experiment") == self.make.experiment_ids[0] and "extent" in self.request.values
-
     def _extend(self, path: str) -> None:
         """A product that others made gets the runs, and no more."""
         self.records["product"] = [path]
         document = self.make.catalog.document(path)
-        if document.get("osc:project") != self.request.project:
-            owner = document.get("osc:project")
-            self._say(path, "owner", f"belongs to the project {owner!r}: choose another id for the product")
+        self._belongs(path)
         for one in self.make.product_experiments():
             self._link(path, one)
         if "osc:experiment" not in document and "experiment" in self.request.records:
             text = self._text(path)
             self._change(path, jsonedit.with_member(text, "osc:experiment", self.make.experiment_ids[0]), "experiment")
+
+    def _takes_over(self, path: str) -> None:
+        """A record is written again, which only a correction may do."""
+        if "previous" not in self.request.values:
+            why = "is there already: choose another id, or name the publication that this one corrects (previous)"
+            self._say(path, "exists", why)
+        self._belongs(path)
+
+    def _belongs(self, path: str) -> None:
+        document = self.make.catalog.document(path) or {}
+        project = document.get("properties", document).get("osc:project")
+        if project != self.request.project:
+            self._say(path, "owner", f"belongs to the project {project!r}: choose another id")
 
     def _say(self, path: str, rule: str, message: str) -> None:
         self.findings.append(Finding(path, rule, message, official=False))
@@ -188,7 +190,10 @@ class _Draft:
     def _write(self, kind: str, folder: str, name: str, record: dict[str, Any], title: str, rel: str) -> None:
         path = entry_path(folder, name)
         self.records.setdefault(kind, []).append(path)
-        self._add(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+        content = (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()
+        if self.tree.read(path) not in (None, content):
+            self._takes_over(path)
+        self._add(path, content)
         self._link(f"{folder}/catalog.json", link(rel, f"./{name}/{FILES[folder]}.json", title))
 
     def _add(self, path: str, content: bytes) -> None:

@@ -105,9 +105,17 @@ class Records:
         return self._record(name, [], properties, links)
 
     def product_title(self) -> str:
-        path = entry_path("products", self.product_id)
-        own = self.request.own("product", "title")
-        return (None if own else self.catalog.title(path)) or self.title("product")
+        there = self.catalog.title(entry_path("products", self.product_id)) if self.extends_product else None
+        return there or self.title("product")
+
+    @property
+    def extends_product(self) -> bool:
+        """Whether the product is there, and not made by a publication of these runs (or of this data)."""
+        document = self.catalog.document(entry_path("products", self.product_id))
+        if document is None:
+            return False
+        first = self.experiment_ids[0] if self.experiment_ids else document.get("osc:experiment")
+        return "extent" not in self.request.values or document.get("osc:experiment") != first
 
     def product(self) -> dict[str, Any]:
         request, path = self.request, entry_path("products", self.product_id)

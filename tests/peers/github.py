@@ -81,8 +81,10 @@ class GitHubPeer:
     def place(self, repository: str) -> Path:
         return self.folder / f"{repository}.git"
 
-    def git(self, repository: str, *words: str, given: bytes | None = None, **more: str) -> str:
-        environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **WHO, **more}
+    def git(
+        self, repository: str, *words: str, given: bytes | None = None, more: Mapping[str, str] | None = None
+    ) -> str:
+        environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **WHO, **(more or {})}
         place = self.place(repository)
         return subprocess.run(
             ["git", *words], cwd=place, env=environment, input=given, check=True, capture_output=True
@@ -154,12 +156,12 @@ class GitHubPeer:
 
     def _make_tree(self, repo: str, body: Any) -> Answer:
         index = {"GIT_INDEX_FILE": str(self.folder / "index")}
-        self.git(repo, "read-tree", body["base_tree"], **index)
+        self.git(repo, "read-tree", body["base_tree"], more=index)
         for one in body["tree"]:
             assert set(one) == {"path", "mode", "type", "content"}
             blob = self.git(repo, "hash-object", "-w", "--stdin", given=one["content"].encode()).strip()
-            self.git(repo, "update-index", "--add", "--cacheinfo", f"{one['mode']},{blob},{one['path']}", **index)
-        return 201, {"sha": self.git(repo, "write-tree", **index).strip()}
+            self.git(repo, "update-index", "--add", "--cacheinfo", f"{one['mode']},{blob},{one['path']}", more=index)
+        return 201, {"sha": self.git(repo, "write-tree", more=index).strip()}
 
     def _make_commit(self, repo: str, body: Any) -> Answer:
         who = {
@@ -168,7 +170,7 @@ class GitHubPeer:
             for what in ("name", "email", "date")
         }
         parents = [word for parent in body["parents"] for word in ("-p", parent)]
-        made = self.git(repo, "commit-tree", body["tree"], *parents, given=body["message"].encode(), **who)
+        made = self.git(repo, "commit-tree", body["tree"], *parents, given=body["message"].encode(), more=who)
         return 201, {"sha": made.strip()}
 
     def _make_ref(self, repo: str, body: Any) -> Answer:
@@ -210,19 +212,10 @@ class GitHubPeer:
         if any(one["branch"] == branch and one["state"] == "open" for one in self.pulls):
             return 422, {"message": "Validation Failed", "errors": [{"message": "A pull request already exists"}]}
         number = len(self.pulls) + 1
+        address = f"https://github.example.org/{repo}/pull/{number}"
+        pull = {"number": number, "state": "open", "html_url": address, "merged": False, "merged_at": None}
         self.pulls.append(
-            {
-                "number": number,
-                "state": "open",
-                "title": body["title"],
-                "body": body["body"],
-                "html_url": f"https://github.example.org/{repo}/pull/{number}",
-                "merged": False,
-                "merged_at": None,
-                "fork": fork,
-                "branch": branch,
-                "sha": sha,
-            }
+            {**pull, "title": body["title"], "body": body["body"], "fork": fork, "branch": branch, "sha": sha}
         )
         return 201, self._shown(self.pulls[-1])
 

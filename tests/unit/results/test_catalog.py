@@ -36,7 +36,7 @@ def remote(tmp_path: Path) -> Path:
 
 def heads(remote: Path) -> dict[str, str]:
     lines = run(remote, "for-each-ref", "--format=%(refname:lstrip=2) %(objectname)", "refs/heads").splitlines()
-    return dict(line.split() for line in lines)  # type: ignore[misc]
+    return dict(line.split() for line in lines)
 
 
 def merge(remote: Path, branch: str = BRANCH) -> None:
