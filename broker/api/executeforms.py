@@ -93,7 +93,7 @@ def _single(wanted: Field, text: str) -> Any:
         case "json":
             return _json(text)
         case kind if kind in PLACES.values():
-            return {"href": text.strip()}
+            return _json(text) if text.lstrip().startswith("{") else {"href": text.strip()}
         case "long":
             return text.replace("\r\n", "\n")  # forms send line ends so, whatever was typed
         case _:
@@ -131,6 +131,30 @@ def _json(text: str) -> Any:
 
 def _no_constant(name: str) -> Any:
     raise Unreadable(f"This is not JSON: {name} is no number there.")
+
+
+def directory(files: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """A folder that came with the form, as CWL has it. `files`: (path, address of its upload); paths begin with the
+    folder's name, and none is a part of another."""
+    whole: dict[str, Any] = {}
+    for path, href in files:
+        *folders, name = path.split("/")
+        here: Any = whole
+        for one in folders:
+            here = here.setdefault(one, {})
+            if isinstance(here, str):
+                raise Unreadable(f"{path[:200]} lies below a file.")
+        here[name] = href
+    name, inside = next(iter(whole.items()))
+    return _folder(name, inside) if len(whole) == 1 else _folder("folder", whole)
+
+
+def _folder(name: str, inside: Mapping[str, Any]) -> dict[str, Any]:
+    listing = [
+        {"class": "File", "basename": one, "location": found} if isinstance(found, str) else _folder(one, found)
+        for one, found in inside.items()
+    ]
+    return {"class": "Directory", "basename": name, "path": name, "listing": listing}
 
 
 def _bbox(found: Sequence[str]) -> dict[str, Any]:

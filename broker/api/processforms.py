@@ -11,15 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.access.principal import Principal, Scope
-from broker.api import bodies, processpages, receiving
+from broker.api import bodies, chosenfiles, processpages, receiving
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
-from broker.api.executeforms import Filled, command, request_of
+from broker.api.executeforms import Filled, Unreadable, command, directory, request_of
 from broker.api.executerequest import execute_request
 from broker.api.execution import report
 from broker.api.forms import done, form, is_form
 from broker.api.inputfields import PLACES, Field, fields
-from broker.api.multipart import MULTIPART, form_of
+from broker.api.multipart import MULTIPART, Part, form_of
 from broker.api.problems import BodyTooLarge, WrongMediaType, document
 from broker.api.processes import Revision, described
 from broker.api.processpages import Sent
@@ -34,6 +34,8 @@ from broker.web import page
 
 router = guarded("Processes")
 FORMS = ConformanceClass(router)
+DEEPEST = 32  # folders in each other
+FOLDER = "folder:"  # what the name of a field begins with that brings a folder
 
 
 @router.post("/processes/{process_id}", name="processForm", include_in_schema=False)
@@ -83,14 +85,16 @@ async def _small(request: Request, process_id: str, caller: Principal) -> Respon
 
 
 async def _filled(
-    request: Request, site: Site, caller: Principal, wanted: list[Field]
+    request: Request, site: Site, caller: Principal, inputs: list[Field]
 ) -> tuple[Filled, dict[str, str]]:
     """(what the form holds; its files are uploads by then, why a file was not taken by input)."""
     caller.need(Scope.RUN)
-    taken = {f"file:{one.id}": one.id for one in wanted if one.kind in PLACES.values()}
+    taken = {f"file:{one.id}": one.id for one in inputs if one.kind in PLACES.values()}
+    taken |= {f"{FOLDER}{one.id}": one.id for one in inputs if one.kind == PLACES["Directory"]}
     bodies.refuse_longer(request, site.settings.uploads.max_bytes)
     sent = await form_of(request)
     filled, refused = Filled(), dict[str, str]()
+    folders: dict[str, list[tuple[str, str]]] = {}
     left = site.settings.limits.document_bytes
     while (part := await sent.part()) is not None:
         if part.filename is None:
@@ -99,14 +103,31 @@ async def _filled(
             if left <= 0:
                 raise BodyTooLarge(f"A form may have {site.settings.limits.document_bytes} bytes beside its files.")
             filled.texts.setdefault(part.name, []).append(text)
-        elif part.filename and part.name in taken:
+        elif part.filename and part.name in taken and _part_of(part):
             try:
                 kept = await receiving.receive(site, caller, part.filename, part.media_type, sent.chunks())
             except BrokerError as problem:  # the rest of the form is kept
                 refused[taken[part.name]] = problem.detail
+                continue
+            href = f"{site.base(request)}/uploads/{kept.id}"
+            if part.name.startswith(FOLDER):
+                folders.setdefault(taken[part.name], []).append((part.filename, href))
             else:
-                filled.files.setdefault(part.name, []).append(f"{site.base(request)}/uploads/{kept.id}")
+                filled.files.setdefault(part.name, []).append(href)
+    for name, files in folders.items():
+        try:
+            filled.files.setdefault(f"file:{name}", []).append(json.dumps(directory(files)))
+        except Unreadable as error:
+            refused[name] = str(error)
     return filled, refused
+
+
+def _part_of(part: Part) -> bool:
+    """Whether it is one that is taken: of a folder, what is below it and not hidden there."""
+    path = part.filename or ""
+    if not part.name.startswith(FOLDER):
+        return True
+    return 0 < path.count("/") <= DEEPEST and not path.startswith("/") and chosenfiles.wanted(path)
 
 
 async def _run(

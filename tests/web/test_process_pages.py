@@ -141,6 +141,45 @@ def test_a_form_sent_twice_makes_one_job(every: Server) -> None:
     assert changed.id not in made
 
 
+def folder(server: Server, *paths: str, do: str = "execute") -> Any:
+    """The form with a folder of these files."""
+    parts: list[Any] = [("csrf", (None, "")), ("in:text", (None, "x")), ("in:flag", (None, "true"))]
+    parts += [("in:catalog", (None, "")), *(("folder:catalog", (path, b"x", "text/plain")) for path in paths)]
+    return server.post("/processes/every-kind", files=[*parts, ("do", (None, do))], headers=BROWSER,
+                       allow_redirects=False)  # fmt: skip
+
+
+def test_a_folder_is_a_directory_with_all_that_is_in_it(every: Server) -> None:
+    job = job_of(every, folder(every, "scene/catalog.json", "scene/deep/b4.tif", "scene/.git/HEAD"))
+    found = job.request["inputs"]["catalog"]
+    top, deep = found["listing"]
+    assert (found["class"], found["basename"], top["basename"]) == ("Directory", "scene", "catalog.json")
+    assert (deep["class"], deep["basename"], [one["basename"] for one in deep["listing"]]) == (
+        "Directory", "deep", ["b4.tif"],
+    )  # fmt: skip
+    assert every.get(deep["listing"][0]["location"]).json()["name"] == "b4.tif"
+    assert len(every.get("/uploads").json()["uploads"]) == 2
+    checked = folder(every, "scene/catalog.json", do="check")
+    held = re.search(r'name="in:catalog"[^>]+value="([^"]+)"', checked.text)
+    assert held is not None, "the folder need not be sent again"
+    fields = [("in:text", "x"), ("in:flag", "true"), ("in:catalog", unescape(held[1]))]
+    again = job_of(every, send(every, "/processes/every-kind", *fields)).request["inputs"]["catalog"]
+    assert [one["basename"] for one in again["listing"]] == ["catalog.json"]
+    assert "&#34;class&#34;: &#34;Directory&#34;" in every.get(
+        f"/processes/every-kind?job={job.id}", headers=BROWSER
+    ).text  # fmt: skip
+
+
+def test_folders_that_are_none(every: Server) -> None:
+    deep = "/".join(["d"] * 40 + ["f.txt"])
+    for paths in (("a/b", "a/b/c"), ("/etc/x",), ("flat.txt",), (deep,), ("a/../b/x",)):
+        assert folder(every, *paths).status_code in (303, 400), paths
+    assert folder(every, "a/b", "a/b/c").status_code == 400
+    with every.database.read() as tx:
+        listed = [jobs.get(tx, one.id) for one in jobs.page(tx, jobs.Filter(), limit=9)]
+    assert all("catalog" not in job.request["inputs"] for job in listed)
+
+
 def test_what_is_wrong_is_said_beside_the_field_and_nothing_typed_is_lost(every: Server) -> None:
     answer = send(
         every, "/processes/every-kind",
