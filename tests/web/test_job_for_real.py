@@ -74,6 +74,28 @@ def test_the_water_bodies_are_on_the_map(chrome: Browser, peer: BrokerPeer, tmp_
     page.context.close()
 
 
+@pytest.mark.skipif(not SOFTWARE.exists(), reason="numpy and rasterio: make .software/eo")
+def test_water_bodies_from_folders_without_scripts(chrome: Browser, peer: BrokerPeer) -> None:
+    """The package and its scene are chosen as folders, as they lie on a computer."""
+    page = chrome.new_context(java_script_enabled=False).new_page()
+    page.set_default_timeout(30_000)
+    page.goto(f"{peer.url}/deploy")
+    page.get_by_label("or a folder").set_input_files(PACKAGE)
+    page.get_by_text("Its id, and which process of several").click()
+    page.get_by_label("Id", exact=True).fill("by-folder")
+    page.get_by_role("button", name="Check").click()
+    expect(page.locator("#diagnosis")).to_contain_text("EOAP.CONTAINER.HINT")
+    page.get_by_role("button", name="Deploy").click()
+    page.get_by_role("link", name="Go to by-folder").click()
+    page.get_by_role("group", name="Scene").get_by_label("or a folder").set_input_files(PACKAGE / "data")
+    page.get_by_role("button", name="Execute").click()
+    job = page.url.rpartition("/")[2].partition("?")[0]
+    assert peer.ended(job, 120)["status"] == "successful"
+    page.reload()
+    expect(page.get_by_role("row", name="quicklook")).to_be_visible()
+    page.context.close()
+
+
 def test_a_broken_package_is_told_to_be_the_package_s_fault(chrome: Browser, peer: BrokerPeer) -> None:
     peer.deploy(BROKEN)
     job = peer.execute("broken", {})
