@@ -12,8 +12,7 @@ from typing import Any, NoReturn
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 from broker.errors import InputError, InputProblem
-from broker.packages.bundle import MAX_ENTRIES
-from broker.packages.closure import MAX_BUNDLE
+from broker.packages.bundle import MAX_BUNDLE, MAX_ENTRIES
 
 _CWL = (".cwl", ".yaml", ".yml", ".json")
 _USUAL = ("package", "main", "app", "workflow")  # what the document to run is called, where there are several

@@ -13,7 +13,8 @@ from typing import Any
 
 from broker.errors import LimitError, PackageError
 from broker.packages import lint
-from broker.packages.closure import MAX_BUNDLE, Closure, Listing, Read
+from broker.packages.closure import MAX_BUNDLE as MAX_BUNDLE
+from broker.packages.closure import Closure, Listing, Read
 from broker.packages.cwl import decode
 from broker.packages.graph import Calls, choose
 from broker.packages.keys import check_key, is_url
