@@ -204,11 +204,11 @@ def test_hooks_and_settings_of_the_machine_are_not_used(
     assert GitTarget(str(remote)).step(make, None)["state"] == "proposed"
 
 
-@pytest.mark.parametrize("address", ["ext::sh -c touch% owned", "--upload-pack=touch owned", "nowhere.git"])
+@pytest.mark.parametrize("address", ["ext::touch {}/owned", "--upload-pack=touch {}/owned", "nowhere.git"])
 def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises((TargetRefused, TargetUnavailable)):
-        GitTarget(address).step(make, None)
+        GitTarget(address.format(tmp_path)).step(make, None)
     assert not list(tmp_path.iterdir())
 
 
