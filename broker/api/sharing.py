@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastapi import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -27,58 +28,34 @@ MOST_BYTES = 64 * 1024
 OFFERS = {"json": JSON, "html": HTML}
 
 
-@router.get("/processes/{process_id}/sharing", name="processSharing")
-async def of_process(request: Request, process_id: str, caller: Caller, f: Representation = None) -> Response:
-    """With whom a process is shared."""
-    return await _shown(request, caller, "process", process_id)
+# what can be shared -> (the parameter of its path, what sharing it means)
+SHARED: dict[Kind, tuple[str, str]] = {
+    "process": (
+        "process_id",
+        "Share a process with a project (its members see and execute it), with everybody (public), or with nobody.",
+    ),
+    "job": ("job_id", "Share a job, with its inputs, results, logs, steps and events."),
+    "upload": ("upload_id", "Share an upload: others may use it as an input."),
+}
 
 
-@router.put("/processes/{process_id}/sharing", name="processShare")
-async def share_process(request: Request, process_id: str, caller: Caller) -> Response:
-    """Share a process with a project (its members see and execute it), with everybody (public), or with nobody."""
-    return await _share(request, caller, "process", process_id)
+def _routes(kind: Kind, parameter: str, meaning: str) -> None:
+    """The three routes of what can be shared."""
+    path, row = f"/{PATHS[kind]}/{{{parameter}}}/sharing", Path(alias=parameter)
 
+    @router.get(
+        path, name=f"{kind}Sharing", description=f"With whom {'an' if kind == 'upload' else 'a'} {kind} is shared."
+    )
+    async def of(request: Request, caller: Caller, row_id: str = row, f: Representation = None) -> Response:
+        return await _shown(request, caller, kind, row_id)
 
-@router.post("/processes/{process_id}/sharing", name="processShareForm", include_in_schema=False)
-async def form_of_process(request: Request, process_id: str, caller: Caller) -> Response:
-    """The form of its page."""
-    return await sharepages.act(request, caller, "process", process_id)
+    @router.put(path, name=f"{kind}Share", description=meaning)
+    async def share(request: Request, caller: Caller, row_id: str = row) -> Response:
+        return await _share(request, caller, kind, row_id)
 
-
-@router.get("/jobs/{job_id}/sharing", name="jobSharing")
-async def of_job(request: Request, job_id: str, caller: Caller, f: Representation = None) -> Response:
-    """With whom a job is shared."""
-    return await _shown(request, caller, "job", job_id)
-
-
-@router.put("/jobs/{job_id}/sharing", name="jobShare")
-async def share_job(request: Request, job_id: str, caller: Caller) -> Response:
-    """Share a job, with its inputs, results, logs, steps and events."""
-    return await _share(request, caller, "job", job_id)
-
-
-@router.post("/jobs/{job_id}/sharing", name="jobShareForm", include_in_schema=False)
-async def form_of_job(request: Request, job_id: str, caller: Caller) -> Response:
-    """The form of its page."""
-    return await sharepages.act(request, caller, "job", job_id)
-
-
-@router.get("/uploads/{upload_id}/sharing", name="uploadSharing")
-async def of_upload(request: Request, upload_id: str, caller: Caller, f: Representation = None) -> Response:
-    """With whom an upload is shared."""
-    return await _shown(request, caller, "upload", upload_id)
-
-
-@router.put("/uploads/{upload_id}/sharing", name="uploadShare")
-async def share_upload(request: Request, upload_id: str, caller: Caller) -> Response:
-    """Share an upload: others may use it as an input."""
-    return await _share(request, caller, "upload", upload_id)
-
-
-@router.post("/uploads/{upload_id}/sharing", name="uploadShareForm", include_in_schema=False)
-async def form_of_upload(request: Request, upload_id: str, caller: Caller) -> Response:
-    """The form of its page."""
-    return await sharepages.act(request, caller, "upload", upload_id)
+    @router.post(path, name=f"{kind}ShareForm", include_in_schema=False)
+    async def form(request: Request, caller: Caller, row_id: str = row) -> Response:
+        return await sharepages.act(request, caller, kind, row_id)
 
 
 async def _shown(request: Request, caller: Principal, kind: Kind, row_id: str) -> Response:
@@ -104,3 +81,7 @@ async def _share(request: Request, caller: Principal, kind: Kind, row_id: str) -
 def _document(found: Sharing, of: str) -> dict[str, Any]:
     links = [link(f"{of}/sharing", "self", "This"), link(of, "up", "What is shared")]
     return {"shared": found.shared, "project": found.project, "links": links}
+
+
+for _kind, (_parameter, _meaning) in SHARED.items():
+    _routes(_kind, _parameter, _meaning)
