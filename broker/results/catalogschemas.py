@@ -34,10 +34,12 @@ def broken(document: Any, schema: str) -> Iterator[str]:
         yield f"{where or '/'}: {_short(deepest.message)}"
 
 
-@_FORMATS.checks("date-time", ValueError)
-def is_moment(value: Any) -> bool:
+def _is_moment(value: Any) -> bool:
     """Whether a text is a date and time of RFC 3339; what is no text is not looked at. May raise ValueError."""
     return not isinstance(value, str) or ("T" in value and datetime.fromisoformat(value).tzinfo is not None)
+
+
+_FORMATS.checks("date-time", ValueError)(_is_moment)
 
 
 @cache
