@@ -1,0 +1,132 @@
+"""Starts the process that compares two outputs, in bubblewrap and with bounds; what it says is a stranger's word."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import broker
+from broker.errors import SetupError
+from broker.results.comparing import ENVIRONMENT, MOST_SAID
+from broker.results.verdict import Judgement, Tolerance, Verdict
+from broker.runner import isolation, seccomp
+from broker.runner.probe import SYSTEM_PATH
+
+LIBRARIES = ("netCDF4", "numpy", "pyarrow", "rasterio", "zarr")
+SCRATCH = 64 * 2**20  # bytes of /tmp inside
+
+
+@dataclass(frozen=True, slots=True)
+class Confinement:
+    """`bwrap`: the program; None: a plain process, only for files of one's own. Bounds: bytes of private memory,
+    seconds of CPU and of time."""
+
+    bwrap: str | None
+    memory: int = 2 * 2**30
+    cpu: int = 900
+    seconds: float = 1800
+
+    def judge(self, left: Path, right: Path, tolerance: Tolerance) -> tuple[str, Judgement]:
+        """Compare two files that differ; gives the format by which, else `bytes`."""
+        answer = self._asked(left.absolute(), right.absolute(), tolerance)
+        try:
+            if "unreadable" not in answer:
+                return str(answer["by"])[:40], Judgement.from_json(answer)
+            why = str(answer["unreadable"])[:400]
+        except (KeyError, TypeError, ValueError):
+            why = "what was said about them makes no sense"
+        return "bytes", Judgement(Verdict.DIFFERENT, f"The bytes differ, and only those were compared: {why}.")
+
+    def _asked(self, left: Path, right: Path, tolerance: Tolerance) -> dict[str, Any]:
+        with (
+            tempfile.TemporaryDirectory() as accounts,
+            tempfile.TemporaryFile() as said,
+            contextlib.ExitStack() as open_,
+        ):
+            isolation.write_accounts(Path(accounts))
+            inside = {"left": f"/data/left/{left.name}", "right": f"/data/right/{right.name}"}
+            places = {"left": str(left), "right": str(right)} if self.bwrap is None else inside
+            question = {**places, "tolerance": tolerance.to_json(), "memory": self.memory, "cpu": self.cpu}
+            program = [sys.executable, "-m", "broker.results.comparing"]
+            passed: list[int] = []
+            if self.bwrap is not None:
+                filtering = seccomp.file()
+                if filtering is not None:
+                    open_.callback(os.close, filtering)
+                    passed.append(filtering)
+                args = [*_sandbox(Path(accounts), [(str(left), inside["left"]), (str(right), inside["right"])])]
+                args += ["--seccomp", str(filtering)] if filtering is not None else []
+                program = [self.bwrap, *args, "--", *program]
+            try:
+                ended = subprocess.run(
+                    program,
+                    input=json.dumps(question).encode(),
+                    stdout=said,
+                    stderr=subprocess.DEVNULL,
+                    env=_environment(),
+                    pass_fds=passed,
+                    timeout=self.seconds,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                return {"unreadable": f"comparing them took longer than {self.seconds:g} s"}
+            said.seek(0)
+            return _heard(said.read(MOST_SAID), ended.returncode, self)
+
+
+def _heard(said: bytes, code: int, bounds: Confinement) -> dict[str, Any]:
+    with contextlib.suppress(ValueError):
+        answer = json.loads(said)
+        if isinstance(answer, dict) and code == 0:
+            return answer
+    if code in (-24, 152, 128 + 24):  # SIGXCPU
+        return {"unreadable": f"comparing them took more than {bounds.cpu} s of CPU time"}
+    return {"unreadable": f"the program that read them broke off ({code}), perhaps for want of memory"}
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of ours: what is in the environment can be read inside."""
+    home = {"HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8"}  # noqa: S108  inside
+    return {**ENVIRONMENT, **home, "PYTHONPATH": str(_source().parent), "PATH": SYSTEM_PATH}
+
+
+def _source() -> Path:
+    return Path(broker.__file__).parent
+
+
+def _sandbox(accounts: Path, files: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Arguments of bwrap: system directories, Python with what is installed for it, our own source, the two files."""
+    yield from isolation.bubblewrap_base(accounts, network=False)
+    yield from ("--new-session", "--size", str(SCRATCH), "--tmpfs", "/tmp")  # noqa: S108  inside
+    found = isolation.find_software([Path(sys.prefix)]).directories
+    for directory in dict.fromkeys((*found, str(_source()))):
+        if not any(Path(directory).is_relative_to(root) for root in isolation.ROOTS):
+            yield from ("--ro-bind", directory, directory)
+    for outside, inside in files:
+        yield from ("--ro-bind", outside, inside)
+    yield from ("--remount-ro", "/")
+
+
+def confinement(*, own: bool = False, **bounds: Any) -> Confinement:
+    """What works on this machine. `own`: the files are of who asks, on their machine, so that where bubblewrap does not
+    work a plain process will do. Raises SetupError."""
+    missing = [name for name in LIBRARIES if find_spec(name) is None]
+    if missing:
+        raise SetupError(
+            f"Comparing outputs needs libraries that are not installed: {', '.join(missing)}.",
+            hint="Install them: pip install 'earthcode-broker[compare]'",
+        )
+    notes: list[str] = []
+    bwrap = isolation.working_bwrap(notes)
+    if bwrap is None and not own:
+        raise SetupError(f"Outputs are compared inside bubblewrap only: {'; '.join(notes)}")
+    return Confinement(bwrap, **bounds)
