@@ -22,6 +22,7 @@ from broker.runner import isolation, seccomp
 from broker.runner.probe import SYSTEM_PATH
 
 LIBRARIES = ("netCDF4", "numpy", "pyarrow", "rasterio", "zarr")
+PROGRAM = (sys.executable, "-m", "broker.results.comparing")
 SCRATCH = 64 * 2**20  # bytes of /tmp inside
 
 
@@ -56,7 +57,7 @@ class Confinement:
             inside = {"left": f"/data/left/{left.name}", "right": f"/data/right/{right.name}"}
             places = {"left": str(left), "right": str(right)} if self.bwrap is None else inside
             question = {**places, "tolerance": tolerance.to_json(), "memory": self.memory, "cpu": self.cpu}
-            program = [sys.executable, "-m", "broker.results.comparing"]
+            program = [*PROGRAM]
             passed: list[int] = []
             if self.bwrap is not None:
                 filtering = seccomp.file()

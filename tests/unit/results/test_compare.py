@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import socket
 import struct
+import sys
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -264,14 +267,41 @@ def test_bombs_end_at_their_bounds(pair: Pair) -> None:
     assert "took more than 5 s of CPU time" in found["big.tif"].judgement.sentence
 
 
-def test_who_reads_reaches_no_network_and_no_other_file(pair: Pair, tmp_path: Path) -> None:
-    secret = tmp_path / "secret.tif"
-    tiff(secret, VALUES)
-    for folder in (pair.left, pair.right):  # a VRT reads other files, and links lead out
-        (folder / "x.vrt").write_text(f"<VRTDataset><SourceFilename>{secret}</SourceFilename></VRTDataset>{folder}")
-        (folder / "link.tif").symlink_to(secret)
-    found = pair.one()
-    assert (found.path, found.by) == ("x.vrt", "bytes")
+PROBE = """
+import json, os, socket, sys
+question = json.load(sys.stdin)
+said = []
+try:
+    said.append(open({secret!r}).read())
+except OSError:
+    said.append("no file")
+try:
+    open(question["left"], "ab").close()
+    said.append("written")
+except OSError:
+    said.append("read-only")
+said.append("connected" if socket.socket().connect_ex(("127.0.0.1", {port})) == 0 else "no network")
+said.append(os.environ.get("CANARY", "no canary"))
+print(json.dumps({{"unreadable": ", ".join(said)}}))
+"""
+
+
+@pytest.mark.parametrize("shut_in", [True, False])
+def test_who_reads_reaches_nothing_else(
+    pair: Pair, confined: Confinement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shut_in: bool
+) -> None:
+    """Neither other files, nor the network, nor our environment; without bubblewrap the same probe gets further."""
+    (tmp_path / "secret").write_text("a secret")
+    monkeypatch.setenv("CANARY", "a canary")
+    for folder in (pair.left, pair.right):
+        (folder / "x.bin").write_text(str(folder))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        probe = PROBE.format(secret=str(tmp_path / "secret"), port=server.getsockname()[1])
+        monkeypatch.setattr("broker.results.confined.PROGRAM", (sys.executable, "-c", probe))
+        pair.confined = confined if shut_in else replace(confined, bwrap=None)
+        found = pair.one().judgement.sentence
+    reached = "no file, read-only, no network, no canary" if shut_in else "a secret, written, connected, no canary"
+    assert reached in found
 
 
 def test_a_png_that_promises_too_much(pair: Pair) -> None:
