@@ -124,13 +124,15 @@ def test_every_file_is_staged_the_item_registered_and_every_asset_read_back(prr:
     one, files = target(prr), Held()
     plan = one.plan([planned()])
     receipt: Any = None
-    posts = []
+    effects, sent = [0], 0
     while not done(receipt):
         receipt = one.step(plan, receipt, files)
-        posts.append(prr.posts())
+        sent = max(sent, len(prr.staged()))
+        effects.append(sent + prr.posts() + sum(request.startswith("GET /d/") for request in prr.requests))
     assert_one_item(prr)
     assert prr.posts() == 1
-    assert max(later - before for before, later in pairwise(posts)) == 1
+    assert effects[-1] == 3 + 1 + 3
+    assert max(later - before for before, later in pairwise(effects)) == 1  # one thing at a time
     own = receipt["items"]["water-1"]
     assert own["href"] == f"{prr.url}/stac/collections/lakes/items/water-1"
     assert own["assets"]["ndwi"]["href"].startswith(f"{prr.url}/d/lakes/2026/01/01/water-1/")

@@ -221,6 +221,13 @@ def test_items_that_make_no_sense_are_findings(item: Any) -> None:
     assert not made.sendable
 
 
+@pytest.mark.parametrize("raw", [b"[" * 100_000, b'{"a":NaN}', b"\xff", b"", b"3", b'{"type": "Feature"}'])
+def test_documents_that_are_no_stac_items_are_files_like_others(raw: bytes) -> None:
+    made = items(RUN, [output("a.json", raw)], {"a.json": raw}, INTERVAL)
+    assert made.sendable
+    assert [planned["item"]["id"] for planned in made.items] == [f"water-bodies-{JOB}"]
+
+
 def test_file_names_are_allowed_and_unique_in_their_item() -> None:
     held = [output(path, path.encode()) for path in ("a/x.tif", "b/x.tif", "c/ä ö.tif", "d/" + "n" * 200 + ".tif")]
     item = checked(items(RUN, held, {}, INTERVAL).items[0])
