@@ -47,6 +47,11 @@ _LOGS = {
     "text/plain": {"schema": {"type": "string"}},
     "text/event-stream": {"schema": {"type": "string"}},
 }
+_PROVENANCE = {
+    **_contents({"type": "object"}, JSON, "application/ld+json", "application/vnd.earthcode-broker.provenance+json"),
+    **_contents({"type": "string"}, "text/provenance-notation", "application/provenance+xml", "application/xml"),
+    **_contents({"type": "string"}, "text/turtle", "application/n-triples", "image/svg+xml"),
+}
 # operation -> {status: contents}; an operation that is not here answers 200 with a JSON object
 ANSWERS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "landing": {"200": _contents(_ref("landingPage"))},
@@ -55,7 +60,7 @@ ANSWERS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "processApi": {"200": _contents({"type": "object"}, MEDIA_TYPE, MEDIA_TYPE_3_1, JSON)},
     "processes": {"200": _contents(_ref("processList"))},
     "process": {"200": _contents(_ref("process"))},
-    "package": {"200": _contents(_BINARY, *_PACKAGES)},
+    "package": {"200": _contents({"type": "object"}, *_PACKAGES)},
     "deploy": {"201": _contents(_ref("processSummary"))},
     "replace": {"200": _contents(_ref("processSummary")), "204": {}},
     "undeploy": {"204": {}},
@@ -72,6 +77,8 @@ ANSWERS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "307": {},
     },
     "logs": {"200": _LOGS},
+    "provenance": {"200": _PROVENANCE},
+    "crate": {"200": _contents(_BINARY, "application/zip")},
     "upload": {"201": _contents(_ref("upload"))},
     "uploadAppend": {"200": _contents(_ref("upload"))},
     "uploadStatus": {"200": _contents(_ref("upload"))},
@@ -168,7 +175,7 @@ _STATUS = {
 }
 # What can be asked for by `?f=` has a page, but these (that this is true is tested).
 WITHOUT_PAGE = frozenset({
-    "projectMembers", "projectMember", "projectInvitations", "me", "jobCallbacks", "callbackSecret",
+    "projectMembers", "projectMember", "projectInvitations", "me",
 })  # fmt: skip
 _PAGE = {HTML: {"schema": {"type": "string"}}}
 _PROBLEM = {

@@ -1,4 +1,4 @@
-"""A large publication goes through the publisher without staying in it: 10 GB with BROKER_TEST_ABUSE=full, else less."""
+"""A large publication does not stay in the publisher: 10 GB with BROKER_TEST_ABUSE=full, else less."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ for chunk in Made().open(""):
     digest.update(chunk)
 file = File("big.tif", "big.tif", size, digest.hexdigest(), "image/tiff")
 properties = {"start_datetime": "2026-01-01T00:00:00Z", "end_datetime": "2026-01-01T00:00:00Z"}
-item = {"type": "Feature", "stac_version": "1.0.0", "id": "big", "geometry": None, "properties": properties, "links": [],
-        "stac_extensions": ["https://stac-extensions.github.io/file/v2.1.0/schema.json"],
+item = {"type": "Feature", "stac_version": "1.0.0", "id": "big", "geometry": None,
+        "properties": properties, "links": [], "stac_extensions": ["https://stac-extensions.github.io/file/v2.1.0/schema.json"],
         "assets": {"big": {"href": "big.tif", "type": "image/tiff", "roles": ["data"]}}}
 target, receipt = Prr(Egress(), Place(**place)), None
 plan = target.plan([{"item": item, "files": {"big.tif": file.to_json()}}])
