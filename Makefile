@@ -38,7 +38,7 @@ audit: .venv/dev  ## supply chain: lock and hashes, bandit, SBOM into build/, kn
 	$(UV) audit --frozen --preview-features audit-command
 
 conformance: .venv/dev  ## OGC's executable test suites (Java 17): ETS=<ets-ogcapi-processes10-aio.jar> ETS2=<part 2's>
-	$(PYTHON) -m tests.conformance.ets $(if $(ETS),1=$(ETS)) $(if $(ETS2),2=$(ETS2)) $(if $(REPORT),--report $(REPORT))
+	$(PYTHON) -m tests.conformance.ets $(if $(ETS),1=$(ETS)) $(if $(ETS2),2=$(ETS2)) $(if $(REPORT),--report $(REPORT)) $(if $(VERSIONS),--versions '$(VERSIONS)')
 
 docs-conformance: .venv/dev  ## docs/conformance.md: the requirements of each class that is claimed, and their tests
 	$(PYTHON) -m tests.conformance.requirements

@@ -2,7 +2,8 @@
 
 PART is 1 (ets-ogcapi-processes10) or 2 (ets-ogcapi-processes10-part2); SUITE is its `-aio.jar`, or a class path.
 Needs Java 17 with keytool. The suites fetch schemas from the Internet; here a proxy on loopback answers for it.
-The verdicts go to build/conformance-ets-*.xml; with --report FILE a report in Markdown is written.
+The verdicts go to build/conformance-ets-*.xml; with --report FILE a report in Markdown is written,
+which names the --versions TEXT of the suites.
 """
 
 from __future__ import annotations
@@ -116,21 +117,22 @@ def verdicts(part: str, suite: str) -> list[Run]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    report = None
     words = list(arguments)
-    if "--report" in words:
-        at = words.index("--report")
-        report = Path(words[at + 1])
-        del words[at : at + 2]
+    options = {"--report": "", "--versions": ""}
+    for name in options:
+        if name in words:
+            at = words.index(name)
+            options[name] = words[at + 1]
+            del words[at : at + 2]
     suites: dict[str, Any] = dict(word.split("=", 1) for word in words if "=" in word)
     if not suites or not set(suites) <= set(CONTROLLER):
         print(__doc__, file=sys.stderr)
         return 2
     runs = [found for part, suite in sorted(suites.items()) if suite for found in verdicts(part, suite)]
-    text = etsreport.markdown(runs)
+    text = etsreport.markdown(runs, options["--versions"])
     print(text)
-    if report is not None:
-        report.write_text(text)
+    if options["--report"]:
+        Path(options["--report"]).write_text(text)
     return 1 if any(etsreport.failed(runs)) else 0
 
 

@@ -93,12 +93,13 @@ def _worked_around(runs: Sequence[Run], part: str, case: Case) -> bool:
     return any(run.status(case.name) == "PASS" for run in other)
 
 
-def markdown(runs: Sequence[Run]) -> str:
-    """The report."""
+def markdown(runs: Sequence[Run], versions: str = "") -> str:
+    """The report. `versions`: which versions of the suites ran."""
     lines = [
         "# OGC executable test suites",
         "",
         f"Run on {datetime.now(UTC):%Y-%m-%d} against a broker that was started for it (`make conformance`).",
+        *([f"Suites: {versions}"] if versions else []),
         "",
     ]
     bad = list(failed(runs))
