@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from broker.store.account_tables import people
@@ -52,22 +52,12 @@ def meet(
     person = id_of(issuer, subject)
     make = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
     new = make(people).values(
-        id=person,
-        issuer=issuer,
-        subject=subject,
-        name=name or subject,
-        email=email,
-        orcid=orcid,
-        created=now(),
-        seen=now(),
+        id=person, issuer=issuer, subject=subject, name=name or subject, created=now(), seen=now()
     )
-    kept = {
-        "name": func.coalesce(name, p.name),
-        "email": func.coalesce(new.excluded.email, p.email),
-        "orcid": func.coalesce(new.excluded.orcid, p.orcid),
-        "seen": now(),
-    }
-    tx.execute(new.on_conflict_do_update(index_elements=[p.id], set_=kept))
+    # Two unique indexes: who names one of them may still meet another insertion on the other.
+    tx.execute(new.on_conflict_do_nothing())
+    said = {"name": func.coalesce(name, p.name), "email": func.coalesce(email, p.email)}
+    tx.execute(update(people).where(p.id == person).values(**said, orcid=func.coalesce(orcid, p.orcid), seen=now()))
     found = get(tx, person)
     assert found is not None  # noqa: S101 - made in this transaction
     return found
