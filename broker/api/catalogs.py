@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import orjson
 
@@ -132,13 +132,8 @@ def _asset(key: str, asset: Mapping[str, Any], here: str, files: Mapping[str, Ke
 
 def beside(here: str, href: object) -> str | None:
     """The path that a relative link of the document at `here` names; None for other links, and those that lead out."""
-    if not isinstance(href, str) or len(href) > 2000:
-        return None
-    try:
-        parts = urlsplit(href)
-    except ValueError:
-        return None
-    if parts.scheme or parts.netloc or not parts.path or parts.path.startswith("/"):
+    parts = _parts(href)
+    if parts is None or parts.scheme or parts.netloc or not parts.path or parts.path.startswith("/"):
         return None
     path = posixpath.normpath(posixpath.join(posixpath.dirname(here), unquote(parts.path)))
     return None if path.startswith("../") or path == ".." else path
@@ -146,13 +141,18 @@ def beside(here: str, href: object) -> str | None:
 
 def elsewhere(href: object) -> str | None:
     """An absolute link that a browser may be sent to: http and https only."""
+    parts = _parts(href)
+    return str(href) if parts is not None and parts.scheme in ("http", "https") and parts.netloc else None
+
+
+def _parts(href: object) -> SplitResult | None:
+    """None for what is no link, or too long for one."""
     if not isinstance(href, str) or len(href) > 2000:
         return None
     try:
-        parts = urlsplit(href)
+        return urlsplit(href)
     except ValueError:
         return None
-    return href if parts.scheme in ("http", "https") and parts.netloc else None
 
 
 def text(value: object, most: int = LONGEST) -> str:

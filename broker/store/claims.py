@@ -163,14 +163,15 @@ def save(tx: Connection, job: Job, change: Change, *, hold: bool = False, **colu
         elif change.message and phase is not Phase.RUNNING:
             data["message"] = change.message
         record(tx, job.id, job.attempt, change.event, phase, data)
+    saved = as_job(row)
     if phase in TERMINAL and job.phase not in TERMINAL:
         usage.book(tx, row)
-        provenance.write(tx, row, as_job(row))
+        provenance.write(tx, row, saved)
     if row["subscriber"] is not None:
         callbacks.note(tx, job, row)
     if "left" in computed or "lost_at" in computed:
         _make_due(tx, job.platform)  # its room is free now
-    return as_job(row)
+    return saved
 
 
 def _make_due(tx: Connection, platform: str) -> None:

