@@ -57,3 +57,33 @@ def test_what_comes_after_a_quiet_moment_is_published_too(
         running.stop()
     assert published == ["1", "2", "3"]
     assert len(set(forgotten)) == 3  # an id is never used again: what is forgotten twice may be another one
+
+
+def test_a_burst_is_told_in_few_nudges(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker pays for each: those that come within the spacing are one, and none is left out."""
+    batches: list[list[str]] = []
+    heard = threading.Condition()
+
+    def sending(app: Celery, batch: Sequence[Delivery]) -> None:
+        with heard:
+            batches.append([delivery.job_id for delivery in batch])
+            heard.notify_all()
+
+    monkeypatch.setattr(relay, "send", sending)
+    monkeypatch.setattr(relay, "SPACING_SECONDS", 0.5)
+    settings = Settings(state=tmp_path, redis_url=SecretStr("redis://127.0.0.1:1/0"))
+    running = Relay(Broker(settings, database, LocalStorage(tmp_path / "files")))
+    running.start()
+    numbers = [str(number) for number in range(10)]
+    try:
+        for number in numbers:
+            with database.write() as tx:
+                deliveries.add(tx, "dispatch", {number: "p"})
+            running.wake()
+        with heard:
+            while sum(map(len, batches)) < len(numbers):
+                assert heard.wait(5), batches
+    finally:
+        running.stop()
+    assert [one for batch in batches for one in batch] == numbers
+    assert len(batches) <= 3, batches
