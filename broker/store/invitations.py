@@ -31,8 +31,9 @@ class Invitation:
 
 
 def new_code() -> str:
-    """192 random bits: nothing to guess, so that a fast hash keeps it well."""
-    return secrets.token_urlsafe(24)
+    """192 random bits: nothing to guess, so that a fast hash keeps it well. Hexadecimal: a code that began with a dash
+    was an option to the command line."""
+    return secrets.token_hex(24)
 
 
 def _digest(code: str) -> str:

@@ -219,7 +219,8 @@ def test_a_private_image_is_for_those_who_may_pull_it(
     wrong = attempt(runner, registry, image, secrets=account(registry, "canary-password"))
     assert wrong[0] == State.FAILED
     assert "canary-password" not in wrong[1] + (wrong[2].logs / "stage.log").read_text()
-    assert attempt(runner, registry, image, secrets=account(registry))[0] == State.SUCCEEDED
+    state, why, _ = attempt(runner, registry, image, secrets=account(registry))
+    assert state == State.SUCCEEDED, why
     registry.forget("private/mark")
 
 
