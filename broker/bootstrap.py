@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapters import make_platform
 from broker import settings as settings_of
@@ -38,6 +38,9 @@ from broker.storage.s3 import S3Storage
 from broker.storage.signing import S3Account
 from broker.store import processes, tokens
 from broker.store.database import Database, new_id
+
+if TYPE_CHECKING:
+    from broker.execution.publishers import Publishers
 
 SYSTEM = Principal("system", "system", frozenset(Scope))
 RESERVE = 256 * 2**20  # bytes left free for the database when it lives on the same disk as the files
@@ -94,6 +97,15 @@ class Broker:
         """Seals and opens credentials. Raises SetupError for a key in the environment that is none."""
         key = self.settings.secrets.key
         return Vault(KeyFile(self.settings.key_file)) if key is None else Vault.of_text(key.get_secret_value())
+
+    @cached_property
+    def publishers(self) -> Publishers:
+        """Loaded only where somebody publishes: it brings the catalog's schemas."""
+        from broker.execution.publishers import Publishers  # noqa: PLC0415 - heavy
+
+        rules = self.settings.egress
+        egress = Egress(input_policy(self.settings))
+        return Publishers(self.settings.publish, self.database, self.vault, egress, ca_file=_text(rules.ca_file))
 
     @cached_property
     def images(self) -> Images:

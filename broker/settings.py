@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from broker.access.configuration import Access
 from broker.errors import SetupError
+from broker.results.configuration import Publishing
 
 APP = "earthcode-broker"
 LONGEST_RUN = 80  # bytes; leaves room for the names of sockets
@@ -228,6 +229,7 @@ class Settings(BaseSettings):
     secrets: Secrets = Secrets()
     images: Images = Images()
     map: Map = Map()
+    publish: Publishing = Publishing()
     s3: dict[str, S3Account] = Field(default_factory=dict)
     # its repr is left out: adapters have secrets of their own in there
     platforms: dict[str, dict[str, Any]] = Field(default_factory=lambda: {"local": {"adapter": "local"}}, repr=False)

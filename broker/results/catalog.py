@@ -17,7 +17,7 @@ import io
 import zipfile
 from collections.abc import Callable, Mapping
 from datetime import UTC
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from broker.errors import TargetRefused
 from broker.results.catalogplan import Plan
@@ -27,6 +27,7 @@ from broker.results.strictrules import moment_of
 from broker.results.tree import Tree
 
 Receipt = dict[str, Any]
+T = TypeVar("T")
 Make = Callable[[Tree], Plan]
 ENDS = ("proposed", "merged")
 AUTHOR = ("EarthCODE broker", "broker@localhost")
@@ -46,6 +47,9 @@ class NotValid(TargetRefused):
 
 class CatalogTarget(Protocol):
     """All methods raise TargetUnavailable (try later) and TargetRefused; NotValid before anything leaves."""
+
+    def live(self) -> str:
+        """The commit that is live: whether the catalog can be reached, and takes the credential."""
 
     def plan(self, make: Make) -> Plan:
         """The plan for the catalog as it is; changes nothing."""
@@ -92,9 +96,17 @@ class GitTarget:
         self.remote, self.base, self.author = remote, base, author
         self._authorization, self._ca_file = authorization, ca_file
 
-    def plan(self, make: Make) -> Plan:
+    def live(self) -> str:
         with self._repository() as git:
-            return make(self._live(git))
+            return git.fetch(self.base)
+
+    def read(self, look: Callable[[Tree], T]) -> T:
+        """What is seen in the catalog as it is."""
+        with self._repository() as git:
+            return look(self._live(git))
+
+    def plan(self, make: Make) -> Plan:
+        return self.read(make)
 
     def step(self, make: Make, receipt: Mapping[str, Any] | None) -> Receipt:
         with self._repository() as git:

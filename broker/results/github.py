@@ -32,9 +32,12 @@ class GitHubTarget:
         self.repository, self.base, self.author = repository, base, author
         self._api = GitHubApi(egress, token, api)
 
-    def plan(self, make: Make) -> Plan:
+    def live(self) -> str:
         found = self._api.get(f"/repos/{self.repository}/git/ref/{heads(self.base)}")
-        return make(GitHubTree(self._api, self.repository, found["object"]["sha"]))
+        return str(found["object"]["sha"])
+
+    def plan(self, make: Make) -> Plan:
+        return make(GitHubTree(self._api, self.repository, self.live()))
 
     def step(self, make: Make, receipt: Mapping[str, Any] | None) -> Receipt:
         """One of: fork; commit; propose. `forking` comes again until GitHub has copied the repository."""

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from broker.access.principal import Part, Reach
 from broker.errors import Forbidden, NoSuchProject, ProjectConflict
 from broker.store.account_tables import credentials, invitations, members, people, projects
+from broker.store.result_tables import project_publishing
 from broker.store.tables import LIVE_ROW, SHARED_ROW, jobs, now, processes, tokens, uploads
 from broker.store.visible import PRIVATE
 
@@ -136,7 +137,7 @@ def remove(tx: Connection, project_id: str) -> None:
     for table in (processes, uploads):  # old revisions, what has expired
         left_over = update(table).where(table.c.shared_with == project_id)
         tx.execute(left_over.values(shared=PRIVATE, shared_with=None))
-    for table in (members, invitations):
+    for table in (members, invitations, project_publishing):
         tx.execute(delete(table).where(table.c.project == project_id))
     tx.execute(delete(projects).where(p.id == project_id))
 

@@ -15,3 +15,12 @@ provenance = Table(  # `facts`: what the platform told, until the record is made
     Column("digest", Text),  # sha256 (hex) of the record
     Column("created", Double, nullable=False),
 )
+
+project_publishing = Table(  # what a project publishes with when nobody says otherwise, and who has to agree
+    "project_publishing",
+    metadata,
+    Column("project", Text, primary_key=True),
+    Column("request", Json, nullable=False),
+    Column("officers", Json, nullable=False),
+    Column("changed", Double, nullable=False),
+)

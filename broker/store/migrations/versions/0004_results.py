@@ -21,3 +21,11 @@ def upgrade() -> None:
         sa.Column("created", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("job_id", name="pk_provenance"),
     )
+    op.create_table(
+        "project_publishing",
+        sa.Column("project", sa.Text(), nullable=False),
+        sa.Column("request", sa.Text(), nullable=False),
+        sa.Column("officers", sa.Text(), nullable=False),
+        sa.Column("changed", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("project", name="pk_project_publishing"),
+    )
