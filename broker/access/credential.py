@@ -5,7 +5,7 @@
 | s3 | `s3://bucket` | endpoint, region, accessKey, secretKey |
 | http | origin, `https://data.example.org` | token, or username and password |
 | registry | host, `ghcr.io` | username and password (or `token`, which registries take in its place) |
-| prr | origin of the PRR's API | token |
+| prr | origin of the PRR's API | username and password, or token |
 | github | `https://github.com/owner/repository` | token |
 """
 
@@ -42,7 +42,7 @@ FIELDS: Mapping[Kind, tuple[str, frozenset[str], frozenset[str]]] = {
     Kind.S3: ("bucket", frozenset({"secretKey", "sessionToken"}), frozenset({"endpoint", "region", "accessKey"})),
     Kind.HTTP: ("origin", frozenset({"token", "password"}), frozenset({"username"})),
     Kind.REGISTRY: ("host", frozenset({"token", "password"}), frozenset({"username"})),
-    Kind.PRR: ("origin", frozenset({"token"}), frozenset()),
+    Kind.PRR: ("origin", frozenset({"token", "password"}), frozenset({"username"})),
     Kind.GITHUB: ("repository", frozenset({"token"}), frozenset()),
 }
 
@@ -120,7 +120,7 @@ def _lacking(kind: Kind, fields: Mapping[str, str]) -> str | None:
     if kind is Kind.S3:
         missing = [name for name in ("accessKey", "secretKey") if name not in fields]
         return f"{' and '.join(missing)} missing" if missing else None
-    if kind in (Kind.PRR, Kind.GITHUB):
+    if kind is Kind.GITHUB:
         return None if "token" in fields else "token is missing"
     if ("token" in fields) == ("password" in fields):
         return "either a token, or a username and a password"

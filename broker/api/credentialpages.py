@@ -25,7 +25,7 @@ KINDS: Mapping[Kind, tuple[str, str]] = {
     Kind.S3: ("A bucket", "Inputs at s3:// addresses are fetched with it."),
     Kind.HTTP: ("A web server", "Inputs at https:// addresses behind a login are fetched with it."),
     Kind.REGISTRY: ("An image registry", "Images that are not public are pulled with it."),
-    Kind.PRR: ("A product registry", "Results are published there with it."),
+    Kind.PRR: ("A results repository", "Results are published there with it, such as ESA's PRR."),
     Kind.GITHUB: ("A GitHub repository", "Records are proposed there with it."),
 }
 
@@ -42,6 +42,11 @@ class Field:
 
 
 TOKEN = Field("token", "Token", required=True, secret=True)
+LOGIN = (
+    Field("token", "Token", "Or a user name and a password.", secret=True),
+    Field("username", "User name"),
+    Field("password", "Password", secret=True),
+)
 FORMS: Mapping[Kind, tuple[Field, ...]] = {
     Kind.S3: (
         Field("bucket", "Bucket", "Its name, without s3://", required=True),
@@ -53,9 +58,7 @@ FORMS: Mapping[Kind, tuple[Field, ...]] = {
     ),
     Kind.HTTP: (
         Field("origin", "Server", "Such as https://data.example.org", required=True),
-        Field("token", "Token", "Or a user name and a password.", secret=True),
-        Field("username", "User name"),
-        Field("password", "Password", secret=True),
+        *LOGIN,
         Field("test", "Address to try it at", "Of a file there; empty for the server's front page."),
     ),
     Kind.REGISTRY: (
@@ -63,7 +66,10 @@ FORMS: Mapping[Kind, tuple[Field, ...]] = {
         Field("username", "User name", required=True),
         Field("password", "Password or token", required=True, secret=True),
     ),
-    Kind.PRR: (Field("origin", "Registry", "Such as https://prr.example.org", required=True), TOKEN),
+    Kind.PRR: (
+        Field("origin", "Repository", "Of its API, such as https://eoresults.esa.int", required=True),
+        *LOGIN,
+    ),
     Kind.GITHUB: (Field("repository", "Repository", "owner/repository", required=True), TOKEN),
 }
 # of what was typed these are shown again when a form is refused: no secret, no name of an account

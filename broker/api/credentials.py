@@ -82,8 +82,8 @@ async def keep(request: Request, name: str, caller: Caller, test: Try = True) ->
     """Make or replace a credential. It is tried first (`?test=false`: not); one that is refused is not kept.
 
     `kind`: s3 (bucket, endpoint, region, accessKey, secretKey), http (origin, and token or username and password),
-    registry (host, username, password), prr (origin, token), github (repository, token). `shared`: private, or
-    project for the one that Acting-Project names. `test`: where to try an http credential.
+    registry (host, username, password), prr (as http), github (repository, token). `shared`: private, or project for
+    the one that Acting-Project names. `test`: where to try an http credential.
     """
     caller.need(Scope.RUN)
     site = site_of(request)

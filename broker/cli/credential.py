@@ -55,7 +55,7 @@ def add(
     region: Annotated[str | None, typer.Option(help="s3: the region.", show_default=False)] = None,
     access_key: Annotated[str | None, typer.Option(help="s3: the access key (its id).", show_default=False)] = None,
     username: Annotated[
-        str | None, typer.Option(help="http, registry: log in with this name and a password.", show_default=False)
+        str | None, typer.Option(help="http, prr, registry: log in with this name and a password.", show_default=False)
     ] = None,
     secret_file: Annotated[
         Path | None,

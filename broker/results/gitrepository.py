@@ -148,8 +148,9 @@ class GitRepository:
             raise TargetUnavailable(f"git {words[0]} took longer than {_SECONDS} seconds.") from problem
         if done.returncode == 0:
             return done.stdout
-        said = self._plain(done.stderr.decode("utf-8", "replace"))
-        if _NEVER.search(said):
+        all_said = done.stderr.decode("utf-8", "replace")
+        said = self._plain(all_said)
+        if _NEVER.search(all_said):
             hint = "Check the target's address, and the credential that it is used with."
             raise TargetRefused(f"git {words[0]}: {said}", hint=hint)
         raise TargetUnavailable(f"git {words[0]}: {said}")

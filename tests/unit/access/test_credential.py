@@ -16,6 +16,7 @@ S3 = {"kind": "s3", "bucket": "scenes", "accessKey": "AK", "secretKey": "canary"
 HTTP = {"kind": "http", "origin": "https://data.example.org", "token": "canary"}
 REGISTRY = {"kind": "registry", "host": "ghcr.io", "username": "me", "password": "canary"}
 PRR = {"kind": "prr", "origin": "https://prr.example.org", "token": "canary"}
+LOGIN = {"kind": "prr", "origin": "https://prr.example.org", "username": "me", "password": "canary"}
 GITHUB = {"kind": "github", "repository": "ESA-EarthCODE/open-science-catalog", "token": "canary"}
 
 
@@ -35,6 +36,7 @@ def given(body: dict[str, Any], plain: str = "") -> Secret:
         (REGISTRY | {"host": "https://Registry.Example.org:5000/"}, "registry.example.org:5000"),
         (REGISTRY | {"host": "index.docker.io"}, "docker.io"),
         (PRR, "https://prr.example.org"),
+        (LOGIN, "https://prr.example.org"),
         (GITHUB, "https://github.com/ESA-EarthCODE/open-science-catalog"),
         (GITHUB | {"repository": "https://github.com/o/r.git"}, "https://github.com/o/r"),
     ],
@@ -79,6 +81,8 @@ def test_targets_have_one_spelling(body: dict[str, Any], target: str) -> None:
         GITHUB | {"repository": "canary"},
         GITHUB | {"repository": "https://github.com/o/r/canary"},
         {"kind": "prr", "origin": "https://prr.example.org"},
+        LOGIN | {"token": "canary"},
+        {name: value for name, value in LOGIN.items() if name != "username"},
     ],
 )
 def test_what_is_wrong_is_said_without_a_value(body: dict[str, Any]) -> None:
