@@ -117,7 +117,8 @@ class Needs:
     """What a package asks of a platform, read at deploy time.
 
     `cores` and `ram_mib` are the largest of any one step; `features` are CWL requirement class names, of
-    which the platform must offer each; `images` maps an image to True where it is required (not a hint).
+    which the platform must offer each; `images` maps an image to True where it is required (not a hint). `reusable`:
+    no step says that its results may not be used again (WorkReuse).
     """
 
     kind: str = "cwl"
@@ -130,6 +131,7 @@ class Needs:
     network: bool = False
     gpu: bool = False
     time_limit: float | None = None
+    reusable: bool = True
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -143,6 +145,7 @@ class Needs:
             "network": self.network,
             "gpu": self.gpu,
             "timeLimit": self.time_limit,
+            "reusable": self.reusable,
         }
 
     @classmethod
@@ -158,6 +161,7 @@ class Needs:
             value["network"],
             value["gpu"],
             value["timeLimit"],
+            value.get("reusable", False),  # nobody looked when the package was deployed
         )
 
 
@@ -282,7 +286,8 @@ class JobSpec:
 
     `bundle` is the closed package (`packages.bundle.Bundle.to_json()`), `job_order` the CWL inputs whose
     Files and Directories have a `location` relative to the job's directory: `inputs/<path>`. `images`: digests of
-    those that were pinned when the package was deployed. `secrets` go to staging and image pulls only: nothing that
+    those that were pinned when the package was deployed. `replays`: whose step results may be used again, and are kept
+    for that (one word, the same for all jobs of a tenant); None: nobody's. `secrets` go to staging and image pulls only: nothing that
     sees the package, its logs or its records may have them.
     """
 
@@ -299,6 +304,7 @@ class JobSpec:
     limits: Limits = Limits()
     title: str = ""
     images: Mapping[str, str] = field(default_factory=dict)
+    replays: str | None = None
     secrets: Released = field(default_factory=Released, repr=False)
 
 
@@ -308,7 +314,8 @@ class Step:
 
     `requested`: what it got of cores, ramMiB, tmpMiB and outMiB; `used` and `made`: its files and directories, by paths
     below the job's directory (`inputs/…`, `work/…`), the first of very many; `node`: where it ran, if not where the
-    engine did.
+    engine did. One that was `replayed` did not run: `reused` names the job in which it did, and it starts and ends when
+    its results are taken from there.
     """
 
     name: str
@@ -327,6 +334,7 @@ class Step:
     used: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
     node: str | None = None
+    reused: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         full = {
@@ -348,6 +356,7 @@ class Step:
             "used": list(self.used),
             "made": list(self.made),
             "node": self.node,
+            "reused": self.reused,
         }
         return full | {name: value for name, value in known.items() if value}
 
@@ -370,6 +379,7 @@ class Step:
             tuple(value.get("used") or ()),
             tuple(value.get("made") or ()),
             value.get("node"),
+            value.get("reused"),
         )
 
 
@@ -389,7 +399,8 @@ class Job:
 
     `shared`: private | project | public; `shared_with`: the project that it is shared with; `delegate`: the
     platform that asked for it in the owner's name; `swept`: when its results were deleted. `retries` counts fruitless
-    calls of the platform in a row, `losses` attempts that the platform lost.
+    calls of the platform in a row, `losses` attempts that the platform lost. `reused`: the job whose results it has,
+    instead of having run.
     `request` keeps `outputs`, `response` and `mode` as the client gave them; `outputs` is the CWL output
     object whose Files have a `location` relative to the job's kept files (the `path` in `job_files`).
     `subscriber`: whom to tell: {"base": this broker's address, "success" | "inProgress" | "failed": URI}.
@@ -428,6 +439,7 @@ class Job:
     shared_with: str | None = None
     delegate: str | None = None
     swept: float | None = None
+    reused: str | None = None
     subscriber: Mapping[str, str] | None = None
 
     @property

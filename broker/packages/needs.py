@@ -59,6 +59,7 @@ def needs(package: Part) -> Needs:
     images: dict[str, bool] = {}
     network = gpu = False
     limits: list[float] = []
+    reusable = True
     for part in package.walk():
         features.update(short(str(entry.get("class"))) for entry in part.requirements)
         if part.kind != "CommandLineTool":
@@ -75,6 +76,8 @@ def needs(package: Part) -> Needs:
         access, required = part.find("NetworkAccess")
         if access and required and access.get("networkAccess") not in (False, None):
             network = True  # an expression may give true
+        reuse, _ = part.find("WorkReuse")
+        reusable = reusable and (reuse is None or reuse.get("enableReuse") is True)  # an expression may give false
         cuda, required = part.find(CUDA, "cwltool:CUDARequirement")
         gpu = gpu or (cuda is not None and required)
         limit, _ = part.find("ToolTimeLimit")
@@ -92,4 +95,5 @@ def needs(package: Part) -> Needs:
         network=network,
         gpu=gpu,
         time_limit=max(limits) if limits else None,
+        reusable=reusable,
     )

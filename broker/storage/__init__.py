@@ -46,6 +46,10 @@ class Storage(Protocol):
         may write to the file any more. `sha256` is believed; a `size` that is not the file's is a StorageError."""
         ...
 
+    def copy(self, source: str, key: str) -> None:
+        """A second object with the bytes of `source`, which may go without it. Raises NoSuchFile."""
+        ...
+
     def open(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The object's bytes from `start`, `length` of them (None: to the end). Raises NoSuchFile at once."""
         ...

@@ -27,6 +27,7 @@ from broker.storage.signing import S3Account
 PART = 16 * 2**20  # bytes of one part of a multipart upload: 10,000 parts make 160 GiB
 _PARALLEL = 3  # parts in flight, so three times PART of memory for each upload
 _CHUNK = 1024 * 1024
+_LARGEST_COPY = 5 * 2**30  # bytes
 _used_by: set[int] = set()  # the process whose threads obstore has
 _FULL_CODES = ("QuotaExceeded", "StorageFull", "InsufficientStorage", "507 ", "EntityTooLarge")
 
@@ -116,6 +117,19 @@ class S3Storage:
             self.delete(key)
             raise StorageError(f"{key} is not the file that was announced: it has {kept.size} bytes, {kept.sha256}.")
         return kept
+
+    def copy(self, source: str, key: str) -> None:
+        """See `Storage.copy`: within the bucket, but for what is larger than S3 copies in one request."""
+        name, target = self._name(source), self._name(key)
+        with _storage_errors(key):
+            size = self._head(name)
+            if size is None:
+                raise NoSuchFile(f"There is no stored file {source}.")
+            if size <= _LARGEST_COPY:
+                obstore.copy(self._store, name, target)
+                return
+            found = obstore.get(self._store, name)
+            obstore.put(self._store, target, iter(found.stream(_CHUNK)), use_multipart=True, chunk_size=self._part)
 
     def open(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """See `Storage.open`."""

@@ -193,6 +193,7 @@ jobs = Table(
     Column("finished", Double),
     Column("spent", Double, nullable=False, server_default="0"),  # core-seconds of its attempts so far
     Column("swept", Double),  # when its results were deleted (retention)
+    Column("reused", Text),  # the job whose results it has, instead of having run
     Column("subscriber", Json),  # who is told: see `jobs.model.Job`
 )
 _FAILED = "phase = 'failed'"
