@@ -38,7 +38,7 @@ DOI = re.compile(r"10\.\d{4,9}/\S+\Z")
 ID = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9])?\Z")
 _TEXTS = ("project", "title", "description", "licence", "status", "region", "doi", "collection", "browser", "previous")
 _LISTS = ("themes", "variables", "missions", "keywords", "records")
-_MEMBERS = (*_TEXTS, *_LISTS, "contacts", "extent", "parameters", "access", *KINDS)
+MEMBERS = (*_TEXTS, *_LISTS, "contacts", "extent", "parameters", "access", *KINDS)
 _OF_A_RECORD = ("id", "title", "description", "keywords", "licence", "doi", "version")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
 
@@ -70,25 +70,26 @@ def read(document: Mapping[str, Any], catalog: Catalog, possible: Iterable[str])
     Raises InputError with every problem.
     """
     able = tuple(kind for kind in KINDS if kind in set(possible))
-    problems = [*_shapes(document)]
+    problems = [*shapes(document)]
     if problems:
         raise InputError(*problems)
     records = tuple(document.get("records") or able)
     problems += _records(records, able)
     problems += _vocabulary(document, catalog)
     problems += _texts(document, records)
-    problems += _people(document.get("contacts") or ())
+    problems += people(document.get("contacts") or ())
     problems += _product(document, records, catalog)
     if problems:
         raise InputError(*problems)
     return CatalogRequest(records, document["project"], tuple(document["themes"]), dict(document))
 
 
-def _shapes(document: Mapping[str, Any]) -> Iterator[InputProblem]:
+def shapes(document: Mapping[str, Any]) -> Iterator[InputProblem]:
+    """What is wrong with the members of a request, or of a part of one, whatever the catalog."""
     for name in document:
-        if name not in _MEMBERS:
-            near = get_close_matches(name, _MEMBERS, 1)
-            hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(_MEMBERS)}"
+        if name not in MEMBERS:
+            near = get_close_matches(name, MEMBERS, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known are {', '.join(MEMBERS)}"
             yield InputProblem(f"/{name}", f"is not known{hint}")
     for name in _TEXTS:
         if name in document and not _is_text(document[name]):
@@ -174,7 +175,8 @@ def _texts(document: Mapping[str, Any], records: tuple[str, ...]) -> Iterator[In
             yield InputProblem(f"{pointer}/id", "must be of a-z, 0-9, dot, dash and underline, at most 100")
 
 
-def _people(contacts: Iterable[Mapping[str, Any]]) -> Iterator[InputProblem]:
+def people(contacts: Iterable[Mapping[str, Any]]) -> Iterator[InputProblem]:
+    """What is wrong with contacts."""
     known = ("name", "organization", "email", "orcid", "roles")
     for number, one in enumerate(contacts):
         at = f"/contacts/{number}"

@@ -1,4 +1,7 @@
-"""The schemas of the Open Science Catalog (data in `schemas/`), and what of a document breaks them."""
+"""The schemas of the Open Science Catalog (data in `schemas/`), and what of a document breaks them.
+
+The library that checks takes 2 MB of memory, which only who publishes has to spare: it is loaded with the first check.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft7Validator, FormatChecker
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT7
+if TYPE_CHECKING:
+    from jsonschema import Draft7Validator, FormatChecker
+    from referencing import Registry
 
 _CATALOG = "https://esa-earthcode.github.io/open-science-catalog-validation/schemas/"
 _STAC = "https://stac-extensions.github.io/"
@@ -19,7 +22,6 @@ EXTENSIONS = {
     name: f"{_STAC}{name}/{version}/schema.json"
     for name, version in {"osc": "v1.0.0", "themes": "v1.0.0", "contacts": "v0.1.1", "cf": "v0.2.0"}.items()
 }
-_FORMATS = FormatChecker(("email",))
 
 
 def broken(document: Any, schema: str) -> Iterator[str]:
@@ -39,22 +41,34 @@ def _is_moment(value: Any) -> bool:
     return not isinstance(value, str) or ("T" in value and datetime.fromisoformat(value).tzinfo is not None)
 
 
-_FORMATS.checks("date-time", ValueError)(_is_moment)
+@cache
+def _formats() -> FormatChecker:
+    from jsonschema import FormatChecker  # noqa: PLC0415
+
+    formats = FormatChecker(("email",))
+    formats.checks("date-time", ValueError)(_is_moment)
+    return formats
 
 
 @cache
 def licences() -> frozenset[str]:
     """The licences that a record may name."""
-    return frozenset(_registry().contents(_CATALOG + "license.json")["enum"])
+    text = (files(__package__) / "schemas" / "catalog" / "license.json").read_text(encoding="utf-8")
+    return frozenset(json.loads(text)["enum"])
 
 
 @cache
 def _validator(uri: str) -> Draft7Validator:
-    return Draft7Validator({"$ref": uri}, registry=_registry(), format_checker=_FORMATS)
+    from jsonschema import Draft7Validator  # noqa: PLC0415
+
+    return Draft7Validator({"$ref": uri}, registry=_registry(), format_checker=_formats())
 
 
 @cache
 def _registry() -> Registry[Any]:
+    from referencing import Registry, Resource  # noqa: PLC0415
+    from referencing.jsonschema import DRAFT7  # noqa: PLC0415
+
     root = files(__package__) / "schemas"
     found = []
     for folder, base in (("catalog", _CATALOG), ("stac", _STAC)):
