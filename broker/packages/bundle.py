@@ -20,6 +20,7 @@ from broker.packages.graph import Calls, choose
 from broker.packages.keys import check_key, is_url
 
 MAX_ENTRIES = 2000
+KINDS = frozenset({"cwl", "openeo", "ogcapi"})  # ogcapi: a process of another server, by reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +71,14 @@ class Bundle:
     @classmethod
     def from_json(cls, value: Any) -> Bundle:
         """Read what `to_json` gave; the source may be hostile. Raises PackageError, LimitError."""
-        if not isinstance(value, Mapping) or value.get("kind") != "cwl" or not isinstance(value.get("entry"), str):
+        if not isinstance(value, Mapping) or value.get("kind") not in KINDS or not isinstance(value.get("entry"), str):
             raise PackageError("This is not a package bundle.", hint="Make it with `broker deploy`.")
         documents, files = value.get("documents"), value.get("files") or {}
         for part in (documents, files):
             if not isinstance(part, Mapping) or not all(isinstance(text, str) for text in part.values()):
                 raise PackageError("The documents and files of a package bundle are objects of texts.")
         assert isinstance(documents, Mapping)  # noqa: S101
-        bundle = cls.make(value["entry"], documents, files)
+        bundle = cls.make(value["entry"], documents, files, value["kind"])
         for key, text in files.items():
             try:
                 base64.b64decode(text, validate=True)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.errors import BrokerError, PackageError
+from broker.packages import bundle
 from broker.packages.bundle import Bundle
 from broker.packages.cwl import Inspection
 
 MAX_DEPTH = 160  # levels of an answer: a document's 64, types written out, and what is around them
-KINDS = ("cwl", "docker")
+KINDS = frozenset({*bundle.KINDS, "docker"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Deployment:
     """A deploy request, read. `body` and `media_type` are what `GET /processes/{id}/package` gives back.
 
     `process_id`: the id that the request asks for, None where it names none. `description_overrides`: see
-    `describe.describe`. `kind`: "cwl", or "docker" where the tool was made of a container image. `source`: see
+    `describe.describe`. `kind`: the bundle's, or "docker" where the tool was made of a container image. `source`: see
     `packages.source`.
     """
 
