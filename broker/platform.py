@@ -25,6 +25,8 @@ from broker.jobs.observation import Handle, Observation, State
 __all__ = [
     "Attempt",
     "Collected",
+    "Estimate",
+    "Estimating",
     "Eventful",
     "Handle",
     "Health",
@@ -34,6 +36,7 @@ __all__ = [
     "Observation",
     "OutputFile",
     "Platform",
+    "Replaying",
     "State",
 ]
 
@@ -140,6 +143,44 @@ class Near(Protocol):
 
     def path(self, attempt: Attempt, ref: str) -> Path:
         """Where an output file lies; nobody writes to it any more."""
+        ...
+
+
+@runtime_checkable
+class Replaying(Protocol):
+    """A platform that keeps results of steps for later jobs of the same tenant (`JobSpec.replays`)."""
+
+    def forget(self, job_id: str) -> None:
+        """Remove the step results that a job left. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a job would take there, as far as the platform says: `costs` with the `currency` they are in ("credits"
+    for the platform's own), `duration` in seconds, `size` of what it makes in bytes; `text` for what else it says."""
+
+    costs: float | None = None
+    currency: str = "credits"
+    duration: float | None = None
+    size: int | None = None
+    text: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        full = {"costs": self.costs, "duration": self.duration, "size": self.size, "text": self.text or None}
+        known = {name: value for name, value in full.items() if value is not None}
+        return known | ({"currency": self.currency} if self.costs is not None else {})
+
+
+@runtime_checkable
+class Estimating(Protocol):
+    """A platform that says what a job would take before it runs."""
+
+    def estimate(self, spec: JobSpec) -> Estimate:
+        """Nothing is left there of what it takes to find out. The spec has no secrets, and attempt 0.
+
+        Raises PlatformUnavailable, and PlatformRefused where the job could not run.
+        """
         ...
 
 
