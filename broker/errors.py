@@ -10,7 +10,7 @@ BrokerError                     fault     raised when
 │   └── CredentialRefused       input     the other side does not take a credential; says what it answered
 ├── Missing                     input
 │   ├── NoSuchProcess · NoSuchJob · NoSuchUpload · NoSuchFile · NoSuchOutput · NoSuchPlatform ·
-│   │   NoSuchCredential · NoSuchProject · NoSuchInvitation
+│   │   NoSuchCredential · NoSuchProject · NoSuchInvitation · NoSuchPublication
 │   ├── ResultNotReady                    the job has not ended yet
 │   └── ResultsGone                       they were deleted: by the job's owner, or after their time
 ├── Conflict                    input
@@ -165,6 +165,10 @@ class NoSuchProject(Missing):
 
 class NoSuchInvitation(Missing):
     reason = "no-such-invitation"
+
+
+class NoSuchPublication(Missing):
+    reason = "no-such-publication"
 
 
 class ResultNotReady(Missing):
