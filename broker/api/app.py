@@ -35,6 +35,7 @@ from broker.api.platforms import PLATFORMS
 from broker.api.processapi import PROCESS_API
 from broker.api.processes import PROCESSES
 from broker.api.processforms import FORMS
+from broker.api.projectpublishing import PROJECT_PUBLISHING
 from broker.api.projects import PROJECTS
 from broker.api.provenance import PROVENANCE
 from broker.api.quotas import QUOTAS
@@ -53,7 +54,7 @@ from broker.web import static
 
 CLASSES: tuple[ConformanceClass, ...] = (
     JOBS, EXECUTION, CORE, PROCESSES, PROCESS_API, FORMS, DEPLOYMENT, DEPLOY_PAGE, RESULTS, RECORDS, FILES, UPLOADS,
-    PROJECTS, SHARING, QUOTAS, PLATFORMS, HEALTH, AUDIT, LOGIN, OWN, TOKENS, CREDENTIALS, CALLBACKS,
+    PROJECTS, PROJECT_PUBLISHING, SHARING, QUOTAS, PLATFORMS, HEALTH, AUDIT, LOGIN, OWN, TOKENS, CREDENTIALS, CALLBACKS,
     PROVENANCE,
 )  # fmt: skip
 # routes are tried in this order: the busiest first

@@ -114,6 +114,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "projectCreate": _contents(_inline("id", "title")),
     "projectRename": _contents(_inline("title")),
     "projectPart": _contents(_inline("part")),
+    "setProjectPublishing": _contents({"type": "object"}),
     "projectInvite": _contents(_inline("part", "note", days={"type": "number"})),
     **{f"{kind}Share": _contents(_inline("shared", "project")) for kind in _SHAREABLE},
     "makeToken": _contents({"type": "object"}),
@@ -175,7 +176,7 @@ _STATUS = {
 }
 # What can be asked for by `?f=` has a page, but these (that this is true is tested).
 WITHOUT_PAGE = frozenset({
-    "projectMembers", "projectMember", "projectInvitations", "me",
+    "projectMembers", "projectMember", "projectInvitations", "projectPublishing", "me",
 })  # fmt: skip
 _PAGE = {HTML: {"schema": {"type": "string"}}}
 _PROBLEM = {

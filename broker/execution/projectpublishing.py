@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from broker.access.principal import Principal, Scope
+from broker.access.principal import Principal
 from broker.errors import Forbidden, InputError, InputProblem
+from broker.execution.projects import refuse_others
 from broker.results.catalogrequest import people, shapes
 from broker.store import audit, projects, publishing
 from broker.store.database import Database
@@ -38,7 +39,7 @@ def change(
 
     Raises NoSuchProject, Forbidden, InputError with every problem.
     """
-    principal.need(Scope.RUN)
+    refuse_others(principal, project_id)
     if problems := list(_problems(request)):
         raise InputError(*problems)
     with database.write() as tx:

@@ -21,7 +21,7 @@ _PERSON = re.compile(r"p[a-z2-7]{19}\Z")  # `people.id_of`: also of somebody who
 
 def create(database: Database, principal: Principal, project_id: str, title: str) -> Project:
     """A new project whose maintainer the caller is. Raises InputError, ProjectConflict, QuotaExceeded."""
-    _refuse_others(principal)
+    refuse_others(principal)
     if not 3 <= len(project_id) <= 40 or not _ID.match(project_id) or _PERSON.match(project_id):
         what = "is 3 to 40 lower-case letters, digits and single hyphens, a letter first"
         raise InputError(InputProblem("/id", f"the id of a project {what}"))
@@ -36,7 +36,7 @@ def create(database: Database, principal: Principal, project_id: str, title: str
 
 def rename(database: Database, principal: Principal, project_id: str, title: str) -> Project:
     """Raises NoSuchProject, Forbidden, InputError."""
-    _refuse_others(principal, project_id)
+    refuse_others(principal, project_id)
     title = _line("/title", title, LONGEST_TITLE)
     with database.write() as tx:
         projects.get_to_change(tx, project_id, principal.reach)
@@ -47,7 +47,7 @@ def rename(database: Database, principal: Principal, project_id: str, title: str
 
 def remove(database: Database, principal: Principal, project_id: str) -> None:
     """Delete a project. Raises NoSuchProject, Forbidden, and ProjectConflict while something belongs to it."""
-    _refuse_others(principal, project_id)
+    refuse_others(principal, project_id)
     with database.write() as tx:
         projects.get_to_change(tx, project_id, principal.reach)
         projects.remove(tx, project_id)
@@ -56,7 +56,7 @@ def remove(database: Database, principal: Principal, project_id: str) -> None:
 
 def change_part(database: Database, principal: Principal, project_id: str, person: str, part: Part) -> None:
     """Change what a member is; an operator also adds people. Raises NoSuchProject, Forbidden, ProjectConflict."""
-    _refuse_others(principal, project_id)
+    refuse_others(principal, project_id)
     with database.write() as tx:
         projects.get_to_change(tx, project_id, principal.reach)
         new = projects.part_of(tx, project_id, person) is None
@@ -70,7 +70,7 @@ def change_part(database: Database, principal: Principal, project_id: str, perso
 
 def take_out(database: Database, principal: Principal, project_id: str, person: str) -> None:
     """End a membership: one's own, or as maintainer another's. Raises NoSuchProject, Forbidden, ProjectConflict."""
-    _refuse_others(principal, project_id)
+    refuse_others(principal, project_id)
     mine = person == principal.owner
     with database.write() as tx:
         if mine:
@@ -87,7 +87,7 @@ def invite(
     database: Database, principal: Principal, project_id: str, part: Part, note: str = "", days: float = DAYS
 ) -> tuple[Invitation, str]:
     """(the invitation, its code: shown now and never again). Raises NoSuchProject, Forbidden, InputError."""
-    _refuse_others(principal, project_id)
+    refuse_others(principal, project_id)
     if not 0 < days <= MOST_DAYS:
         raise InputError(InputProblem("/days", f"an invitation is for 1 to {MOST_DAYS} days"))
     note = _line("/note", note, LONGEST_NOTE) if note else ""
@@ -104,7 +104,7 @@ def invite(
 
 def revoke(database: Database, principal: Principal, project_id: str, invitation_id: str) -> None:
     """Raises NoSuchProject, Forbidden, NoSuchInvitation."""
-    _refuse_others(principal, project_id)
+    refuse_others(principal, project_id)
     with database.write() as tx:
         projects.get_to_change(tx, project_id, principal.reach)
         invitations.revoke(tx, project_id, invitation_id)
@@ -114,7 +114,7 @@ def revoke(database: Database, principal: Principal, project_id: str, invitation
 
 def accept(database: Database, principal: Principal, code: str) -> Project:
     """Become what the invitation says; it is used up then. Raises NoSuchInvitation, ProjectConflict."""
-    _refuse_others(principal)
+    refuse_others(principal)
     with database.write() as tx:
         project_id = invitations.get(tx, code).project
         projects.lock(tx, project_id)
@@ -129,7 +129,7 @@ def accept(database: Database, principal: Principal, code: str) -> Project:
         return projects.get(tx, project_id, principal.reach)
 
 
-def _refuse_others(principal: Principal, project_id: str | None = None) -> None:
+def refuse_others(principal: Principal, project_id: str | None = None) -> None:
     """Who belongs to what is for people to decide: a platform that acts for somebody stays within its bounds, and a
     token that is for one project within that one (None: it is about one's projects in general)."""
     principal.need(Scope.RUN)

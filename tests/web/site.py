@@ -39,6 +39,7 @@ NO_PAGES: Mapping[str, str] = {
     "GET /projects/{project_id}/members": "on the page of the project",
     "GET /projects/{project_id}/members/{person}": "on the page of the project",
     "GET /projects/{project_id}/invitations": "on the page of the project",
+    "GET /projects/{project_id}/publishing": "on the page of the project",
     "GET /processes/{process_id}/package": "a file",
     "GET /jobs/{job_id}/crate": "a file",
     "GET /jobs/{job_id}/files/{path:path}": "a file",
