@@ -23,6 +23,7 @@ from broker.execution.retention import DAY, Ages, Retention
 from broker.jobs.model import Capabilities
 from broker.platform import Health, Platform
 from broker.queue.app import make_app, publish, queue_name
+from broker.queue.comparer import Comparer
 from broker.queue.notifier import Notifier
 from broker.queue.relay import flush
 from broker.queue.wakeups import Wake
@@ -38,7 +39,8 @@ CROWD = 50  # so many waiting messages mean that more of them help nobody
 
 
 class Reconciler:
-    """One process's loop, and its threads: checks, housekeeping, and callbacks where it can make their `document`."""
+    """One process's loop, and its threads: checks, housekeeping, comparisons, and callbacks where it can make their
+    `document`."""
 
     def __init__(self, broker: Broker, document: Callable[[Broker], Document] | None = None) -> None:
         self.broker = broker
@@ -54,6 +56,7 @@ class Reconciler:
         threading.Thread(target=self._housekeeping, daemon=True).start()
         if self._notifier is not None:
             threading.Thread(target=self._notifier.run, args=(self.stopped,), daemon=True).start()
+        threading.Thread(target=Comparer(self.broker).run, args=(self.stopped,), daemon=True).start()
         while not self.stopped.is_set():
             try:
                 self.turn()

@@ -11,18 +11,20 @@ also work on the machine of who has two directories and no broker.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
-from broker.results.kinds import is_zarr
+from broker.results.kinds import ZARR
 from broker.results.verdict import Judgement, Tolerance, Verdict, worst
 
 TYPE = "earthcode-broker comparison v1"
 MOST_OUTPUTS = 10_000
+MOST_DETAIL = 12 * 2**20  # bytes of all numbers and pictures of a report
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,53 +52,57 @@ class Compared:
         return {"path": self.path, "by": self.by, **self.judgement.to_json(), **sides}
 
 
+F = TypeVar("F")
 Judge = Callable[[Path, Path, Tolerance], tuple[str, Judgement]]
 
 
 def outputs(root: Path) -> dict[str, Output]:
-    """What lies below a directory, by path: regular files, and Zarr stores as one. Links are not followed. Raises
-    OSError, and ValueError for more files than are compared."""
-    if not root.is_dir():
-        return {root.name: Output(*_digest([("", root)]), root)}
-    found: dict[str, Output] = {}
-    waiting = [root]
-    while waiting:
-        folder = waiting.pop()
-        for path in sorted(folder.iterdir()):
-            mode = path.lstat().st_mode
-            if stat.S_ISDIR(mode) and is_zarr(path):
-                inner = ((one.relative_to(path).as_posix(), one) for one in _files(path))
-                found[path.relative_to(root).as_posix()] = Output(*_digest(inner), path)
-            elif stat.S_ISDIR(mode):
-                waiting.append(path)
-            elif stat.S_ISREG(mode):
-                found[path.relative_to(root).as_posix()] = Output(*_digest([("", path)]), path)
-            if len(found) > MOST_OUTPUTS:
-                raise ValueError(f"There are more than {MOST_OUTPUTS:,} files below {root.name}.")
+    """What a file is, or what lies below a directory, by path: regular files, and Zarr stores as one. Links below are
+    not followed. Raises OSError, and ValueError for more outputs than are compared."""
+    root = root.resolve()
+    files = {path.relative_to(root.parent).as_posix(): _file(path) for path in _below(root)}
+    return {
+        name.removeprefix(f"{root.name}/"): replace(whole(members), path=root.parent / name)
+        for name, members in gathered(files).items()
+    }
+
+
+def _below(path: Path) -> Iterator[Path]:
+    mode = path.lstat().st_mode
+    if stat.S_ISREG(mode):
+        yield path
+    elif stat.S_ISDIR(mode):
+        for one in path.iterdir():
+            yield from _below(one)
+
+
+def _file(path: Path) -> Output:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256")
+        return Output(digest.hexdigest(), stream.tell())
+
+
+def gathered(files: Mapping[str, F]) -> dict[str, dict[str, F]]:
+    """Output -> its files by their path within: of a Zarr store all, of anything else one, whose path is "". Raises
+    ValueError for more outputs than are compared."""
+    stores = {PurePosixPath(path).parent for path in files if PurePosixPath(path).name in ZARR}
+    found: dict[str, dict[str, F]] = {}
+    for path in sorted(files):
+        around = [folder for folder in PurePosixPath(path).parents if folder in stores and folder.name]
+        name = around[-1].as_posix() if around else path
+        found.setdefault(name, {})[path[len(name) + 1 :]] = files[path]
+    if len(found) > MOST_OUTPUTS:
+        raise ValueError(f"There are more than {MOST_OUTPUTS:,} outputs.")
     return found
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        mode = path.lstat().st_mode
-        if stat.S_ISDIR(mode):
-            yield from _files(path)
-        elif stat.S_ISREG(mode):
-            yield path
-
-
-def _digest(files: Any) -> tuple[str, int]:
-    """SHA-256 and size of one file (named ""), or of the names and digests of several."""
-    whole, size = hashlib.sha256(), 0
-    for name, path in files:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256")
-            size += stream.tell()
-        if not name:
-            return digest.hexdigest(), size
-        whole.update(f"{digest.hexdigest()} {name}\n".encode())
-    return whole.hexdigest(), size
+def whole(members: Mapping[str, Output]) -> Output:
+    """An output of its files, as `gathered` gives them: a store's checksum is that of their checksums and names."""
+    if "" in members:
+        return members[""]
+    lines = "".join(f"{one.sha256} {name}\n" for name, one in sorted(members.items()))
+    return Output(hashlib.sha256(lines.encode()).hexdigest(), sum(one.size for one in members.values()))
 
 
 def compare(
@@ -150,7 +156,7 @@ def _compared(path: str, other: str, left: Output, right: Output, tolerance: Tol
     return Compared(path, by, noted, left, right)
 
 
-def report(found: list[Compared], left: str, right: str, tolerance: Tolerance, notes: list[str]) -> dict[str, Any]:
+def report(found: list[Compared], left: str, right: str, tolerance: Tolerance) -> dict[str, Any]:
     """What was found as JSON: type, verdict, sentence, left and right (what the runs are called), tolerance, counts,
     outputs [{path, by, verdict, sentence, numbers, notes, picture (PNG, base64), left, right {sha256, size}}]."""
     counts = {verdict.value: sum(one.judgement.verdict is verdict for one in found) for verdict in Verdict}
@@ -164,9 +170,22 @@ def report(found: list[Compared], left: str, right: str, tolerance: Tolerance, n
         "right": right,
         "tolerance": tolerance.to_json(),
         "counts": counts,
-        "notes": notes,
-        "outputs": [one.to_json() for one in found],
+        "outputs": [*_bounded(one.to_json() for one in found)],
     }
+
+
+def _bounded(told: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Outputs without what would make the report too large: numbers and pictures."""
+    room = MOST_DETAIL
+    for one in told:
+        for name in one.keys() & {"numbers", "picture"}:
+            size = len(json.dumps(one[name]))
+            if size > room:
+                del one[name]
+                one["notes"] = [*one.get("notes", []), f"the {name} would have made the report too large"]
+            else:
+                room -= size
+        yield one
 
 
 def _side(output: Output) -> dict[str, Any]:

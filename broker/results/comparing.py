@@ -35,9 +35,10 @@ ENVIRONMENT = {
 def main() -> int:
     asked = json.loads(sys.stdin.buffer.read(64 * 1024))
     kernel.limit(data=asked["memory"], cpu=asked["cpu"], files=DESCRIPTORS, written=MOST_SAID)
-    answer = json.dumps(_answer(Path(asked["left"]), Path(asked["right"]), Tolerance(**asked["tolerance"])))
+    answer = _answer(Path(asked["left"]), Path(asked["right"]), Tolerance(**asked["tolerance"]))
+    text = json.dumps(answer, ensure_ascii=False)
     with os.fdopen(1, "wb", closefd=False) as stream:
-        stream.write(answer.encode())
+        stream.write(text.encode("utf-8", "replace"))
     return 0
 
 

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 import broker
 from broker.errors import SetupError
 from broker.results.comparing import ENVIRONMENT, MOST_SAID
@@ -45,7 +47,7 @@ class Confinement:
             why = str(answer["unreadable"])[:400]
         except (KeyError, TypeError, ValueError):
             why = "what was said about them makes no sense"
-        return "bytes", Judgement(Verdict.DIFFERENT, f"The bytes differ, and only those were compared: {why}.")
+        return only_bytes(why)
 
     def _asked(self, left: Path, right: Path, tolerance: Tolerance) -> dict[str, Any]:
         with (
@@ -84,9 +86,14 @@ class Confinement:
             return _heard(said.read(MOST_SAID), ended.returncode, self)
 
 
+def only_bytes(why: str) -> tuple[str, Judgement]:
+    """What is said of two files that differ and could not be compared otherwise."""
+    return "bytes", Judgement(Verdict.DIFFERENT, f"The bytes differ, and only those were compared: {why}.")
+
+
 def _heard(said: bytes, code: int, bounds: Confinement) -> dict[str, Any]:
     with contextlib.suppress(ValueError):
-        answer = json.loads(said)
+        answer = orjson.loads(said)  # takes nothing that cannot be kept: no NaN, no half of a character
         if isinstance(answer, dict) and code == 0:
             return answer
     if code in (-24, 152, 128 + 24):  # SIGXCPU

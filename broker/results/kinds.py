@@ -13,7 +13,7 @@ from broker.results.compare_stac import MOST, is_stac
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _NETCDF = (b"\x89HDF\r\n\x1a\n", b"CDF\1", b"CDF\2", b"CDF\5")
-_ZARR = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
+ZARR = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")  # where one of these is, a store begins
 _SHAPES = ("Point", "LineString", "Polygon")
 _GEOJSON = {"Feature", "FeatureCollection", "GeometryCollection", *_SHAPES, *(f"Multi{one}" for one in _SHAPES)}
 
@@ -41,7 +41,7 @@ KINDS = {
 
 def is_zarr(path: Path) -> bool:
     """Whether a directory is one Zarr store."""
-    return any((path / name).is_file() for name in _ZARR)
+    return any((path / name).is_file() for name in ZARR)
 
 
 def kind_of(path: Path) -> str | None:
@@ -55,7 +55,7 @@ def kind_of(path: Path) -> str | None:
             return kind
     if head.startswith(b"PK"):
         with suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(path) as archive:
-            return "zarr" if any(name in _ZARR for name in archive.namelist()) else None
+            return "zarr" if any(name in ZARR for name in archive.namelist()) else None
         return None
     if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
         return _of_json(path)

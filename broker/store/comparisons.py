@@ -28,7 +28,6 @@ WAITING, COMPARING, DONE, FAILED = "waiting", "comparing", "done", "failed"
 FIRST_MESSAGE = "Waits until the job has ended."
 MOST_KEPT = 20  # of one job; older ones go
 c = comparisons.c
-_other = jobs.alias("other")
 _ENDED = [phase.value for phase in TERMINAL]
 _LIVE = exists().where(jobs.c.id.in_([c.job_id, c.with_job]), jobs.c.phase.not_in(_ENDED))
 _FREE = or_(c.lease_until.is_(None), c.lease_until <= now())
@@ -41,7 +40,7 @@ _TAKE = (
     .returning(*c)
 )
 # a comparison with another job tells about that one too
-_SEEN = or_(c.with_job.is_(None), exists().where(_other.c.id == c.with_job, visible(_other)))
+_SEEN = or_(c.with_job.is_(None), exists().where(jobs.c.id == c.with_job, visible(jobs)))
 _OF_JOB = select(*(column for column in c if column.name not in ("report", "asked"))).where(
     c.job_id == bindparam("job"), _SEEN
 )
@@ -136,6 +135,13 @@ def report(tx: Connection, comparison_id: str) -> dict[str, Any] | None:
     return found
 
 
+def report_document(tx: Connection, job_id: str) -> bytes | None:
+    """The newest report of a job as a JSON document to publish beside its outputs; None where there is none."""
+    made = select(c.report).where(c.job_id == job_id, c.state == DONE).order_by(c.id.desc()).limit(1)
+    found = tx.execute(made).scalar()
+    return None if found is None else orjson.dumps(found, option=orjson.OPT_INDENT_2)
+
+
 def due(tx: Connection) -> bool:
     """Whether any can be made now."""
     return tx.execute(_DUE).first() is not None
@@ -163,7 +169,7 @@ def put_off(tx: Connection, taken: Comparison, message: str, seconds: float) -> 
 
 def finish(tx: Connection, taken: Comparison, state: str, message: str, found: Mapping[str, Any] | None = None) -> bool:
     """DONE with its report, or FAILED; False: somebody else has it."""
-    values = {"state": state, "message": message, "lease_until": None, "updated": now()}
+    values: dict[str, Any] = {"state": state, "message": message, "lease_until": None, "updated": now()}
     if found is not None:
         values |= {"report": dict(found), "verdict": found["verdict"]}
     if not tx.execute(_mine(taken).values(values)).rowcount:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 from sqlalchemy import update
 
 from broker.access.principal import Reach
@@ -15,7 +16,7 @@ from broker.store.database import Database
 from broker.store.tables import jobs, now
 from tests.unit.store.rows import job_row
 
-EXPERIMENT = {"kind": "experiment", "name": "water", "href": None, "outputs": {}}
+EXPERIMENT: dict[str, Any] = {"kind": "experiment", "name": "water", "href": None, "outputs": {}}
 EXACT = Tolerance().to_json()
 REPORT = {"verdict": "identical", "outputs": []}
 
@@ -109,6 +110,7 @@ def test_who_was_too_slow_saves_nothing(database: Database) -> None:
         assert comparisons.finish(tx, quick, DONE, "Made.", REPORT)
     with database.read() as tx:
         assert comparisons.report(tx, asked) == REPORT
+        assert orjson.loads(comparisons.report_document(tx, job.id) or b"") == REPORT
         (found,) = comparisons.of_job(tx, job.id)
     assert (found.state, found.verdict, found.message) == (DONE, "identical", "Made.")
 
