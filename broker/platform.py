@@ -148,7 +148,7 @@ class Near(Protocol):
 
 @runtime_checkable
 class Replaying(Protocol):
-    """A platform that keeps results of steps for later jobs of the same tenant (`JobSpec.replays`)."""
+    """A platform that keeps results of steps for later jobs of the same owner (`JobSpec.reuse`)."""
 
     def forget(self, job_id: str) -> None:
         """Remove the step results that a job left. Idempotent."""

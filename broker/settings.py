@@ -135,7 +135,8 @@ class Rate(Frozen):
 
 class Retention(Frozen):
     """Days until things are removed; None: never. They count from the end of the job; for idempotency keys from
-    their first use, for logins (and sessions) and invitations from when they expire."""
+    their first use, for logins (and sessions) and invitations from when they expire; for the reuse of results from when
+    they were computed."""
 
     scratch_days: float = Field(0.0, ge=0)
     results_days: float | None = Field(None, ge=0)
@@ -144,6 +145,7 @@ class Retention(Frozen):
     idempotency_days: float | None = Field(7.0, ge=0)
     logins_days: float | None = Field(0.0, ge=0)
     invitations_days: float | None = Field(None, ge=0)
+    reuse_days: float | None = Field(30.0, ge=0)
 
 
 class EgressSettings(Frozen):

@@ -17,7 +17,7 @@ from broker.execution.accept import ExecuteRequest, Key
 from broker.jobs.secrets import origin
 from broker.store.callbacks import FAILED, IN_PROGRESS, SUCCESS
 
-MEMBERS = ("inputs", "outputs", "response", "title", "tags", "platform", "shared", "subscriber")
+MEMBERS = ("inputs", "outputs", "response", "title", "tags", "platform", "shared", "subscriber", "reuse")
 IGNORED = frozenset({"mode", "process", "id", "$schema"})  # of other versions and clients; Prefer decides the mode
 OUTPUT_MEMBERS = frozenset({"format", "transmissionMode"})
 SUBSCRIBER = {
@@ -59,6 +59,9 @@ def execute_request(body: Mapping[str, Any]) -> ExecuteRequest:
     tags = _typed(body, "tags", list, "a list of texts", problems) or []
     if len(tags) > MOST_TAGS or not all(isinstance(tag, str) for tag in tags):
         problems.append(InputProblem("/tags", f"is not a list of at most {MOST_TAGS} texts"))
+    extra: dict[str, Any] = {} if "response" in body else {"responseDefault": True}
+    if "reuse" in body:
+        extra["reuse"] = _typed(body, "reuse", bool, "true or false", problems)
     if problems:
         raise InputError(*problems[:MOST_PROBLEMS])
     return ExecuteRequest(
@@ -70,7 +73,7 @@ def execute_request(body: Mapping[str, Any]) -> ExecuteRequest:
         platform=platform,
         shared=shared,
         subscriber=subscriber,
-        extra={} if "response" in body else {"responseDefault": True},
+        extra=extra,
     )
 
 

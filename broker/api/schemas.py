@@ -76,6 +76,7 @@ SCHEMAS: Mapping[str, Any] = {
         shared={"type": "string", "enum": ["private", "project"], "default": "private"},
         platform=_TEXT,
         subscriber=_object([], successUri=_URI, inProgressUri=_URI, failedUri=_URI, successUrl=_URI),
+        reuse={"type": "boolean"},
     ),
     "statusInfo": _object(
         ["jobID", "status", "type"],
@@ -99,6 +100,7 @@ SCHEMAS: Mapping[str, Any] = {
         phase=_TEXT,
         attempt=_COUNT,
         revision=_COUNT,
+        reusedFrom=_TEXT,
         steps=_object([], done=_COUNT, total={**_COUNT, "nullable": True}),
         queue=_object([], position=_COUNT, waitingFor=_TEXT),
         failure=_object([], fault=_FAULT, reason=_TEXT, message=_TEXT, logTail=_TEXT),

@@ -37,6 +37,8 @@ def status_info(job: Job, base: str, *, position: int | None = None) -> dict[str
         full["started"] = time(job.started)
     if job.finished is not None:
         full["finished"] = time(job.finished)
+    if job.reused is not None:
+        full["reusedFrom"] = job.reused
     if job.swept is not None:
         full["resultsDeleted"] = time(job.swept)
     _progress(full, job)

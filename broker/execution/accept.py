@@ -24,12 +24,13 @@ from broker.errors import (
 )
 from broker.execution import sharing
 from broker.execution.quotas import Places
+from broker.execution.reuse import reuse
 from broker.jobs.model import Job, Needs
 from broker.jobs.placement import Placement, place
 from broker.jobs.secrets import origin
 from broker.packages.cwl import Inspection
 from broker.packages.inputs import Order, UploadRef, job_order
-from broker.store import audit, jobs, platforms, processes, uploads
+from broker.store import audit, callcache, jobs, platforms, processes, uploads
 from broker.store.database import Database, new_id
 from broker.store.processes import Process
 from broker.store.visible import PRIVATE, PROJECT
@@ -37,7 +38,8 @@ from broker.store.visible import PRIVATE, PROJECT
 MOST_KNOWN = 64
 _known: dict[tuple[str, int, str, float], tuple[Process, Inspection]] = {}
 _TAG = re.compile(r"[\w.:/@+ -]{1,64}\Z")
-UPLOAD_SCHEME = "upload:"  # how a stage item names one of our own uploads until it is dispatched
+# how a stage item names what is our own until it is dispatched: an upload, a file in storage, a credential for a target
+UPLOAD_SCHEME, STORED_SCHEME, CREDENTIAL_SCHEME = "upload:", "stored:", "credential:"
 USED_SECONDS = 7 * 24 * 3600.0  # that an upload lives on once a job counts on it, for the job may have to wait
 
 
@@ -110,6 +112,26 @@ def prepare(
         sharing.refuse_stranger(tx, principal)
     process, inspection = _process(tx, principal, process_id, revision)
     order = _checked(tx, principal, process, inspection, request, upload_id)
+    return _ticket(tx, principal, process, request, order, key)
+
+
+def prepare_own(
+    tx: Connection, principal: Principal, process_id: str, request: ExecuteRequest, order: Order, key: Key
+) -> Ticket | Job:
+    """The same for a job whose order the broker made itself, of what it keeps. Raises as `prepare`, and InputError
+    where the package takes other inputs."""
+    if made := jobs.by_key(tx, principal.owner, key.key, key.body_sha256):
+        return made
+    process, _ = _process(tx, principal, process_id)
+    if set(order.job_order) != set(process.description["inputs"]):
+        takes = ", ".join(process.description["inputs"])
+        raise InputError(InputProblem("/process", f"{process_id} takes {takes}, not {', '.join(order.job_order)}"))
+    return _ticket(tx, principal, process, request, order, key)
+
+
+def _ticket(
+    tx: Connection, principal: Principal, process: Process, request: ExecuteRequest, order: Order, key: Key | None
+) -> Ticket:
     placement = place(process.needs, platforms.candidates(tx), request.platform)
     _placed(process.needs, placement, request)
     used = {item.url for item in order.stage if item.url and item.url.startswith(UPLOAD_SCHEME)}
@@ -139,6 +161,8 @@ def _admit(tx: Connection, tickets: Sequence[Ticket], quotas: Quotas) -> list[tu
     if used := {upload for ticket in new for upload in ticket.uploads}:
         uploads.prolong(tx, used, USED_SECONDS)
     made = {job.id: job for job in jobs.insert_jobs(tx, [ticket.job for ticket in new])}
+    for job in [job for job in made.values() if callcache.wanted(job)]:
+        made[job.id] = reuse(tx, job)
     audit.record(tx, *(ticket.entry for ticket in new))
     return [
         (made[ticket.job.id], True) if ticket.job.id in made else refused.get(ticket.job.id) or _earlier(tx, ticket)

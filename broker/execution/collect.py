@@ -6,13 +6,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from mimetypes import guess_type
+from typing import Any
 
-from broker.errors import PlatformRefused, PlatformUnavailable, StorageError, StorageFull
+from sqlalchemy import Connection
+
+from broker.errors import NoSuchFile, PlatformRefused, PlatformUnavailable, StorageError, StorageFull
 from broker.execution.hold import alone, held
 from broker.jobs import lifecycle
 from broker.jobs.lifecycle import Change
 from broker.jobs.model import Job, Phase
-from broker.platform import Near, Platform
+from broker.platform import Collected, Near, Platform
 from broker.storage import Storage
 from broker.store import claims, files
 from broker.store.database import Database
@@ -49,7 +52,19 @@ def go_on(database: Database, platform: Platform, storage: Storage, job: Job) ->
         return alone(database, job, lambda: _slice(database, platform, storage, job))
 
 
+def begin(tx: Connection, job: Job, change: Change, found: Collected, *, hold: bool = False, **columns: Any) -> Job:
+    """One row per output file before any byte moves: the rows say from now on what there is to move.
+
+    The job as saved: `collecting`, or at its end where there is no file. `hold`: go on with it.
+    """
+    files.announce(tx, job.id, job.attempt, found.files)
+    change = replace(change, outputs=found.outputs, data={"files": len(found.files), **change.data})
+    job = claims.save(tx, job, change, hold=hold, **columns)
+    return job if found.files else claims.save(tx, job, lifecycle.collected(job))
+
+
 def _slice(database: Database, platform: Platform, storage: Storage, job: Job) -> Job:
+    columns: dict[str, Any] = {}
     try:
         change = lifecycle.dismissed() if job.dismiss_requested else _move(database, platform, storage, job)
     except PlatformUnavailable as error:
@@ -58,12 +73,14 @@ def _slice(database: Database, platform: Platform, storage: Storage, job: Job) -
         change = lifecycle.refused(job, error)
     except OSError as error:  # of the platform's stream: what storage has to say are StorageErrors
         change = lifecycle.unavailable(job, PlatformUnavailable(f"an output cannot be read: {error}"))
+    except NoSuchFile:  # what was to be reused
+        change, columns = lifecycle.not_reused(), {"reused": None}
     except StorageFull as error:
         change = _waiting(job, f"Outputs wait for space in storage: {error.detail}")
     except StorageError as error:
         change = _waiting(job, f"Outputs wait for storage: {error.detail}")
     with database.write() as tx:
-        return claims.save(tx, job, change)
+        return claims.save(tx, job, change, **columns)
 
 
 def key(job: Job, attempt: int, path: str) -> str:
@@ -88,7 +105,7 @@ def _move(database: Database, platform: Platform, storage: Storage, job: Job) ->
         with database.read() as tx:
             left = files.not_kept(tx, job.id, BATCH)
         if not left:
-            return lifecycle.collected()
+            return lifecycle.collected(job)
         _keep_some(database, platform, storage, job, left)
         if time.monotonic() > end:
             return Change("", due_in=0.0)
@@ -110,9 +127,13 @@ def _keep_some(database: Database, platform: Platform, storage: Storage, job: Jo
 
 
 def _keep(platform: Platform, storage: Storage, job: Job, file: KeptFile) -> KeptFile:
-    """Move one file; a file on this machine whose hash is known is adopted, not copied."""
+    """Move one file; a file on this machine whose hash is known is adopted, not copied. Of a reused job there is a copy
+    of each: either may be deleted before the other."""
     attempt, kind = job.attempt_of(), media_type(file.path, file.media_type)
     where = key(job, job.attempt, file.path)
+    if job.reused is not None:
+        storage.copy(file.ref, where)
+        return replace(file, kept=True)
     if isinstance(platform, Near) and file.sha256 is not None:
         platform.open(attempt, file.ref).close()  # it says in its own words that a file is gone
         path = platform.path(attempt, file.ref)

@@ -14,8 +14,8 @@ from broker.jobs import lifecycle
 from broker.jobs.lifecycle import Change
 from broker.jobs.model import Job, Phase, Step
 from broker.jobs.observation import Observation
-from broker.platform import Platform
-from broker.store import audit, claims, files, jobs, provenance
+from broker.platform import Platform, Replaying
+from broker.store import audit, callcache, claims, files, jobs, provenance
 from broker.store.database import Database
 
 NOT_THERE = (Phase.CREATED, Phase.ACCEPTED, Phase.WAITING, Phase.COLLECTING)  # nothing runs on the platform then
@@ -96,6 +96,11 @@ def _release(database: Database, platform: Platform, job: Job) -> bool:
     try:
         for attempt in range(1, job.attempt + 1):
             platform.release(job.attempt_of(attempt))
+        if callcache.wanted(job) and isinstance(platform, Replaying):
+            with database.read() as tx:
+                needed = callcache.holds(tx, job.id)
+            if not needed:
+                platform.forget(job.id)
     except PlatformRefused as error:
         log.warning("%s keeps what is left of %s: %s", platform.name, job.id, error)
     except PlatformUnavailable as error:

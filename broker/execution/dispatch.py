@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from secrets import token_hex
 
 from sqlalchemy import Connection
 
+from broker.access.credential import Kind
 from broker.access.quota import NONE, Quotas
 from broker.access.vault import Vault
 from broker.errors import NoSuchUpload, PackageError, PlatformRefused, PlatformUnavailable
 from broker.execution import credentials
-from broker.execution.accept import UPLOAD_SCHEME
+from broker.execution.accept import CREDENTIAL_SCHEME, STORED_SCHEME, UPLOAD_SCHEME
 from broker.execution.hold import alone, held
 from broker.execution.images import Images
+from broker.execution.reuse import reuse
 from broker.jobs import lifecycle
-from broker.jobs.model import Capabilities, Failure, Fault, Job, JobSpec, Limits, Reason, StageItem
+from broker.jobs.model import Capabilities, Failure, Fault, Job, JobSpec, Limits, Phase, Reason, StageItem
 from broker.jobs.placement import too_small
 from broker.platform import Platform
 from broker.storage import Storage
-from broker.store import claims, processes, uploads
+from broker.store import callcache, claims, processes, uploads
 from broker.store.database import Database
 
 LINK_SECONDS = 24 * 3600.0  # how long a platform may take until it fetches an input
@@ -61,6 +65,11 @@ def _submit(
     vault: Vault | None,
     images: Images | None,
 ) -> Job:
+    if callcache.wanted(job):
+        with database.write() as tx:
+            job = reuse(tx, job)
+        if job.phase is not Phase.SUBMITTING:
+            return job
     try:
         if images is not None:
             images.check(job.needs.images)  # the rules may have changed since the package was deployed
@@ -104,11 +113,13 @@ def _spec(database: Database, job: Job, storage: Storage, limits: Limits) -> Job
         limits=limits,
         title=job.title,
         images=process.images or {},
+        reuse=callcache.wanted(job),
     )
 
 
 def _with_secrets(database: Database, job: Job, spec: JobSpec, vault: Vault) -> JobSpec:
     """The spec with what is released to it, which is written down first."""
+    spec = replace(spec, stage=tuple(_with_credential(database, job, item, vault) for item in spec.stage))
     wanted = credentials.Wanted.of(spec.stage, job.needs.images)
     if not wanted.kinds:
         return spec
@@ -120,8 +131,28 @@ def _with_secrets(database: Database, job: Job, spec: JobSpec, vault: Vault) -> 
     return replace(spec, secrets=released)
 
 
+def _with_credential(database: Database, job: Job, item: StageItem, vault: Vault) -> StageItem:
+    """What a repository's own package logs in with, as a file. Raises PlatformRefused where it is gone.
+
+    A random member keeps the file's checksum, which the record of provenance has, from being one of the password.
+    """
+    if item.url is None or not item.url.startswith(CREDENTIAL_SCHEME):
+        return item
+    target = item.url.removeprefix(CREDENTIAL_SCHEME)
+    with database.write() as tx:
+        found = credentials.find_row(tx, vault, job.owner, job.project, Kind.PRR, target)
+        if found is None:
+            raise PlatformRefused(f"The credential for {target} is gone.", hint="broker credential add")
+        row, secret = found
+        credentials.note(tx, job, [row])
+    text = json.dumps({**secret.fields, "salt": token_hex()})
+    return replace(item, url=None, text=text)
+
+
 def _linked(tx: Connection, storage: Storage, item: StageItem) -> StageItem:
-    """One of our own uploads becomes a link that the platform can fetch. Raises NoSuchUpload."""
+    """One of our own uploads and files becomes a link that the platform can fetch. Raises NoSuchUpload."""
+    if item.url is not None and item.url.startswith(STORED_SCHEME):
+        return replace(item, url=storage.link(item.url.removeprefix(STORED_SCHEME), LINK_SECONDS), trusted=True)
     if item.url is None or not item.url.startswith(UPLOAD_SCHEME):
         return item
     upload = uploads.get(tx, item.url.removeprefix(UPLOAD_SCHEME))

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
-from sqlalchemy import Connection
-
 from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable
+from broker.execution import collect
 from broker.execution.hold import alone, held
 from broker.jobs import lifecycle
 from broker.jobs.lifecycle import Change
@@ -91,21 +89,13 @@ def _look(database: Database, platform: Platform, job: Job, seen: Observation | 
         if steps:
             files.put_steps(tx, job.id, job.attempt, steps)
         if found is not None:
-            return _collecting(tx, job, change, found, cursor)
+            return collect.begin(tx, job, change, found, hold=True, log_cursor=cursor)
         return claims.save(tx, job, change, log_cursor=None if change.next_attempt else cursor)
 
 
 def _few_moved(change: Change) -> bool:
     """Whether the steps of a job that runs are worth a look: something about them changed, and they are not many."""
     return bool(change.event) and change.progress is not None and (change.progress.total or 0) <= LIVE_STEPS
-
-
-def _collecting(tx: Connection, job: Job, change: Change, found: Collected, cursor: str | None) -> Job:
-    """One row per output file before any byte moves: the rows say from now on what there is to move."""
-    files.announce(tx, job.id, job.attempt, found.files)
-    change = replace(change, outputs=found.outputs, data={"files": len(found.files)})
-    job = claims.save(tx, job, change, hold=True, log_cursor=cursor)
-    return job if found.files else claims.save(tx, job, lifecycle.collected())
 
 
 def _new_logs(platform: Platform, job: Job, *, to_the_end: bool) -> tuple[list[LogChunk], str | None]:

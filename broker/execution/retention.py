@@ -42,6 +42,7 @@ class Ages:
     idempotency: float | None = 7 * DAY
     logins: float | None = 0.0
     invitations: float | None = None
+    reuse: float | None = 30 * DAY
 
 
 class Retention:
@@ -94,6 +95,7 @@ class Retention:
             ("logins", self._ages.logins),
             ("sessions", self._ages.logins),
             ("invitations", self._ages.invitations),
+            ("reuse", self._ages.reuse),
         ):
             if age is not None:
                 with self._database.write() as tx:

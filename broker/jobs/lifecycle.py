@@ -6,7 +6,8 @@
                                                                       any of them  --> dismissed
 
 Each function takes the job as its row says and something that happened, and gives the `Change` to save.
-Short jobs may skip `running` (a platform may first be asked when the job has ended).
+Short jobs may skip `running` (a platform may first be asked when the job has ended), and jobs that have the results of
+an earlier one go from `accepted` or `submitting` to `collecting`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from broker.jobs.observation import Handle, Observation, State
 P = Phase
 LEGAL: Mapping[Phase, frozenset[Phase]] = {
     P.CREATED: frozenset({P.ACCEPTED, P.DISMISSED}),
-    P.ACCEPTED: frozenset({P.SUBMITTING, P.FAILED, P.DISMISSED}),
-    P.SUBMITTING: frozenset({P.SUBMITTED, P.ACCEPTED, P.FAILED, P.DISMISSED}),
+    P.ACCEPTED: frozenset({P.SUBMITTING, P.COLLECTING, P.FAILED, P.DISMISSED}),
+    P.SUBMITTING: frozenset({P.SUBMITTED, P.COLLECTING, P.ACCEPTED, P.FAILED, P.DISMISSED}),
     P.SUBMITTED: frozenset({P.RUNNING, P.WAITING, P.COLLECTING, P.ACCEPTED, P.FAILED, P.DISMISSED}),
     P.RUNNING: frozenset({P.WAITING, P.COLLECTING, P.ACCEPTED, P.FAILED, P.DISMISSED}),
     P.WAITING: frozenset({P.RUNNING, P.ACCEPTED, P.FAILED, P.DISMISSED}),
@@ -107,9 +108,22 @@ def failed(failure: Failure, finished: float | None = None, started: float | Non
     return Change("failed", P.FAILED, message=failure.message, failure=failure, started=started, finished=finished)
 
 
-def collected() -> Change:
+def collected(job: Job) -> Change:
     """All outputs are kept."""
-    return Change("successful", P.SUCCESSFUL, message="")
+    message = f"It did not run: these are the results of the job {job.reused}." if job.reused else ""
+    return Change("successful", P.SUCCESSFUL, message=message)
+
+
+def reused(source: str) -> Change:
+    """An earlier job computed the same: its outputs are copied."""
+    message = f"Taking over the results of the job {source}."
+    return Change("reused", P.COLLECTING, message=message, data={"job": source}, due_in=0.0)
+
+
+def not_reused() -> Change:
+    """The outputs that were to be copied are gone: the job runs after all."""
+    message = "The results that it was to take over are gone: it runs."
+    return Change("not-reused", P.ACCEPTED, message=message, next_attempt=True, due_in=0.0)
 
 
 def dismissed(finished: float | None = None, started: float | None = None) -> Change:

@@ -286,9 +286,9 @@ class JobSpec:
 
     `bundle` is the closed package (`packages.bundle.Bundle.to_json()`), `job_order` the CWL inputs whose
     Files and Directories have a `location` relative to the job's directory: `inputs/<path>`. `images`: digests of
-    those that were pinned when the package was deployed. `replays`: whose step results may be used again, and are kept
-    for that (one word, the same for all jobs of a tenant); None: nobody's. `secrets` go to staging and image pulls only: nothing that
-    sees the package, its logs or its records may have them.
+    those that were pinned when the package was deployed. `reuse`: steps may have the results of steps of the
+    owner's other jobs, and leave theirs to them. `secrets` go to staging and image pulls only: nothing that sees the
+    package, its logs or its records may have them.
     """
 
     job_id: str
@@ -304,7 +304,7 @@ class JobSpec:
     limits: Limits = Limits()
     title: str = ""
     images: Mapping[str, str] = field(default_factory=dict)
-    replays: str | None = None
+    reuse: bool = False
     secrets: Released = field(default_factory=Released, repr=False)
 
 

@@ -17,7 +17,9 @@ Members (times RFC 3339 in UTC, sizes bytes, memory MiB, sha256 hex; what is not
     jobOrder      the CWL job order, its Files with sha256 and size
     steps         name, tool, status, command, image, imageDigest, exitCode, start, end, node,
                   requested {cores, ram, tmp, out}, measured {cpu (seconds), rss}, inputs, outputs (paths), cacheHit
-    reused        what an earlier job was reused for; delegated: a remote platform's own provenance
+                  (it did not run: its results are those that it had in the job `reused`)
+    reused        job: the one whose results this job has instead of having run; record: the sha256 of that one's record
+    delegated     a remote platform's own provenance
     failure       fault, reason, message, step, exitCode
     events        {event, at}
 
@@ -82,7 +84,7 @@ def build(job: Job, context: Context) -> dict[str, Any]:
         "outputs": _outputs(job, files, facts.get("sources") or {}) if job.phase is Phase.SUCCESSFUL else {},
         "jobOrder": kept_small(staged.order(job.job_order)),
         "steps": [step_of(step) for step in context.steps],
-        "reused": facts.get("reused"),
+        "reused": facts.get("reused") if job.reused is not None else None,
         "delegated": facts.get("delegated"),
         "failure": _failure(job.failure) if job.failure is not None else None,
         "events": [{"event": event, "at": moment(at)} for event, at in context.events[:MOST_EVENTS]],
@@ -148,6 +150,7 @@ def step_of(step: Step) -> dict[str, Any]:
             "inputs": list(step.used) or None,
             "outputs": list(step.made) or None,
             "cacheHit": True if step.status == "replayed" else None,
+            "reused": step.reused,
         }
     )
 
@@ -173,7 +176,7 @@ class _Staged:
     def input(self, value: Any) -> Any:
         """One input: its files, or its value."""
         found = [self.entry(one) for one in _entries(value)]
-        return found or {"value": kept_small(_unsigned(value))}
+        return found or {"value": kept_small(unsigned_value(value))}
 
     def entry(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         place = str(entry.get("location") or entry.get("path") or entry.get("basename") or "")
@@ -191,7 +194,7 @@ class _Staged:
     def asked(self, item: StageItem) -> dict[str, Any]:
         """What is known of a file from the request."""
         found = {} if item.url is None else {"location": unsigned_link(item.url), "mediaType": self.types.get(item.url)}
-        return found | known({"sha256": item.sha256, "size": item.size}) | _by_value(item)
+        return found | known({"sha256": item.sha256, "size": item.size}) | by_value(item)
 
     def inside(self, path: str) -> dict[str, Any]:
         """The files of a directory, whether each was asked for by itself or they came with a STAC document."""
@@ -224,7 +227,8 @@ class _Staged:
         return unsigned(value) if isinstance(value, str) else value
 
 
-def _by_value(item: StageItem) -> dict[str, Any]:
+def by_value(item: StageItem) -> dict[str, Any]:
+    """sha256 (hex) and size of an input whose bytes came with the request; nothing for any other."""
     try:
         raw = item.text.encode() if item.text is not None else b64decode(item.data) if item.data is not None else None
     except (NotBase64, ValueError):
@@ -266,11 +270,12 @@ def _entries(value: Any) -> Iterator[Mapping[str, Any]]:
             yield from _entries(one)
 
 
-def _unsigned(value: Any) -> Any:
+def unsigned_value(value: Any) -> Any:
+    """A JSON value without what signs or opens the links in its texts."""
     if isinstance(value, Mapping):
-        return {key: _unsigned(one) for key, one in value.items()}
+        return {key: unsigned_value(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_unsigned(one) for one in value]
+        return [unsigned_value(one) for one in value]
     return unsigned(value) if isinstance(value, str) else value
 
 
@@ -289,7 +294,7 @@ def _outputs(
     for name, value in (job.outputs or {}).items():
         entries = [one for entry in _entries(value) for one in _kept(entry, files, sources)]
         is_file = next(_entries(value), None) is not None
-        found[name] = entries[:MOST_FILES] if is_file else {"value": kept_small(_unsigned(value))}
+        found[name] = entries[:MOST_FILES] if is_file else {"value": kept_small(unsigned_value(value))}
     return found
 
 

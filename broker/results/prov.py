@@ -169,6 +169,8 @@ class _Document:
         self.prov.activity(name, step.get("start"), step.get("end"), kind | self.said(**about))
         self.prov.wasStartedBy(name, starter=self.job)
         self.prov.wasAssociatedWith(name, self.run["platform"], self.plan)
+        if step.get("reused"):
+            self.prov.wasInfluencedBy(name, self.job_ids[step["reused"]])
         for path in step.get("inputs") or ():
             self.prov.used(name, self.between(path))
         for path in step.get("outputs") or ():

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Double, Table, bindparam, case, delete, exist
 
 from broker.access.quota import Tenant
 from broker.jobs.model import TERMINAL, Phase
-from broker.store import removals, usage
+from broker.store import callcache, removals, usage
 from broker.store.account_tables import holds
 from broker.store.callbacks import OPEN
 from broker.store.jobs import record
@@ -66,6 +66,7 @@ def sweep_results(tx: Connection, job_id: str, message: str, data: dict[str, Any
         return None
     row = tx.execute(_ROW, {"job": job_id}).one()
     size = _drop_files(tx, job_id, row)
+    callcache.drop(tx, job_id)
     record(tx, job_id, row.attempt, "results-deleted", Phase(row.phase), data | {"bytes": size})
     return size
 
@@ -90,6 +91,7 @@ def forget(tx: Connection, job_id: str) -> bool:
     """Delete an ended job with all that is its own; not while something is left of it on its platform, or its
     subscriber is still to be told."""
     row = tx.execute(_ROW, {"job": job_id}).first()
+    callcache.drop(tx, job_id)  # where there was something, its platform comes first
     untold = exists().where(callbacks.c.job_id == c.id, callbacks.c.state.in_(OPEN))
     gone = delete(jobs).where(c.id == job_id, _ENDED, _FREE, ~untold, c.due_at.is_(None), c.lease_until.is_(None))
     if row is None or not tx.execute(gone).rowcount:

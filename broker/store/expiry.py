@@ -1,4 +1,5 @@
-"""Rows that are of no use after their time: keys of requests, logins, sessions, invitations."""
+"""Rows that are of no use after their time: keys of requests, logins, sessions, invitations, results
+that are not to be used again any more."""
 
 from __future__ import annotations
 
@@ -6,12 +7,14 @@ from sqlalchemy import ColumnElement, Connection, Double, Table, bindparam, sele
 from sqlalchemy import delete as delete_from
 
 from broker.store.account_tables import invitations, logins, sessions
+from broker.store.result_tables import call_cache
 from broker.store.tables import idempotency, now
 
 _WHEN: dict[str, tuple[Table, ColumnElement[float]]] = {
     "idempotency": (idempotency, idempotency.c.created),
     "logins": (logins, logins.c.expires),
     "sessions": (sessions, sessions.c.expires),
+    "reuse": (call_cache, call_cache.c.computed),
     "invitations": (invitations, invitations.c.expires),
 }
 

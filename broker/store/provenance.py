@@ -60,6 +60,19 @@ def note(tx: Connection, job_id: str, facts: Mapping[str, Any]) -> None:
     tx.execute(_put(tx.dialect.name, ("facts",)), {"job_id": job_id, "facts": dict(facts)})
 
 
+def facts_of(tx: Connection, source: str) -> dict[str, Any]:
+    """The facts (see `note`) of a job that gets the results of another one: what the record of that one says of them is
+    true of them here, too."""
+    found = get(tx, source) or {}
+    engine = found.get("platform") or {}
+    facts = {key: engine[key] for key in ("isolation", "containerEngine", "node") if key in engine}
+    entries = [one for value in (found.get("outputs") or {}).values() if isinstance(value, list) for one in value]
+    for fact, key in (("stacIds", "stacId"), ("sources", "source")):
+        facts[fact] = {one["path"]: one[key] for one in entries if one.get(key)}
+    reused = record.known({"job": source, "record": digest(tx, source)})
+    return facts | record.known({"engine": found.get("engine")}) | {"reused": reused}
+
+
 def write(tx: Connection, row: RowMapping, job: Job) -> None:
     """The record of a job that ends with this transaction. `row`: the job's, with `parent`."""
     try:
@@ -129,7 +142,7 @@ def _context(tx: Connection, row: RowMapping, job: Job) -> Context:
     placed: Mapping[str, Any] = next((one.data for one in happened if one.event == "accepted" and one.data), {})
     files = tx.execute(_FILES, of).all() if job.outputs else ()
     return Context(
-        process=_process(tx, job),
+        process=process_of(tx, job.process_id, job.process_revision),
         platform=_platform(tx, job, placed.get("reasons")),
         agent=_agent(tx, job),
         steps=[Step.from_json(step) for step in tx.execute(_STEPS, of | {"attempt": job.attempt}).scalars()],
@@ -144,13 +157,14 @@ def _context(tx: Connection, row: RowMapping, job: Job) -> Context:
     )
 
 
-def _process(tx: Connection, job: Job) -> dict[str, Any]:
-    which = {"id": job.process_id, "number": job.process_revision}
+def process_of(tx: Connection, process_id: str, revision: int) -> dict[str, Any]:
+    """A process as records have it."""
+    which = {"id": process_id, "number": revision}
     row = tx.execute(_PROCESS, which).first()
-    found: dict[str, Any] = {"id": job.process_id, "revision": job.process_revision}
+    found: dict[str, Any] = {"id": process_id, "revision": revision}
     if row is None:
         return found
-    key = (job.process_id, job.process_revision, row.created)
+    key = (process_id, revision, row.created)
     if key not in _submitted:  # a revision never changes: what was submitted is read once
         if len(_submitted) >= MOST_KNOWN:
             _submitted.clear()

@@ -106,7 +106,7 @@ OPEN_COMPARISON = text(_OPEN)  # spelled as in this index, like tables.LIVE_ROW
 Index("ix_comparisons_due", comparisons.c.due_at, sqlite_where=text(_OPEN), postgresql_where=text(_OPEN))
 Index("ix_comparisons_with", comparisons.c.with_job)
 
-call_cache = Table(  # jobs that ended and left something to use again; see `broker.store.cache`
+call_cache = Table(  # jobs that ended and left something to use again; see `broker.store.callcache`
     "call_cache",
     metadata,
     Column("job_id", Text, primary_key=True),

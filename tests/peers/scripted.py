@@ -34,6 +34,7 @@ class ScriptedPlatform:
     outputs: dict[str, str] = field(default_factory=lambda: {"a.txt": "hello"})
     cancelled: list[str] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
 
     def _fault(self, verb: str) -> None:
         queue = self.faults.get(verb)
@@ -87,6 +88,10 @@ class ScriptedPlatform:
     def release(self, attempt: Attempt) -> None:
         self._fault("release")
         self.released.append(attempt.name)
+
+    def forget(self, job_id: str) -> None:
+        self._fault("forget")
+        self.forgotten.append(job_id)
 
     def check(self) -> Health:
         return Health(True, Capabilities(cores=2.0, ram_mib=4096))

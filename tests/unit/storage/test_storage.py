@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from broker.errors import NoSuchFile, StorageError
-from broker.storage import Storage
+from broker.storage import Storage, s3
 from broker.storage.local import LocalStorage
 from broker.storage.s3 import PART, S3Storage
 from broker.storage.signing import S3Account
@@ -155,6 +155,23 @@ class TestEvery:
         assert content(storage, "o/j/1/r.tif") == b"adopted"
         assert storage.adopt("o/j/1/s.tif", file).sha256 == digest
 
+    @pytest.mark.parametrize("key", KEYS[1:5])
+    def test_a_copy_does_without_its_source(self, storage: Storage, key: str) -> None:
+        storage.keep("o/1/a", io.BytesIO(b"before"))
+        storage.keep(key, io.BytesIO(b"hello"))
+        storage.copy(key, "o/1/a")
+        storage.copy(key, f"{key}.again")
+        storage.delete(key)
+        storage.keep("o/1/a", io.BytesIO(b"changed"))
+        assert content(storage, f"{key}.again") == b"hello"
+
+    def test_copies_nothing_that_is_not_there(self, storage: Storage) -> None:
+        storage.keep("o/1/a/b", io.BytesIO(b"x"))
+        for missing in ("o/1/a", "o/1/none", "o/1/a/b/c"):
+            with pytest.raises(NoSuchFile):
+                storage.copy(missing, "o/1/copy")
+        assert storage.size("o/1/copy") is None
+
     def test_adopts_no_link_and_no_pipe(self, storage: Storage, tmp_path: Path) -> None:
         (tmp_path / "link").symlink_to("/etc/passwd")
         os.mkfifo(tmp_path / "pipe")
@@ -204,6 +221,14 @@ class TestLinks:
     def test_no_public_address(self, name: str, request: pytest.FixtureRequest) -> None:
         peer: S3Peer = request.getfixturevalue(name)
         assert S3Storage(peer.account, peer.bucket).public_link("a/b", 60) is None
+
+
+def test_what_s3_copies_in_no_one_request_is_streamed(moto: S3Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3, "_LARGEST_COPY", 10)
+    storage = S3Storage(moto.account, moto.bucket, "large")
+    storage.keep("o/1/a", io.BytesIO(b"0123456789x" * (PART // 10)))
+    storage.copy("o/1/a", "o/1/b")
+    assert hashlib.sha256(content(storage, "o/1/b")).digest() == hashlib.sha256(b"0123456789x" * (PART // 10)).digest()
 
 
 def test_public_link_is_an_attachment(moto: S3Peer) -> None:

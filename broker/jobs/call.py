@@ -1,0 +1,55 @@
+"""What makes two executions the same computation, so that one may have the results of the other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+
+from broker.jobs.model import Job, StageItem
+from broker.jobs.record import by_value
+
+
+class NotReusable(Exception):
+    """Why nobody can say whether an execution is the same as another one: a sentence."""
+
+
+def key(job: Job, package: str, images: Mapping[str, str], engine: str) -> str:
+    """The sha256 (hex) of all that the results of a job depend on. Raises NotReusable.
+
+    `package`: digest of the closed package; `images`: digests of the images that were pinned at its deployment;
+    `engine`: the version of what runs it. The platform counts, since programs that are in no image are its own, and so
+    do the names of input files, which tools see.
+    """
+    needs = job.needs
+    if not needs.reusable:
+        raise NotReusable(
+            "The package says that its results may not be used again (WorkReuse), or was deployed before anybody asked."
+        )
+    if needs.network:
+        raise NotReusable("The package reads from the network while it runs, and nobody knows what.")
+    for image in sorted(needs.images):
+        if image not in images:
+            raise NotReusable(f"The image {image} is not pinned to a digest.")
+    whole = {
+        "package": package,
+        "images": {image: images[image] for image in needs.images},
+        "platform": job.platform,
+        "engine": engine,
+        "order": job.job_order,
+        "inputs": _contents(job.stage),
+    }
+    text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _contents(stage: Sequence[StageItem]) -> dict[str, str | None]:
+    """The sha256 (hex) of each input by its path; None for an empty directory."""
+    found: dict[str, str | None] = {}
+    for item in stage:
+        digest = item.sha256 or by_value(item).get("sha256")
+        empty = item.directory and item.url is None and not item.stac
+        if item.stac or (digest is None and not empty):  # a STAC document is known, the files that it names are not
+            raise NotReusable(f"What is at the address of the input {item.path} is only known once it is fetched.")
+        found[item.path] = digest
+    return found
