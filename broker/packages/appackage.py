@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from broker.errors import LimitError, PackageError
+from broker.packages import openeo
 from broker.packages.bundle import Bundle, build
 from broker.packages.closure import Read
 from broker.packages.cwl import MAX_DEPTH, parse
 from broker.packages.deployment import Deployment
-from broker.packages.media import BUNDLE_TYPE, CWL_TYPES, YAML_TYPES, taken
-from broker.packages.units import Clone, Reach, held, unit
+from broker.packages.media import BUNDLE_TYPE, CWL_TYPES, OPENEO_TYPE, YAML_TYPES, taken
+from broker.packages.units import WHOLE, Clone, Reach, held, unit
 
 MAX_BODY = 12 * 2**20
 
@@ -30,11 +31,14 @@ def deployment(
         return Deployment(bundle, body, media if media in CWL_TYPES else "application/cwl+yaml", _own_id(bundle))
     if media == BUNDLE_TYPE:
         bundle = held(_json(body), process)
-        return Deployment(bundle, body, media, _own_id(bundle))
+        return Deployment(bundle, body, media, _own_id(bundle), kind=bundle.kind)
     whole = _json(body)
-    if isinstance(whole, Mapping) and "executionUnit" not in whole and ("cwlVersion" in whole or "$graph" in whole):
-        bundle = build(body, process=process, read=read)
-        return Deployment(bundle, body, "application/cwl+json", _own_id(bundle))
+    own = isinstance(whole, Mapping) and "executionUnit" not in whole and any(key in whole for key in WHOLE)
+    if own or media == OPENEO_TYPE:
+        graph = media == OPENEO_TYPE or "process_graph" in whole
+        bundle = build(body, name="process.json" if graph else "package.cwl", process=process, read=read)
+        kind = openeo.MEDIA_TYPE if bundle.kind == openeo.KIND else "application/cwl+json"
+        return Deployment(bundle, body, kind, _own_id(bundle), kind=bundle.kind)
     return _package(whole, body, Reach(process, read, clone))
 
 
@@ -97,11 +101,17 @@ def _package(whole: Any, body: bytes, reach: Reach) -> Deployment:
     wanted = described.get("id")
     if wanted is not None and not (isinstance(wanted, str) and wanted.strip()):
         raise PackageError("The id of processDescription is not a text.")
-    if found.kind == "docker":
+    if found.image:
         described = {**described, "schemas": True}
     name = wanted or _own_id(found.bundle)
     return Deployment(
-        found.bundle, body, "application/ogcapppkg+json", name, described, found.kind, source=found.source
+        found.bundle,
+        body,
+        "application/ogcapppkg+json",
+        name,
+        described,
+        "docker" if found.image else found.bundle.kind,
+        source=found.source,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker.errors import LimitError, PackageError
-from broker.packages import lint
+from broker.packages import lint, openeo
 from broker.packages.closure import MAX_BUNDLE as MAX_BUNDLE
 from broker.packages.closure import Closure, Listing, Read
 from broker.packages.cwl import decode
@@ -108,7 +108,7 @@ def build(
     listing: Listing | None = None,
     trim: bool = False,
 ) -> Bundle:
-    """Close a package over all it refers to.
+    """Close a package over all it refers to: CWL, or an openEO process.
 
     `name` is the document's path below the package's root (`read` is asked for paths relative to that root). `base`:
     the URL the document came from; what it refers to relatively is then read as URLs below it. `listing` gives the
@@ -116,8 +116,11 @@ def build(
     Raises PackageError with file, line and column; UnsupportedPackage, WorkflowNotFound, LimitError.
     """
     check_key(name)
+    text = decode(body, name)
+    if (found := openeo.documents(text, name, process, read)) is not None:
+        return Bundle.make(found[0], found[1], {}, openeo.KIND)
     closure = Closure(read, base, listing)
-    closure.add(name, decode(body, name))
+    closure.add(name, text)
     document = closure.parsed[name]
     lint.document(document, name, entry=True)
     chosen = choose(document, name, process)

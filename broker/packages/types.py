@@ -8,6 +8,14 @@ from typing import Any
 from broker.packages.closure import EOAP
 
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+BBOX: dict[str, Any] = {
+    "type": "record",
+    "name": "BBox",
+    "fields": [
+        {"name": "bbox", "type": {"type": "array", "items": "double"}},
+        {"name": "crs", "type": ["null", "string"]},
+    ],
+}
 SCALARS: dict[str, dict[str, Any]] = {
     "string": {"type": "string"},
     "boolean": {"type": "boolean"},

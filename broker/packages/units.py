@@ -17,11 +17,12 @@ from broker.packages.cwl import decode, parse
 from broker.packages.docker import tool
 from broker.packages.graph import fragment, processes
 from broker.packages.keys import is_url, named
-from broker.packages.media import BUNDLE_TYPE, CWL_TYPES, YAML_TYPES
+from broker.packages.media import BUNDLE_TYPE, CWL_TYPES, OPENEO_TYPE, YAML_TYPES
 from broker.packages.pack import received
 from broker.packages.repository import Place, Tree
 
 MAX_UNITS = 50
+WHOLE = ("cwlVersion", "$graph", "process_graph")  # a mapping with one of these is a package itself
 # Gives a git server's answer with the commit of a place (`egress.git.commit`).
 Clone = Callable[[Place], bytes]
 
@@ -37,10 +38,10 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A closed execution unit. `kind`: cwl, or docker where a tool was made of an image; `source`: see there."""
+    """A closed execution unit. `image`: whether a tool was made of one; `source`: see there."""
 
     bundle: Bundle
-    kind: str = "cwl"
+    image: bool = False
     source: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -60,10 +61,10 @@ def unit(value: Any, described: Mapping[str, Any], reach: Reach) -> Unit:
         return _linked(value["href"], reach)
     if "value" in value:
         return Unit(_valued(value, reach))
-    if "cwlVersion" in value or "$graph" in value:
+    if any(key in value for key in WHOLE):
         return Unit(build(_text(value), process=reach.process, read=reach.read))
     if "image" in value or value.get("type") in ("docker", "oci"):
-        return Unit(build(_text(tool(value, described))), "docker")
+        return Unit(build(_text(tool(value, described))), image=True)
     kind = value.get("type") or value.get("mediaType")
     raise UnsupportedPackage(
         f"An executionUnit of the type {kind!r} is not supported." if kind else "The executionUnit names no CWL.",
@@ -142,7 +143,7 @@ def _valued(value: Mapping[str, Any], reach: Reach) -> Bundle:
 def _check_media(value: Mapping[str, Any]) -> str:
     """The media type that a unit by value says it has. Raises UnsupportedMediaType."""
     media = str(value.get("mediaType") or "").split(";")[0].strip().lower()
-    if media in ("", "application/json", BUNDLE_TYPE, *CWL_TYPES, *YAML_TYPES):
+    if media in ("", "application/json", BUNDLE_TYPE, OPENEO_TYPE, *CWL_TYPES, *YAML_TYPES):
         return media
     raise UnsupportedMediaType(f"An executionUnit of the media type {media} cannot be deployed.",
                                hint="Use application/cwl+json.")  # fmt: skip

@@ -1,0 +1,261 @@
+"""openEO processes as packages: a document (user-defined process, UDP) is recognised, checked, and described with CWL
+types, so that whatever works with a package works with it.
+
+Sources: API 1.2 (`process_graph_with_metadata`), the processing of parameters in openeo-processes 2.0, and the records
+of the ESA APEx catalogue (`rel` application and service).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from broker.errors import BrokerError, PackageError, UnsupportedPackage, WorkflowNotFound
+from broker.jobs.model import Needs
+from broker.packages.closure import Read
+from broker.packages.cwl import Inspection, parse
+from broker.packages.describe import SCHEMA
+from broker.packages.media import OPENEO_TYPE
+from broker.packages.types import BBOX, CRS84
+
+KIND = "openeo"
+MEDIA_TYPE = f"{OPENEO_TYPE};type=process"
+FORMAT = "output_format"  # the input that is added where the graph itself does not save its result
+DEFAULT_FORMAT = "GTiff"
+STAC, ASSETS = "stac", "assets"  # the outputs of every process
+# What the processes of openeo-processes 2.0 call the parameters of the processes in them: in there these names mean
+# those, whatever the parameters of the whole are called.
+OF_CHILDREN = frozenset({"x", "y", "data", "value", "context", "index", "label", "parameters"})
+_SCALARS = {"number": "double", "integer": "long", "string": "string", "boolean": "boolean", "null": "null"}
+_BOUNDS = frozenset({
+    "enum", "format", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems",
+    "multipleOf",
+})  # fmt: skip
+_WITH_HEIGHTS = ("west", "south", "base", "east", "north", "height")
+_CUBES = frozenset({"datacube", "raster-cube", "process-graph", "udf-code", "ml-model"})
+
+
+def documents(text: str, name: str, process: str | None, read: Read | None) -> tuple[str, dict[str, str]] | None:
+    """The entry and the documents of a package that is an openEO process, or a record that links to one (which `read`
+    fetches); None for any other text. Raises PackageError, WorkflowNotFound, LimitError."""
+    if '"process_graph"' not in text and OPENEO_TYPE not in text:
+        return None
+    whole = _json(text)
+    if isinstance(whole, list) or (isinstance(whole, Mapping) and "process_graph" in whole):
+        return _entry(text, name, process), {name: text}
+    if not isinstance(whole, Mapping) or (link := _application(whole)) is None:
+        return None
+    if read is None:
+        raise PackageError("Packages by link are not read here.", hint="Send the process itself.", file=name)
+    try:
+        found = read(link).decode()
+    except (BrokerError, UnicodeDecodeError, OSError) as error:
+        raise PackageError(f"The process {link} that the record links to cannot be read: {error}") from error
+    return _entry(found, link, process), {name: text, link: found}
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None  # whatever it is, it is no openEO process
+
+
+def _application(record: Mapping[str, Any]) -> str | None:
+    """The process that a record of a catalogue links to."""
+    for link in record.get("links") or ():
+        if isinstance(link, Mapping) and link.get("rel") == "application" and OPENEO_TYPE in str(link.get("type")):
+            href = str(link.get("href"))
+            if href.startswith(("https://", "http://")):
+                return href
+    return None
+
+
+def process_of(documents: Mapping[str, str], entry: str) -> dict[str, Any]:
+    """The process of a bundle (`process_graph`, `id`, `parameters` …), as its author wrote it."""
+    name, _, wanted = entry.partition("#")
+    found: dict[str, Any] = _chosen(json.loads(documents[name]), wanted or None, name)
+    return found
+
+
+def _chosen(whole: Any, wanted: str | None, name: str) -> Any:
+    """A document may be a list of processes."""
+    if not isinstance(whole, list):
+        return whole
+    found = [one for one in whole if isinstance(one, Mapping) and (wanted is None or one.get("id") == wanted)]
+    if len(found) != 1:
+        ids = ", ".join(str(one.get("id")) for one in whole if isinstance(one, Mapping))
+        raise WorkflowNotFound(f"The document holds several processes: {ids}.", hint="Name one with ?w=.", file=name)
+    return found[0]
+
+
+def _entry(text: str, name: str, wanted: str | None) -> str:
+    """The entry of a package. Raises PackageError, with the line, for what is no process that can be run."""
+    whole = parse(text, name)  # our parser: bounded, and it knows lines
+    process = _chosen(whole, wanted, name)
+
+    def wrong(detail: str, of: Any = None) -> PackageError:
+        at = getattr(of if of is not None else process, "lc", None)
+        return PackageError(detail, file=name, line=at.line + 1 if at else None)
+
+    graph = process.get("process_graph") if isinstance(process, Mapping) else None
+    if not isinstance(graph, Mapping) or not graph:
+        raise wrong("process_graph is not an object of nodes.")
+    for node, one in graph.items():
+        if not isinstance(one, Mapping) or not isinstance(one.get("process_id"), str):
+            raise wrong(f"The node {node!r} has no process_id.", one)
+        if not isinstance(one.get("arguments", {}), Mapping):
+            raise wrong(f"The arguments of the node {node!r} are not an object.", one)
+    if sum(one.get("result") is True for one in graph.values()) != 1:
+        raise wrong("One node of the process graph must have result: true.", graph)
+    known = process.get("parameters") or []
+    if not isinstance(known, list) or not all(isinstance(one, Mapping) for one in known):
+        raise wrong("parameters is not a list of objects.")
+    names = [one.get("name") for one in known]
+    for one, given in zip(known, names, strict=True):
+        if not isinstance(given, str) or not given or names.count(given) > 1:
+            raise wrong(f"A parameter has no name of its own: {given!r}.", one)
+    for missing in sorted({*_used(graph)} - {*names} - OF_CHILDREN):
+        raise wrong(f"The process graph uses the parameter {missing!r}, which the process does not have.", graph)
+    return name if process is whole else f"{name}#{process.get('id')}"
+
+
+def _used(value: Any) -> Iterator[str]:
+    """The parameters that a graph names, also in the graphs inside it."""
+    if isinstance(value, Mapping):
+        if isinstance(value.get("from_parameter"), str):
+            yield value["from_parameter"]
+        for one in value.values():
+            yield from _used(one)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for one in value:
+            yield from _used(one)
+
+
+def result_node(graph: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Name and node of a checked graph's result."""
+    return next((name, node) for name, node in graph.items() if node.get("result") is True)
+
+
+def saves(process: Mapping[str, Any]) -> bool:
+    """Whether the process itself says in which format its result is, or that there is nothing to be saved."""
+    schema = (process.get("returns") or {}).get("schema") or {}
+    subtypes = {one.get("subtype") for one in (schema if isinstance(schema, list) else [schema])}
+    if subtypes & {"stac", "stac-collection"}:
+        return True
+    return result_node(process["process_graph"])[1]["process_id"] in ("save_result", "export_workspace")
+
+
+def inspection(documents: Mapping[str, str], entry: str) -> Inspection:
+    """What an openEO process is, in the terms of a CWL package. Raises UnsupportedPackage."""
+    process = process_of(documents, entry)
+    inputs, warnings = [], []
+    for one in process.get("parameters") or ():
+        found = _parameter(one)
+        if found is None:
+            warnings.append(f"The parameter {one['name']} takes data cubes only; it is left at its default.")
+        else:
+            inputs.append(found)
+    shadowed = sorted(OF_CHILDREN & {one["id"] for one in inputs})
+    warnings += [
+        f"Inside reducers and the like, {name} is what they are given, not the parameter." for name in shadowed
+    ]
+    if not saves(process) and all(one["id"] != FORMAT for one in inputs):
+        doc = "Format of the result, as the platform names it (GTiff, netCDF, …)."
+        inputs.append({"id": FORMAT, "type": "string", "doc": doc, "default": DEFAULT_FORMAT})
+    described = {
+        "class": KIND,
+        "id": str(process.get("id") or ""),
+        "label": process.get("summary") or process.get("id") or "",
+        "doc": process.get("description") or "",
+        "inputs": inputs,
+        "outputs": [
+            {"id": STAC, "type": "Directory", "doc": "The results with their STAC metadata (catalog.json)."},
+            {"id": ASSETS, "type": {"type": "array", "items": "File"}, "doc": "Each file of the results."},
+        ],
+        "hints": [],
+        "requirements": [],
+    }
+    name = str(process.get("id") or "process")
+    return Inspection(described, needs=Needs(KIND, 0.0, 0), steps=(name,), warnings=tuple(warnings), cwl_version="")
+
+
+def _parameter(one: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A parameter as an input; None for one that nobody can give, and need not. Raises UnsupportedPackage."""
+    schema = one.get("schema") or {}
+    alternatives = schema if isinstance(schema, list) else [schema]
+    optional = one.get("optional") is True or "default" in one
+    kinds: list[Any] = []
+    for alternative in alternatives:
+        kind = _type(alternative)
+        kinds += [single for single in (kind if isinstance(kind, list) else [kind]) if single not in (None, *kinds)]
+    if not kinds or kinds == ["null"]:
+        if not optional:
+            raise UnsupportedPackage(f"The parameter {one['name']} takes a data cube, which cannot be given by value.")
+        return None
+    if optional and "null" not in kinds:
+        kinds.insert(0, "null")
+    found: dict[str, Any] = {"id": one["name"], "type": kinds[0] if len(kinds) == 1 else kinds}
+    if isinstance(one.get("description"), str):
+        found["doc"] = one["description"]
+    plain = [kind for kind in kinds if kind != "null"]
+    if plain == ["File"]:
+        found["format"] = "https://www.iana.org/assignments/media-types/application/geo+json"
+    elif one.get("default") is not None:
+        found["default"] = box_of(one["default"]) if BBOX in plain else one["default"]
+    if len(alternatives) == 1 and plain and plain[0] != BBOX:
+        refined = {key: value for key, value in alternatives[0].items() if key in _BOUNDS}
+        found[SCHEMA] = refined | ({"minItems": 2, "maxItems": 2} if _subtype(alternatives[0]) == "interval" else {})
+    return found
+
+
+def box_of(extent: Any) -> Any:
+    """An openEO bounding box as that of OGC: `{bbox, crs}`; anything else as it is."""
+    if not isinstance(extent, Mapping) or not {"west", "south", "east", "north"} <= {*extent}:
+        return extent
+    order = [one for one in _WITH_HEIGHTS if extent.get(one) is not None]
+    crs = extent.get("crs", 4326)
+    if code := re.fullmatch(r"(?:EPSG:)?(\d+)", str(crs), re.IGNORECASE):
+        crs = CRS84 if code[1] == "4326" else f"http://www.opengis.net/def/crs/EPSG/0/{code[1]}"
+    return {"bbox": [float(extent[one]) for one in order], "crs": crs}
+
+
+def extent_of(box: Mapping[str, Any]) -> dict[str, Any]:
+    """The other way round. The numbers are west, south, east, north, whatever the reference system."""
+    numbers, crs = box["bbox"], str(box.get("crs") or CRS84)
+    names = ("west", "south", "east", "north") if len(numbers) == 4 else _WITH_HEIGHTS
+    code = re.search(r"EPSG\W.*?(\d+)\]?\Z", crs, re.IGNORECASE)
+    number = 4326 if "CRS84" in crs else int(code[1]) if code else crs
+    return dict(zip(names, numbers, strict=True)) | {"crs": number}
+
+
+def _subtype(schema: Mapping[str, Any]) -> str:
+    return str(schema.get("subtype") or "").removeprefix("temporal-")
+
+
+def _type(schema: Mapping[str, Any]) -> Any:
+    """The CWL type of one JSON schema; None for what cannot be given by value."""
+    match _subtype(schema):
+        case "bounding-box":
+            return BBOX
+        case "interval":
+            return {"type": "array", "items": ["null", "string"]}
+        case "geojson" | "vector-cube" | "feature" | "feature-collection":
+            return "File"
+        case "datacube" if any(_is_geometry(one) for one in schema.get("dimensions") or ()):
+            return "File"
+        case subtype if subtype in _CUBES:
+            return None
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        return [_SCALARS.get(one, "Any") for one in kind]
+    if kind == "array":
+        items = schema.get("items")
+        return {"type": "array", "items": (_type(items) or "Any") if isinstance(items, Mapping) else "Any"}
+    return _SCALARS.get(str(kind), "Any")
+
+
+def _is_geometry(dimension: Any) -> bool:
+    return isinstance(dimension, Mapping) and dimension.get("type") == "geometry"
