@@ -40,6 +40,7 @@ from broker.store import processes, tokens
 from broker.store.database import Database, new_id
 
 if TYPE_CHECKING:
+    from broker.execution.publishdesk import Desk
     from broker.execution.publishers import Publishers
 
 SYSTEM = Principal("system", "system", frozenset(Scope))
@@ -105,7 +106,18 @@ class Broker:
 
         rules = self.settings.egress
         egress = Egress(input_policy(self.settings))
-        return Publishers(self.settings.publish, self.database, self.vault, egress, ca_file=_text(rules.ca_file))
+        ca_file = _text(rules.ca_file)
+        return Publishers(self.settings.publish, self.database, self.vault, egress, self.quotas, ca_file=ca_file)
+
+    @cached_property
+    def desk(self) -> Desk:
+        """What publishing works with, loaded as late."""
+        from broker.execution.publishdesk import Desk  # noqa: PLC0415 - heavy
+
+        home = self.settings.api.url and self.settings.public_url
+        observe = 60.0 * self.settings.publish.observe_minutes
+        egress = Egress(replace(input_policy(self.settings), max_seconds=60.0))
+        return Desk(self.database, self.storage, self.publishers, egress, self.zygote.look, home, observe)
 
     @cached_property
     def images(self) -> Images:

@@ -215,9 +215,17 @@ def note(tx: Connection, job: Job, rows: Sequence[Credential]) -> None:
 
 def find(tx: Connection, vault: Vault, owner: str, project: str, kind: Kind, target: str) -> Secret | None:
     """The credential for one target that work of `owner` in `project` may use, opened; None where there is none."""
+    found = find_row(tx, vault, owner, project, kind, target)
+    return None if found is None else found[1]
+
+
+def find_row(
+    tx: Connection, vault: Vault, owner: str, project: str, kind: Kind, target: str
+) -> tuple[Credential, Secret] | None:
+    """The same, with its row."""
     for one in credentials.usable(tx, owner, project, [kind.value]):
         if one.row.target == target:
-            return _opened(vault, one.row, one.sealed)
+            return one.row, _opened(vault, one.row, one.sealed)
     return None
 
 

@@ -6,7 +6,7 @@ Loads what speaks to them (schemas of the catalog, S3): import it where it is us
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -19,6 +19,8 @@ from broker.access.vault import Vault
 from broker.egress import Egress
 from broker.errors import InputError, InputProblem, TargetRefused, TargetUnavailable
 from broker.execution.credentials import find
+from broker.execution.publishpackage import PackageTarget
+from broker.execution.quotas import Ledger
 from broker.jobs.secrets import origin
 from broker.results.catalog import CatalogTarget, GitTarget
 from broker.results.configuration import (
@@ -43,14 +45,14 @@ from broker.store import projects, publishing
 from broker.store.database import Database
 
 Json = dict[str, Any]
-Packaged = Callable[[PackageRepository, str, str, str], Target]  # for an owner, a project and a collection
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
     """A target as people see it. `kind`: prr | stac-api | prr-package (these take items), git | github | bundle (these
-    take records); `collection`: where a request names none; `home`: of a catalog, the address below which its files
-    are read once they are live; the rest as in `broker.results.configuration.Destination`."""
+    take records); `collection`: where a request names none; `reads`: of a repository, the STAC API where its items are
+    read; `home`: of a catalog, the address below which its files are read once they are live; the rest as in
+    `broker.results.configuration.Destination`."""
 
     name: str
     kind: str
@@ -60,6 +62,7 @@ class Offer:
     approval: bool
     promotes_to: str | None
     collection: str | None
+    reads: str | None
     home: str | None
 
     @property
@@ -77,12 +80,12 @@ class Publishers:
         database: Database,
         vault: Vault,
         egress: Egress,
+        quotas: Ledger,
         *,
-        packaged: Packaged | None = None,
         ca_file: str | None = None,
     ) -> None:
         self._settings, self._database, self._vault, self._egress = settings, database, vault, egress
-        self._packaged, self._ca_file = packaged, ca_file
+        self._quotas, self._ca_file = quotas, ca_file
         self._known: dict[str, tuple[float, Vocabulary]] = {}
         self._lock = Lock()
 
@@ -130,9 +133,7 @@ class Publishers:
                 authorization = None if secret is None else secret.authorization
                 return StacApi(self._egress, target.address, collection, authorization=authorization, document=document)
             case PackageRepository():
-                if self._packaged is None:
-                    raise TargetRefused("This broker does not run the packages of repositories.")
-                return self._packaged(target, owner, project, collection)
+                return self._package(name, target, owner, project, collection)
         raise InputError(InputProblem("/target", f"{name} takes records, not items"))
 
     def catalog(self, name: str, owner: str, project: str, *, reading: bool = False) -> CatalogTarget:
@@ -226,6 +227,17 @@ class Publishers:
         )
         return Prr(self._egress, place)
 
+    def _package(
+        self, name: str, target: PackageRepository, owner: str, project: str, collection: str
+    ) -> PackageTarget:
+        if self._secret(owner, project, target) is None:
+            raise _refused(name, target)
+        credential = _places(target)[0][1]
+        quotas = self._quotas.now()
+        return PackageTarget(
+            self._database, quotas, self._egress, target.process, target.stac, credential, owner, project, collection
+        )
+
     def _secret(self, owner: str, project: str, target: Repository | Catalog) -> Secret | None:
         """What opens a target to work of `owner` for a project, if they keep it."""
         with self._database.read() as tx:
@@ -238,13 +250,14 @@ def _places(target: Repository | Catalog) -> tuple[tuple[Kind, str], ...]:
     match target:
         case PrrRepository():
             return ((Kind.PRR, _origin(target.reg_api)),)
+        case PackageRepository():
+            return ((Kind.PRR, _origin(target.stac)),)
         case StacApiRepository():
             return (Kind.PRR, _origin(target.address)), (Kind.HTTP, _origin(target.address))
         case GitHubCatalog():
             return ((Kind.GITHUB, f"{target.web.rstrip('/')}/{target.repository}"),)
         case GitCatalog() | BundleCatalog():
             return (Kind.GITHUB, target.remote.removesuffix(".git")), (Kind.HTTP, _origin(target.remote))
-    return ()
 
 
 def _remote(target: Catalog) -> str:
@@ -279,5 +292,12 @@ def _offer(name: str, target: Repository | Catalog) -> Offer:
         target.approval,
         target.promotes_to,
         None if isinstance(target, Catalog) else target.collection,
+        _reads(target),
         target.home if isinstance(target, Catalog) else None,
     )
+
+
+def _reads(target: Repository | Catalog) -> str | None:
+    if isinstance(target, Catalog):
+        return None
+    return (target.address if isinstance(target, StacApiRepository) else target.stac).rstrip("/")

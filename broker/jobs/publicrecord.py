@@ -8,7 +8,7 @@ from typing import Any
 from broker.jobs.model import Job
 from broker.jobs.record import known, unsigned_value
 
-HERE = ("upload:", "file:")  # locations that mean something on this machine only
+HERE = ("upload:", "stored:", "credential:", "file:")  # locations that mean something on this machine only
 
 
 def published(record: Mapping[str, Any], job: Job) -> dict[str, Any]:

@@ -68,13 +68,10 @@ class Prr:
     def check(self) -> list[Finding]:
         """See `Target.check`. An item without anything in it is sent, which reg-api refuses after it has looked at the
         credential and the collection."""
-        found = []
+        found = self.check_collection()
         collection, bucket = self._place.collection, self._place.bucket
-        there = self._read.get("collections", collection).status == 200
-        if not there:
-            found.append(_asked("collection", f"The repository has no collection {collection}."))
         try:
-            if there:
+            if not found:
                 self._write.post({}, "collections", collection, "items")
         except TargetRefused as refusal:
             found.append(_asked("collection", f"Nothing may be registered in {collection}: {refusal.detail}"))
@@ -83,6 +80,12 @@ class Prr:
         except StorageError as error:
             found.append(_asked("bucket", f"The staging bucket {bucket} cannot be used: {error}"))
         return found
+
+    def check_collection(self) -> list[Finding]:
+        """Whether the repository has it."""
+        if self._read.get("collections", self._place.collection).status == 200:
+            return []
+        return [_asked("collection", f"The repository has no collection {self._place.collection}.")]
 
     def plan(self, items: list[Json]) -> Json:
         """See `Target.plan`."""

@@ -16,6 +16,7 @@ from broker.egress import Egress, EgressPolicy
 from broker.errors import InputError, TargetRefused
 from broker.execution import credentials
 from broker.execution.publishers import Publishers
+from broker.execution.quotas import Ledger
 from broker.results.catalog import ENDS
 from broker.results.catalogplan import Plan, plan
 from broker.results.configuration import Publishing
@@ -44,7 +45,9 @@ def office(database: Database, tmp_path: Path) -> Iterator[Office]:
         def make(targets: dict[str, Any], *secrets: Secret, **more: Any) -> Publishers:
             for secret in secrets:
                 credentials.keep(database, vault, ADA, secret.kind.value, secret)
-            return Publishers(Publishing.model_validate({"targets": targets, **more}), database, vault, egress)
+            return Publishers(
+                Publishing.model_validate({"targets": targets, **more}), database, vault, egress, Ledger(database)
+            )
 
         yield make
 
