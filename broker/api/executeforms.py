@@ -67,6 +67,8 @@ def request_of(wanted: Sequence[Field], filled: Filled) -> tuple[dict[str, Any],
         body["tags"] = tags
     if platform := filled.one("platform"):
         body["platform"] = platform
+    if filled.one("reuse"):
+        body["reuse"] = True
     return body, wrong
 
 
@@ -179,6 +181,8 @@ def command(process_id: str, body: Mapping[str, Any]) -> str:
             parts += [option, body[member]]
     for tag in body.get("tags", ()):
         parts += ["--tag", tag]
+    if body.get("reuse"):
+        parts.append("--reuse")
     return " ".join(shlex.quote(part) for part in parts)
 
 

@@ -148,6 +148,8 @@ def _as_of(job: Job, wanted: Sequence[Field]) -> Filled:
     given = {one.id: texts(unqualified(inputs[one.id]), one.kind, one.many) for one in wanted if one.id in inputs}
     filled = _with(given, wanted)
     filled.texts |= {"title": [job.title], "tags": [", ".join(job.tags)]}
+    if job.request.get("reuse"):
+        filled.texts["reuse"] = ["yes"]
     return filled
 
 

@@ -165,6 +165,8 @@ TEMPLATE = """\
 # idempotency_days = 7.0
 # logins_days = 0.0
 # invitations_days = 30.0
+# For how long results may be used again where their owner allows it, after they were computed:
+# reuse_days = 30.0
 
 [egress]
 # Links of users are fetched from public addresses only. These private ones are allowed as well:

@@ -21,7 +21,7 @@ BY_VALUE = 16 * 2**10  # bytes up to which a text goes in the request itself
 ALL_BY_VALUE = 256 * 2**10
 
 EXECUTE = frozenset(
-    {"inputs", "outputs", "response", "mode", "title", "tags", "platform", "subscriber", "process", "$schema"}
+    {"inputs", "outputs", "response", "mode", "title", "tags", "platform", "subscriber", "reuse", "process", "$schema"}
 )
 REQUIREMENTS = ("cwl:requirements", "https://w3id.org/cwl/cwl#requirements")
 _LEFT_OUT = frozenset({"$namespaces", "$schemas", "cwl:tool", "id", *REQUIREMENTS})

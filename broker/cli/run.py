@@ -62,6 +62,15 @@ Subscriber = Annotated[
         show_default=False,
     ),
 ]
+Reuse = Annotated[
+    bool | None,
+    typer.Option(
+        "--reuse/--no-reuse",
+        help="Take results of an earlier job (or of its steps) that computed the same, and keep these for later ones.",
+        envvar="BROKER_REUSE",
+        show_default=False,
+    ),
+]
 TOLD = {"success": "successUri", "failed": "failedUri", "progress": "inProgressUri"}
 
 
@@ -87,6 +96,7 @@ def run(
     ] = None,
     share: Annotated[bool, typer.Option("--share", help="Share the job with the project.")] = False,
     subscriber: Subscriber = None,
+    reuse: Reuse = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the job to end.")] = True,
     download: Annotated[bool, typer.Option("--download/--no-download", help="Bring the results here.")] = True,
     root: Root = None,
@@ -118,7 +128,16 @@ def run(
             else:
                 sent = described_converter(order, upload, described(client, name)).inputs()
         shared = "project" if share else None
-        body = request(order, sent, title=title, tags=tag or (), platform=platform, shared=shared, subscriber=told)
+        body = request(
+            order,
+            sent,
+            title=title,
+            tags=tag or (),
+            platform=platform,
+            shared=shared,
+            subscriber=told,
+            reuse=reuse,
+        )
         with explained(order):
             info = client.execute(name, body, key=str(uuid.uuid4()))
         job_id = info["jobID"]
@@ -129,6 +148,8 @@ def run(
         info = _followed(client, job_id, quiet=as_json)
         if info["status"] != "successful":
             _failed(info, as_json)
+        if info.get("reusedFrom") and not as_json:
+            note(info["message"])
         _results(client, name, info, outdir, download=download, as_json=as_json)
 
 

@@ -84,6 +84,7 @@ def request(
     platform: str | None = None,
     shared: str | None = None,
     subscriber: Mapping[str, str] | None = None,
+    reuse: bool | None = None,
 ) -> dict[str, Any]:
     """The body of an execution: what the command line says wins over what an execute request says."""
     body: dict[str, Any] = {**(order.request or {}), "inputs": dict(inputs)}
@@ -91,4 +92,6 @@ def request(
     for name, value in given.items():
         if value:
             body[name] = value
+    if reuse is not None:
+        body["reuse"] = reuse
     return body

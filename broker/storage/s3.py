@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -128,8 +129,11 @@ class S3Storage:
             if size <= _LARGEST_COPY:
                 obstore.copy(self._store, name, target)
                 return
-            found = obstore.get(self._store, name)
-            obstore.put(self._store, target, iter(found.stream(_CHUNK)), use_multipart=True, chunk_size=self._part)
+            chunks = _elsewhere(self.open(source))
+            obstore.put(self._store, target, chunks, use_multipart=True, chunk_size=self._part)
+            if self._head(target) != size:
+                obstore.delete(self._store, target)
+                raise StorageError(f"{key} was not copied as a whole.")
 
     def open(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """See `Storage.open`."""
@@ -197,6 +201,13 @@ class S3Storage:
             return obstore.head(self._store, name)["size"]
         except FileNotFoundError:
             return None
+
+
+def _elsewhere(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same, read in a thread of its own: within one call of obstore there may not be another one."""
+    with ThreadPoolExecutor(1) as reader:
+        while chunk := reader.submit(next, chunks, b"").result():
+            yield chunk
 
 
 class _Flow:
