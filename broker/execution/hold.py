@@ -23,17 +23,28 @@ def held(database: Database, claimed: Sequence[Job]) -> Iterator[None]:
 
     The thread that renews stops and dies with its process: a lease is how long a killed worker holds up its jobs.
     """
-    over = threading.Event()
 
     def renew() -> None:
-        while not over.wait(RENEW_SECONDS):
+        with database.write() as tx:
+            claims.renew(tx, claimed)
+
+    with renewing(renew, RENEW_SECONDS):
+        yield
+
+
+@contextmanager
+def renewing(renew: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Call `renew` every so many seconds for as long as the block takes, beside it."""
+    over = threading.Event()
+
+    def turn() -> None:
+        while not over.wait(seconds):
             try:
-                with database.write() as tx:
-                    claims.renew(tx, claimed)
+                renew()
             except StorageError as error:
                 log.warning("leases were not renewed: %s", error)
 
-    thread = threading.Thread(target=renew, name="leases", daemon=True)
+    thread = threading.Thread(target=turn, name="leases", daemon=True)
     thread.start()
     try:
         yield

@@ -52,8 +52,10 @@ def _made(
     tx: Connection, principal: Principal, drafted: Draft, one: Drafted, earlier: list[Publication]
 ) -> Publication:
     subject = drafted.subject
-    repository = next((made for made in earlier if made.target in drafted.repositories), None)
-    after = repository.id if repository is not None and not one.offer.repository else None
+    after = None
+    if not one.offer.repository:
+        sent = (made.id for made, there in zip(earlier, drafted.targets, strict=False) if there.offer.repository)
+        after = next(sent, drafted.earlier)
     new = New(
         id=new_id(),
         owner=principal.owner,

@@ -15,21 +15,31 @@ As JSON (`Draft.to_json`):
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from sqlalchemy import Connection
 
 from broker.access.principal import Principal
-from broker.errors import InputError, InputProblem
+from broker.errors import Forbidden, InputError, InputProblem, NoSuchPublication, TargetUnavailable
 from broker.execution.publishdesk import Desk
-from broker.execution.publishrequest import Asked
-from broker.execution.publishsubject import Subject
+from broker.execution.publishers import Offer
+from broker.execution.publishplan import Items, Kept, extent_of, items_of, maker
+from broker.execution.publishrequest import OF_ITEMS, Asked, unknown
+from broker.execution.publishsubject import Subject, of_asked, of_publication
+from broker.jobs.publication import State
+from broker.jobs.record import known
+from broker.results import catalogrequest, target
+from broker.results.catalogschemas import licences
+from broker.results.strictrules import orcid
+from broker.store import publications
 from broker.store.publications import Publication
 
-if TYPE_CHECKING:
-    from broker.execution.publishers import Offer
-
 Json = dict[str, Any]
+DRAFT = "draft"  # the id of a publication that is not made yet
+ASKED = "asked"  # the only member of a request that is not complete: what somebody asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +55,7 @@ class Finding:
     grants: str | None = None
 
     def to_json(self) -> Json:
-        full = {"level": self.level, "target": self.target, "field": self.field, "message": self.message}
+        full: Json = {"level": self.level, "target": self.target, "field": self.field, "message": self.message}
         full |= {"allowed": list(self.allowed), "grants": self.grants}
         return {name: value for name, value in full.items() if value}
 
@@ -84,6 +94,7 @@ class Draft:
     request: Json
     targets: tuple[Drafted, ...]
     findings: tuple[Finding, ...]
+    earlier: str | None = None  # the publication in a repository that a catalog's builds on
 
     @property
     def errors(self) -> list[Finding]:
@@ -109,7 +120,154 @@ class Draft:
 def draft(desk: Desk, principal: Principal, asked: Asked, like: Publication | None = None) -> Draft:
     """The draft of what somebody asks. `like`: a publication that it repeats elsewhere.
 
-    Raises NoSuchJob, NoSuchProcess, Forbidden, WrongPhase, ResultsGone, InputError for names of targets and members
-    that mean nothing, TargetUnavailable where a catalog cannot be read.
+    Raises NoSuchJob, NoSuchProcess, Forbidden, WrongPhase, ResultsGone, and InputError for targets and members that
+    mean nothing.
     """
-    raise NotImplementedError
+    with desk.database.read() as tx:
+        subject = of_asked(tx, principal, asked) if like is None else of_publication(tx, like)
+        earlier = _repository_of(tx, principal, asked, like)
+    offers = offered(desk, asked)
+    making = _Drafting(desk, principal, subject, complete(desk, subject, {ASKED: asked.members}))
+    with desk.database.read() as tx:
+        making.previous(tx)
+    kept = None if earlier is None else Kept.of(earlier.plan or {}, earlier.receipt or {})
+    made = []
+    for offer in sorted(offers, key=lambda one: not one.repository):
+        if offer.repository:
+            drafted, kept = making.repository(offer)
+        else:
+            drafted = making.catalog(offer, kept or Kept())
+        made.append(drafted)
+    return Draft(subject, making.request, tuple(made), tuple(making.findings), None if earlier is None else earlier.id)
+
+
+def offered(desk: Desk, asked: Asked) -> list[Offer]:
+    """The targets that are asked for. Raises InputError for names and members that mean nothing."""
+    problems, found = unknown(asked.members), []
+    for name in asked.targets:
+        try:
+            found.append(desk.publishers.offer(name))
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(*problems)
+    return found
+
+
+def complete(desk: Desk, subject: Subject, request: Mapping[str, Any]) -> Json:
+    """A request with what the project, the package and the runs say where it says nothing; a member that is null stays
+    out. One that is complete already stays as it is."""
+    if ASKED not in request:
+        return dict(request)
+    full = {**known_of(subject), **desk.publishers.defaults(subject.project), **request[ASKED]}
+    return {name: value for name, value in full.items() if value is not None}
+
+
+def known_of(subject: Subject) -> Json:
+    """What package and runs say of themselves, as members of a request."""
+    process, summary = subject.described, subject.summary
+    source = process.get("source") or {}
+    licence = source.get("license")
+    people = [_contact(one, "author") for one in source.get("authors") or ()]
+    people += [_contact(run.record["agent"], "processor") for run in subject.runs if run.record["agent"].get("name")]
+    title = next((run.job.title for run in subject.runs if run.job.title), None) or summary.get("title")
+    return known(
+        {
+            "title": title or process.get("id"),
+            "description": summary.get("description"),
+            "keywords": summary.get("keywords") or None,
+            "licence": licence if licence in licences() else None,
+            "contacts": [one for n, one in enumerate(people) if one not in people[:n]] or None,
+            "status": "completed" if process else None,
+        }
+    )
+
+
+def _contact(person: Mapping[str, Any], role: str) -> Json:
+    iri = str(person.get("orcid") or person.get("identifier") or "")
+    return known({"name": person.get("name"), "orcid": orcid(iri), "roles": [role]})
+
+
+def _repository_of(tx: Connection, principal: Principal, asked: Asked, like: Publication | None) -> Publication | None:
+    """The newest publication of the same jobs in a repository: a catalog's builds on it."""
+    if like is not None:
+        return publications.get(tx, like.after) if like.after else None
+    if not asked.jobs:
+        return None
+    found = publications.page(tx, principal.reach, limit=100, job_id=asked.jobs[0], state=State.PUBLISHED)
+    return next((one for one in found if one.jobs == asked.jobs), None)
+
+
+@dataclass(slots=True)
+class _Drafting:
+    """A draft while it is made; `request` is completed on the way."""
+
+    desk: Desk
+    principal: Principal
+    subject: Subject
+    request: Json
+    findings: list[Finding] = field(default_factory=list)
+
+    def note(self, name: str, found: Iterable[target.Finding]) -> None:
+        self.findings += [Finding(one.level, one.field, one.message, name, one.allowed, one.grants) for one in found]
+
+    def wrong(self, target: str, error: InputError) -> None:
+        for problem in error.problems:
+            self.findings.append(Finding("error", problem.pointer.lstrip("/"), problem.detail, target))
+
+    def previous(self, tx: Connection) -> None:
+        """What is corrected has to be there, and one's own to correct."""
+        if "previous" in self.request:
+            try:
+                publications.get_to_change(tx, str(self.request["previous"]), self.principal.reach)
+            except (NoSuchPublication, Forbidden) as error:
+                self.findings.append(Finding("error", "previous", error.detail))
+
+    @property
+    def whose(self) -> tuple[str, str]:
+        return self.principal.owner, self.subject.project
+
+    def repository(self, offer: Offer) -> tuple[Drafted, Kept]:
+        request = {name: self.request[name] for name in (*OF_ITEMS, "extent") if name in self.request}
+        collection = str(request.setdefault("collection", offer.collection) or "")
+        made = Items([], [])
+        try:
+            made = items_of(self.desk, self.subject, request, DRAFT)
+        except InputError as error:
+            self.wrong(offer.name, error)
+        self.note(offer.name, made.findings)
+        if offer.kind == "stac-api" and any(one["files"] for one in made.items):
+            why = "has files to be sent, which a STAC API does not keep: publish to a repository"
+            self.findings.append(Finding("error", "target", f"The job {why}.", offer.name))
+        self.note(offer.name, self.desk.publishers.prerequisites(offer.name, *self.whose, collection or None))
+        items = [one["item"] for one in made.items]
+        if "extent" not in self.request and (extent := extent_of(items)) is not None:
+            self.request["extent"] = extent
+        files = tuple(_told(file) for one in made.items for file in one["files"].values())
+        drafted = Drafted(offer, str(self.request.get("title") or ""), request, {"items": made.items}, files=files)
+        return drafted, Kept.expected(f"{offer.reads}/collections/{collection}", made.items)
+
+    def catalog(self, offer: Offer, kept: Kept) -> Drafted:
+        request = {name: self.request[name] for name in catalogrequest.MEMBERS if name in self.request}
+        if kept.collection is not None:
+            request.pop("collection", None)
+        make = maker(DRAFT, time.time(), self.subject, request, kept, self.desk.home)
+        title = str(self.request.get("title") or "")
+        try:
+            plan = self.desk.publishers.catalog(offer.name, *self.whose, reading=True).plan(make)
+        except InputError as error:
+            self.wrong(offer.name, error)
+            return Drafted(offer, title, request)
+        except TargetUnavailable as error:
+            self.findings.append(Finding("error", "target", f"It cannot be read now: {error.detail}", offer.name))
+            return Drafted(offer, title, request)
+        self.findings += [Finding("error", one.path, one.message, offer.name) for one in plan.findings]
+        self.note(offer.name, self.desk.publishers.prerequisites(offer.name, *self.whose))
+        files = tuple({"path": path, "size": len(content)} for path, content in sorted(plan.files.items()))
+        return Drafted(offer, plan.title, request, None, plan.records, files, plan.diff())
+
+
+def _told(file: Mapping[str, Any]) -> Json:
+    """A file without where it lies in our storage."""
+    found = {name: file.get(name) for name in ("path", "size", "sha256", "mediaType")}
+    return known(found | ({"files": len(file["members"])} if file.get("members") else {}))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection
 
 from broker.access.principal import WORKS, Principal, Scope
-from broker.errors import Forbidden, InputError, InputProblem, NoSuchUpload, ResultsGone, WrongPhase
+from broker.errors import Forbidden, InputError, InputProblem, NoSuchProcess, NoSuchUpload, ResultsGone, WrongPhase
 from broker.execution.accept import UPLOAD_SCHEME
 from broker.execution.collect import key
 from broker.execution.publishrequest import Asked
@@ -40,12 +40,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """`process`: of a process alone, as in a record; `bundle`: its package."""
+    """`process`: of a process alone, as in a record; `bundle`: its package; `summary`: what its OGC document says of
+    the process, of whichever of them (empty where it is gone)."""
 
     project: str
     runs: tuple[Run, ...] = ()
     process: Json | None = None
     bundle: Mapping[str, Any] | None = None
+    summary: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def job_ids(self) -> tuple[str, ...]:
@@ -79,7 +81,7 @@ def of_asked(tx: Connection, principal: Principal, asked: Asked) -> Subject:
     for job in rows:
         _refuse(job)
     if asked.process is None:
-        return Subject(project, tuple(_run(tx, job) for job in rows))
+        return _of_runs(tx, project, rows)
     process = processes.get_to_change(tx, asked.process, principal.reach)
     revision = process.revision
     if asked.version is not None:
@@ -91,12 +93,26 @@ def of_publication(tx: Connection, publication: Publication) -> Subject:
     """What a publication is made from, for the broker itself. Raises NoSuchJob, InputError."""
     if publication.process_id is not None:
         return _alone(tx, publication.project, publication.process_id, publication.process_revision or 1)
-    return Subject(publication.project, tuple(_run(tx, jobs.get(tx, job_id)) for job_id in publication.jobs))
+    return _of_runs(tx, publication.project, [jobs.get(tx, job_id) for job_id in publication.jobs])
+
+
+def _of_runs(tx: Connection, project: str, rows: Sequence[Job]) -> Subject:
+    runs = tuple(_run(tx, job) for job in rows)
+    first = next(iter(rows), None)
+    return Subject(project, runs, summary=_summary(tx, first.process_id, first.process_revision) if first else {})
 
 
 def _alone(tx: Connection, project: str, process_id: str, revision: int) -> Subject:
     process = provenance.process_of(tx, process_id, revision)
-    return Subject(project, (), process, processes.package(tx, process["digest"])[0])
+    bundle, _ = processes.package(tx, process["digest"])
+    return Subject(project, (), process, bundle, _summary(tx, process_id, revision))
+
+
+def _summary(tx: Connection, process_id: str, revision: int) -> Mapping[str, Any]:
+    try:
+        return processes.get(tx, process_id, revision).summary
+    except NoSuchProcess:
+        return {}
 
 
 def _project_of(principal: Principal, job: Job) -> str:

@@ -15,6 +15,7 @@ from broker.bootstrap import Broker
 from broker.errors import BrokerError, SetupError
 from broker.execution import notify
 from broker.execution.notify import Document, Said, Terms
+from broker.queue.looking import look_again
 from broker.store import callbacks
 from broker.store.callbacks import Callback
 
@@ -40,18 +41,12 @@ class Notifier:
 
     def run(self, stopped: threading.Event) -> None:
         """Deliver what is due until `stopped`; what is under way then is left to itself."""
-        while not stopped.is_set():
-            try:
-                begun = self.step()
-            except BrokerError as error:
-                log.warning("callbacks wait: %s", error)
-                begun = 0
-            except Exception:  # the boundary of a thread that must not end
-                log.exception("callbacks wait")
-                begun = 0
-            if not begun:
-                self._room.wait(LOOK_SECONDS)
-                self._room.clear()
+
+        def pause() -> None:
+            self._room.wait(LOOK_SECONDS)
+            self._room.clear()
+
+        look_again("callbacks", self.step, pause, stopped)
 
     def step(self) -> int:
         """Begin with what is due and has room; how many."""

@@ -25,6 +25,7 @@ from broker.platform import Health, Platform
 from broker.queue.app import make_app, publish, queue_name
 from broker.queue.comparer import Comparer
 from broker.queue.notifier import Notifier
+from broker.queue.publisher import Publisher
 from broker.queue.relay import flush
 from broker.queue.wakeups import Wake
 from broker.store import claims, leases, platforms
@@ -56,7 +57,8 @@ class Reconciler:
         threading.Thread(target=self._housekeeping, daemon=True).start()
         if self._notifier is not None:
             threading.Thread(target=self._notifier.run, args=(self.stopped,), daemon=True).start()
-        threading.Thread(target=Comparer(self.broker).run, args=(self.stopped,), daemon=True).start()
+        for beside in (Comparer(self.broker), Publisher(self.broker)):
+            threading.Thread(target=beside.run, args=(self.stopped,), daemon=True).start()
         while not self.stopped.is_set():
             try:
                 self.turn()

@@ -160,7 +160,7 @@ class _Collecting:
         interval, problem = interval_of(asked.get("interval"))
         if problem:
             self.wrong("extent", problem)
-        box = asked.get("bbox") or _around([item["bbox"] for item in items if item.get("bbox")])
+        box = asked.get("bbox") or around([item["bbox"] for item in items if item.get("bbox")])
         if box is None:
             self.wrong("extent", "Nobody says where the data lies.", ("{bbox: [west, south, east, north], interval}",))
         spans = [item["properties"] for item in items if item["properties"].get("start_datetime")]
@@ -179,7 +179,8 @@ class _Collecting:
                 self.wrong(member, f"There is no member {member}.", get_close_matches(member, MEMBERS, 3) or MEMBERS)
 
 
-def _around(boxes: Sequence[Sequence[float]]) -> list[float] | None:
+def around(boxes: Sequence[Sequence[float]]) -> list[float] | None:
+    """The box around boxes of two or three dimensions; None for none."""
     flat = [(box[0], box[1], box[len(box) // 2], box[len(box) // 2 + 1]) for box in boxes]
     if not flat:
         return None

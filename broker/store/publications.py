@@ -45,7 +45,7 @@ _CLAIM = (
 _RENEW = (
     update(publications)
     .where(c.id == _ID, c.fence == bindparam("under"), c.lease_until.is_not(None))
-    .values(lease_until=now() + bindparam("seconds", type_=Double))
+    .values(lease_until=now() + bindparam("seconds", type_=Double), message=bindparam("said"))
 )
 
 
@@ -201,17 +201,18 @@ def due(tx: Connection) -> bool:
     return tx.execute(_DUE, {"most": 1}).first() is not None
 
 
-def claim(tx: Connection, most: int, seconds: float = LEASE_SECONDS) -> list[Publication]:
+def claim(tx: Connection, most: int) -> list[Publication]:
     """Take up to `most` that are due."""
     ids = list(tx.execute(_DUE, {"most": most}).scalars())
     if not ids:
         return []
-    return _with_jobs(tx, tx.execute(_CLAIM, {"ids": ids, "seconds": seconds}).mappings().all())
+    return _with_jobs(tx, tx.execute(_CLAIM, {"ids": ids, "seconds": LEASE_SECONDS}).mappings().all())
 
 
-def renew(tx: Connection, taken: Publication, seconds: float = LEASE_SECONDS) -> bool:
-    """Hold it longer; False: somebody else has it, or has changed it."""
-    return tx.execute(_RENEW, {"wanted": taken.id, "under": taken.fence, "seconds": seconds}).rowcount == 1
+def renew(tx: Connection, taken: Publication, message: str | None = None) -> bool:
+    """Hold it longer; False: somebody else has it, or has changed it. `message`: how far it is."""
+    mine = {"wanted": taken.id, "under": taken.fence, "seconds": LEASE_SECONDS, "said": message or taken.message}
+    return tx.execute(_RENEW, mine).rowcount == 1
 
 
 def save(
