@@ -49,7 +49,7 @@ def documents(run: Run, home: str | None, report: bytes | None = None) -> Iterat
     record = run.record
     here = f"{home or 'urn:earthcode-broker'}/jobs/{run.job.id}"
     yield package_document(run.bundle)
-    for name, content in experiment_files(record, {}, None).items():
+    for name, content in experiment_files(record, {}, None, run.bundle["entry"]).items():
         yield Document(name.partition(".")[0], name, YAML, content)
     if run.log:
         yield Document("log", "log.txt", "text/plain", run.log.encode("utf-8", "replace"))

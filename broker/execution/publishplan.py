@@ -173,6 +173,7 @@ def maker(
         process=subject.process,
         package=document.content if document is not None and alone else None,
         package_href=kept.package,
+        entry=None if subject.package is None else subject.package["entry"],
         places=kept.places,
         crates=kept.crates,
         broker=home,

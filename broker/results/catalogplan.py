@@ -137,7 +137,7 @@ class _Draft:
             package = self.published.package_href
             if package is None and (beside := make.package_file()) is not None:
                 package = HOME + beside[0]
-            for file, content in experiment_files(run, places, package).items():
+            for file, content in experiment_files(run, places, package, self.published.entry).items():
                 self._add(f"experiments/{name}/{file}", content)
             for problem in lacking(run, places):
                 self._say(f"experiments/{name}/input.yaml", "input", problem)

@@ -21,12 +21,14 @@ _HEADS = {
 }
 
 
-def experiment_files(record: Mapping[str, Any], places: Mapping[str, str], package: str | None) -> dict[str, bytes]:
+def experiment_files(
+    record: Mapping[str, Any], places: Mapping[str, str], package: str | None, entry: str | None = None
+) -> dict[str, bytes]:
     """Name -> content. `places`: path of an input or output of the record -> the address to have it from, where its
-    record says none; `package`: the address of the package."""
+    record says none; `package`: the address of the package; `entry`: what of it ran."""
     documents = {
         "input.yaml": _Order(record, places).order(record["jobOrder"]),
-        "environment.yaml": environment(record, package),
+        "environment.yaml": environment(record, package, entry),
         "outputs.yaml": outputs(record, places),
     }
     return {
@@ -55,7 +57,7 @@ def lacking(record: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[st
                 yield f"The sha256 of the input {name} ({entry['path']}) is not known."
 
 
-def environment(record: Mapping[str, Any], package: str | None) -> dict[str, Any]:
+def environment(record: Mapping[str, Any], package: str | None, entry: str | None = None) -> dict[str, Any]:
     """What a run was done with."""
     process, platform = record["process"], record.get("platform") or {}
     facts = ("name", "adapter", "adapterVersion", "isolation", "containerEngine")
@@ -71,6 +73,7 @@ def environment(record: Mapping[str, Any], package: str | None) -> dict[str, Any
                     "submittedDigest": process.get("submitted_digest"),
                     "mediaType": process.get("mediaType"),
                     "href": package,
+                    "entry": entry,
                     "source": process.get("source"),
                 }
             ),

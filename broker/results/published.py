@@ -17,9 +17,9 @@ class Published:
     `id` names the publication; `moment`: when it was asked for (RFC 3339, UTC), which the records say. `runs`: records
     of provenance of successful jobs of one process; `process`: like the `process` of such a record. `package`: what
     can be run, packed in one file, with `package_href`, an address that never leads to anything else (a commit, an
-    item of the PRR); without one, the file is put beside the workflow. `places`: job -> path of an input or output ->
-    the address it has now. `crates`: job -> address of its run crate. `broker`: address of this broker, if others can
-    reach it.
+    item of the PRR); without one, the file is put beside the workflow; `entry`: what of it ran (`Bundle.entry`).
+    `places`: job -> path of an input or output -> the address it has now. `crates`: job -> address of its run crate.
+    `broker`: address of this broker, if others can reach it.
     """
 
     id: str
@@ -28,6 +28,7 @@ class Published:
     process: Mapping[str, Any] | None = None
     package: bytes | None = field(default=None, repr=False)
     package_href: str | None = None
+    entry: str | None = None
     places: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     crates: Mapping[str, str] = field(default_factory=dict)
     broker: str | None = None
