@@ -10,7 +10,8 @@ BrokerError                     fault     raised when
 │   └── CredentialRefused       input     the other side does not take a credential; says what it answered
 ├── Missing                     input
 │   ├── NoSuchProcess · NoSuchJob · NoSuchUpload · NoSuchFile · NoSuchOutput · NoSuchPlatform ·
-│   │   NoSuchCredential · NoSuchProject · NoSuchInvitation · NoSuchPublication
+│   │   NoSuchCredential · NoSuchProject · NoSuchInvitation · NoSuchPublication ·
+│   │   NoSuchComparison
 │   ├── ResultNotReady                    the job has not ended yet
 │   └── ResultsGone                       they were deleted: by the job's owner, or after their time
 ├── Conflict                    input
@@ -169,6 +170,10 @@ class NoSuchInvitation(Missing):
 
 class NoSuchPublication(Missing):
     reason = "no-such-publication"
+
+
+class NoSuchComparison(Missing):
+    reason = "no-such-comparison"
 
 
 class ResultNotReady(Missing):

@@ -19,6 +19,7 @@ from broker.api.audit import AUDIT
 from broker.api.authentication import Gate
 from broker.api.callbacks import CALLBACKS
 from broker.api.classes import ConformanceClass
+from broker.api.comparisons import COMPARISON
 from broker.api.credentials import CREDENTIALS
 from broker.api.deployment import DEPLOYMENT
 from broker.api.deploypages import DEPLOY_PAGE
@@ -55,7 +56,7 @@ from broker.web import static
 CLASSES: tuple[ConformanceClass, ...] = (
     JOBS, EXECUTION, CORE, PROCESSES, PROCESS_API, FORMS, DEPLOYMENT, DEPLOY_PAGE, RESULTS, RECORDS, FILES, UPLOADS,
     PROJECTS, PROJECT_PUBLISHING, SHARING, QUOTAS, PLATFORMS, HEALTH, AUDIT, LOGIN, OWN, TOKENS, CREDENTIALS, CALLBACKS,
-    PROVENANCE,
+    PROVENANCE, COMPARISON,
 )  # fmt: skip
 # routes are tried in this order: the busiest first
 # of every answer that does not say otherwise: it is nobody else's, and no browser makes more of it than it says

@@ -25,11 +25,13 @@ from broker.errors import InputError, InputProblem, WrongPhase
 from broker.execution import dismiss as dismissing
 from broker.execution import notify
 from broker.execution.accept import ExecuteRequest, Ticket, prepare
+from broker.execution.comparisons import name_of
 from broker.execution.retention import delete_results
 from broker.jobs import lifecycle
 from broker.jobs.model import Job, Phase, Step
-from broker.store import callbacks, files, jobs, projects, provenance
+from broker.store import callbacks, comparisons, files, jobs, projects, provenance
 from broker.store.callbacks import Callback
+from broker.store.comparisons import Comparison
 from broker.store.files import KeptFile, LogRow
 from broker.store.projects import Project
 from broker.web import faults, page
@@ -55,6 +57,7 @@ class Whole:
     changeable: bool
     recorded: bool  # whether its provenance can be told
     told: Sequence[Callback]
+    compared: Sequence[Comparison]
 
 
 async def listing(
@@ -139,6 +142,7 @@ async def shown(request: Request, caller: Principal, job_id: str) -> Response:
         recorded=found.recorded,
         told=[(one, address(one.uri)) for one in found.told],
         subscribed=job.subscriber is not None,
+        compared=[(one, name_of(one.against)) for one in found.compared],
         offer=found.sharing,
         mine=job.owner == caller.owner,
         may_run=Scope.RUN in caller.scopes,
@@ -159,6 +163,7 @@ def _whole(tx: Connection, job_id: str, caller: Principal) -> Whole:
         jobs.may_change(tx, job_id, caller.reach),
         job.terminal and provenance.digest(tx, job_id) is not None,
         callbacks.of_job(tx, job_id) if job.subscriber is not None else (),
+        comparisons.of_job(tx, job_id, caller.reach),
     )
 
 

@@ -87,6 +87,7 @@ TABLE: Mapping[type[BrokerError], tuple[int, str, str]] = {
     errors.NoSuchCredential: (404, OURS + "no-such-credential", "No such credential"),
     errors.NoSuchProject: (404, OURS + "no-such-project", "No such project"),
     errors.NoSuchInvitation: (404, OURS + "no-such-invitation", "No such invitation"),
+    errors.NoSuchComparison: (404, OURS + "no-such-comparison", "No such comparison"),
     errors.NoSuchPublication: (404, OURS + "no-such-publication", "No such publication"),
     errors.ResultNotReady: (404, PART1 + "result-not-ready", "The results are not ready"),
     errors.ResultsGone: (410, OURS + "results-gone", "The results were deleted"),

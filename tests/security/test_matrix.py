@@ -95,6 +95,9 @@ TABLE: dict[str, May | None] = {
     "GET /jobs/{job_id}/prov": READ,
     "GET /jobs/{job_id}/crate": READ,
     "POST /jobs/{job_id}/callbacks": CHANGE,
+    "GET /jobs/{job_id}/comparison": READ,
+    "GET /jobs/{job_id}/comparisons": READ,
+    "POST /jobs/{job_id}/comparisons": CHANGE,
     "GET /callbacks/secret": MAKE,
     "POST /callbacks/secret": MAKE,
     "GET /uploads": LOOK,
@@ -159,6 +162,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /jobs/{job_id}": {"data": {"do": "dismiss"}},
     "PUT /jobs/{job_id}/sharing": {"json": {"shared": "private"}},
     "POST /jobs/{job_id}/sharing": {"data": {"with": "private"}},
+    "POST /jobs/{job_id}/comparisons": {"json": {"with": {"outputs": {}}}},
     "PUT /uploads/{upload_id}/sharing": {"json": {"shared": "private"}},
     "POST /uploads/{upload_id}/sharing": {"data": {"with": "private"}},
     "PUT /credentials/{name}": {

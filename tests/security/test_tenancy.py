@@ -42,6 +42,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "revokeTokenForm": {"data": {"do": "revoke"}},
     "uploadForm": {"data": {"do": "delete"}},
     "processShareForm": {"data": {"with": "project:lair"}},
+    "compare": {"json": {"with": {"outputs": {}}}},
     "jobShareForm": {"data": {"with": "project:lair"}},
     "uploadShareForm": {"data": {"with": "project:lair"}},
     "processForm": {"data": {"do": "undeploy", "sure": "secret-process"}},
@@ -81,6 +82,7 @@ class Two:
         made = alice("POST", path, json=EXECUTION, headers={"Prefer": "respond-async", "Idempotency-Key": "one"})
         job = made.json()["jobID"]
         server.succeed(job, {"said": {"class": "File", "location": "said.txt"}}, {"said.txt": b"a secret"})
+        server.compared(job)
         server.log(job, "a secret line")
         upload = alice("POST", "/uploads", headers={"Upload-Length": "7"}).json()["id"]
         alice("PATCH", f"/uploads/{upload}", data=b"sec", headers={"Upload-Offset": "0"})

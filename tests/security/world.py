@@ -73,6 +73,7 @@ class World:
         server.log(job, "a line of the log")
         said = {"class": "File", "location": "a.txt", "basename": "a.txt"}
         server.succeed(job, {"said": said}, {"a.txt": b"hello"})
+        server.compared(job)
         begun = server.post("/uploads", headers=mine | {"Upload-Length": "5"})
         assert begun.status_code == 201, begun.text
         return {
