@@ -187,6 +187,12 @@ def month(now: float) -> int:
     return at.year * 100 + at.month
 
 
+def month_begins(now: float) -> float:
+    """The first moment (epoch seconds) of the accounting period of a moment."""
+    at = datetime.fromtimestamp(now, UTC)
+    return datetime(at.year, at.month, 1, tzinfo=UTC).timestamp()
+
+
 def _month_end(now: float) -> float:
     at = datetime.fromtimestamp(now, UTC)
     years, zero_based = divmod(at.month, 12)

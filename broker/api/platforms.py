@@ -13,8 +13,9 @@ from broker.api.answers import JSON, Json, link, representation
 from broker.api.classes import ConformanceClass, guarded
 from broker.api.paging import Representation
 from broker.api.site import site_of
+from broker.execution.placing import wish
 from broker.jobs.model import Needs
-from broker.jobs.placement import Candidate, unfit
+from broker.jobs.placement import Candidate, against
 from broker.store import platforms
 from broker.web import HTML
 
@@ -58,14 +59,16 @@ def _document(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def fitting(tx: Connection, needs: Needs) -> list[dict[str, Any]]:
-    """For each platform, whether it can run the package, and why not."""
+def fitting(tx: Connection, needs: Needs, project: str | None = None) -> list[dict[str, Any]]:
+    """For each platform, whether it can run the package (for a project), and why not."""
+    candidates = platforms.candidates(tx)
+    wanted = wish(tx, candidates, needs, project)
     return [
         {
             "name": candidate.name,
-            "fits": not (why := unfit(needs, candidate.capabilities)),
+            "fits": not (why := against(wanted, candidate)),
             "reasons": list(why),
-            "available": candidate.available and not candidate.paused,
+            "available": candidate.takes_jobs,
         }
-        for candidate in platforms.candidates(tx)
+        for candidate in candidates
     ]

@@ -16,21 +16,19 @@ from broker.errors import (
     IdempotencyConflict,
     InputError,
     InputProblem,
-    NoRoom,
     NoSuchUpload,
-    PlatformRefused,
-    PlatformUnavailable,
     QuotaExceeded,
 )
 from broker.execution import sharing
+from broker.execution.placing import placed
 from broker.execution.quotas import Places
 from broker.execution.reuse import reuse
-from broker.jobs.model import Job, Needs
-from broker.jobs.placement import Placement, place
+from broker.jobs.model import Job
+from broker.jobs.placement import Placement
 from broker.jobs.secrets import origin
 from broker.packages.cwl import Inspection
 from broker.packages.inputs import Order, UploadRef, job_order
-from broker.store import audit, callcache, jobs, platforms, processes, uploads
+from broker.store import audit, callcache, jobs, processes, uploads
 from broker.store.database import Database, new_id
 from broker.store.processes import Process
 from broker.store.visible import PRIVATE, PROJECT
@@ -132,8 +130,7 @@ def prepare_own(
 def _ticket(
     tx: Connection, principal: Principal, process: Process, request: ExecuteRequest, order: Order, key: Key | None
 ) -> Ticket:
-    placement = place(process.needs, platforms.candidates(tx), request.platform)
-    _placed(process.needs, placement, request)
+    placement = placed(tx, process.needs, principal.project, named=request.platform, stage=order.stage)
     used = {item.url for item in order.stage if item.url and item.url.startswith(UPLOAD_SCHEME)}
     job = _new_job(principal, process, request, order, placement)
     told = {"callbacks": request.receivers} if request.subscriber else {}
@@ -216,8 +213,8 @@ def check(
     with database.read() as tx:
         process, inspection = _process(tx, principal, process_id)
         order = _checked(tx, principal, process, inspection, request, upload_id)
-        found = place(process.needs, platforms.candidates(tx), request.platform)
-        return order, _placed(process.needs, found, request)
+        found = placed(tx, process.needs, principal.project, named=request.platform, stage=order.stage)
+        return order, str(found.platform)
 
 
 def _process(
@@ -272,34 +269,16 @@ def _checked(
     return job_order(inspection, request.inputs, uploads=upload)
 
 
-def _placed(needs: Needs, placement: Placement, request: ExecuteRequest) -> str:
-    """The platform's name, or the error that says for each platform why not."""
-    if placement.platform is not None:
-        return placement.platform
-    if not placement.reasons:
-        if request.platform is not None:
-            raise InputError(InputProblem("/platform", f"there is no platform {request.platform!r}"))
-        raise PlatformUnavailable(
-            "No platform has reported yet.", hint="Try again in some seconds, or ask the operator to run: broker doctor"
-        )
-    why = " ".join(f"{name}: {' '.join(reasons)}" for name, reasons in placement.reasons.items())
-    if placement.by_capacity:
-        raise NoRoom(f"The package needs more than any platform has. {why}")
-    raise PlatformRefused(f"No platform can run this package. {why}", code="no-platform")
-
-
 def _new_job(
     principal: Principal, process: Process, request: ExecuteRequest, order: Order, placement: Placement
 ) -> jobs.NewJob:
-    platform = str(placement.platform)
-    reasons = dict(placement.reasons) | ({platform: ("the request names it.",)} if request.platform else {})
     return jobs.NewJob(
         id=new_id(),
         owner=principal.owner,
         project=principal.project,
         process_id=process.id,
         process_revision=process.revision,
-        platform=platform,
+        platform=str(placement.platform),
         shared=request.shared,
         shared_with=principal.project if request.shared == PROJECT else None,
         title=request.title,
@@ -310,5 +289,5 @@ def _new_job(
         needs=process.needs,
         delegate=principal.delegate,
         subscriber=request.subscriber,
-        reasons=reasons,
+        placement=placement.to_json(),
     )

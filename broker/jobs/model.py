@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -170,7 +170,8 @@ class Capabilities:
     """What a platform offers; `cores` and `ram_mib` are the total it may give to jobs at one time.
 
     `features` empty means: every CWL requirement class. `slots` bounds the number of jobs at one time.
-    `isolation`: how tools are confined ("none": they cannot be).
+    `isolation`: how tools are confined ("none": they cannot be). `data_types`: media types or names of formats that it
+    reads and writes; empty: any.
     """
 
     kinds: frozenset[str] = frozenset({"cwl"})
@@ -182,6 +183,7 @@ class Capabilities:
     isolation: str = "platform"
     network: bool = False
     gpu: bool = False
+    data_types: frozenset[str] = frozenset()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -194,6 +196,7 @@ class Capabilities:
             "isolation": self.isolation,
             "network": self.network,
             "gpu": self.gpu,
+            "dataTypes": sorted(self.data_types),
         }
 
     @classmethod
@@ -208,6 +211,7 @@ class Capabilities:
             value["isolation"],
             value["network"],
             value["gpu"],
+            frozenset(value.get("dataTypes", ())),  # an older release did not ask
         )
 
 
@@ -336,6 +340,12 @@ class Step:
     node: str | None = None
     reused: str | None = None
 
+    def replayed(self, at: float, job_id: str) -> Step:
+        """The same in a job where it did not run, since it had run in the job `job_id`."""
+        measured = {"cpu_seconds": None, "max_rss_mib": None, "log": None}
+        times = {"started": at, "finished": at}
+        return replace(self, status="replayed", reused=self.reused or job_id, **measured, **times)
+
     def to_json(self) -> dict[str, Any]:
         full = {
             "name": self.name,
@@ -404,6 +414,7 @@ class Job:
     `request` keeps `outputs`, `response` and `mode` as the client gave them; `outputs` is the CWL output
     object whose Files have a `location` relative to the job's kept files (the `path` in `job_files`).
     `subscriber`: whom to tell: {"base": this broker's address, "success" | "inProgress" | "failed": URI}.
+    `placement`: why it is where it is (`jobs.placement`); None where there was nothing to choose.
     """
 
     id: str
@@ -441,6 +452,7 @@ class Job:
     swept: float | None = None
     reused: str | None = None
     subscriber: Mapping[str, str] | None = None
+    placement: Mapping[str, Any] | None = None
 
     @property
     def terminal(self) -> bool:

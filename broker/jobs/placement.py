@@ -1,33 +1,83 @@
-"""Which platform may run a package: a pure match of needs and capabilities."""
+"""Where a job runs: which platforms can run it, and which of those comes first. Pure decisions, with their reasons.
+
+A platform is left out, with a sentence for each requirement that fails, when
+- another one is named by the request;
+- it is not for the job's project, or the project's budget there is spent (tenant policy);
+- the package needs what it does not offer (capability, `unfit`).
+
+Of the others comes first, by the first of RULES that tells them apart:
+1. health: one that takes jobs now before one that is paused or does not answer;
+2. data: beside which more of the job's inputs lie;
+3. room: one with room for the job now before one where it would have to wait;
+4. cost: the cheaper one, where all of them say what they cost, in the same currency;
+5. order: that in which the operator lists them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
 
 from broker.jobs.model import Capabilities, Needs
+from broker.jobs.schedule import Load, short_of
+from broker.jobs.terms import NO_TERMS, Terms
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A platform as last checked."""
+    """A platform as last checked; `capabilities` as its operator bounds them."""
 
     name: str
     capabilities: Capabilities
     available: bool = True
     paused: bool = False
     message: str = ""
+    terms: Terms = NO_TERMS
+    adapter: str = ""
+
+    @property
+    def takes_jobs(self) -> bool:
+        return self.available and not self.paused
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be placed. `project` None: nobody's in particular; `urls`: where its inputs are; `spent`: the
+    platforms on which the project's budget is spent."""
+
+    needs: Needs
+    named: str | None = None
+    project: str | None = None
+    urls: tuple[str, ...] = ()
+    spent: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the job goes (None: nowhere), and for every platform left out, why."""
+    """Where the job goes (None: nowhere), why there, and for every platform left out, why."""
 
     platform: str | None
     reasons: Mapping[str, tuple[str, ...]]
     by_capacity: bool = False  # every refusal is one of size: the fault is a limit, not the platform
+    rule: str = "only"  # named · only, or the one of RULES that decided
+    why: str = ""
+    others: tuple[str, ...] = ()  # that can run it too, the next best first
+    over_budget: bool = False  # there is one that would do, were its budget not spent
+
+    def to_json(self) -> dict[str, Any] | None:
+        """As jobs keep it; None where there was nothing to decide."""
+        if self.rule == "only" and not self.reasons:
+            return None
+        found: dict[str, Any] = {"rule": self.rule, "why": self.why}
+        if self.others:
+            found["others"] = list(self.others)
+        if self.reasons:
+            found["reasons"] = {name: list(why) for name, why in self.reasons.items()}
+        return found
 
 
+SPENT = "your project has spent its budget there for this month."
 INSTALL_ENGINE = "Install one with: apt-get install podman"
 
 
@@ -60,8 +110,22 @@ def too_small(needs: Needs, offer: Capabilities) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def place(needs: Needs, candidates: Iterable[Candidate], wanted: str | None = None) -> Placement:
-    """The platform for a job: the wanted one if it fits, else the first in the operator's order that does.
+def against(wish: Wish, candidate: Candidate) -> tuple[str, ...]:
+    """Why a job may not run on a platform; empty when it may."""
+    reasons = []
+    if wish.project is not None and not candidate.terms.serves(wish.project):
+        reasons.append("it is not for your project; its operator says for whom it is.")
+    if candidate.name in wish.spent:
+        reasons.append(SPENT)
+    return (*reasons, *unfit(wish.needs, candidate.capabilities))
+
+
+Loads = Callable[[Iterable[str]], Mapping[str, Load]]
+NO_LOAD = Load()
+
+
+def place(wish: Wish, candidates: Iterable[Candidate], loads: Loads | None = None) -> Placement:
+    """The platform for a job. `loads`: what platforms have to do now, asked only where several can run it.
 
     A platform that is down or paused still takes jobs when no other fits: they wait for it.
     """
@@ -69,13 +133,67 @@ def place(needs: Needs, candidates: Iterable[Candidate], wanted: str | None = No
     reasons: dict[str, tuple[str, ...]] = {}
     by_capacity = True
     for candidate in candidates:
-        if wanted is not None and candidate.name != wanted:
+        if wish.named is not None and candidate.name != wish.named:
             continue
-        why = unfit(needs, candidate.capabilities)
+        why = against(wish, candidate)
         if why:
             reasons[candidate.name] = why
-            by_capacity = by_capacity and why == too_small(needs, candidate.capabilities)
+            by_capacity = by_capacity and why == too_small(wish.needs, candidate.capabilities)
         else:
             fitting.append(candidate)
-    fitting.sort(key=lambda candidate: not candidate.available or candidate.paused)
-    return Placement(fitting[0].name if fitting else None, reasons, bool(reasons) and by_capacity)
+    if not fitting:
+        over = any(why == (SPENT,) for why in reasons.values())
+        return Placement(None, reasons, bool(reasons) and by_capacity, over_budget=over)
+    if wish.named is not None:
+        return Placement(wish.named, reasons, rule="named", why="The request names it.")
+    if len(fitting) == 1:
+        return Placement(fitting[0].name, reasons, why="It is the only one that can run it." if reasons else "")
+    ranked, rule, why_first = _ranked(wish, fitting, loads)
+    others = tuple(one.name for one in ranked[1:])
+    return Placement(ranked[0].name, reasons, rule=rule, why=why_first, others=others)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the rules look at, of one candidate; the smaller comes first."""
+
+    health: bool
+    data: int
+    room: bool
+    cost: float
+
+
+RULES: Mapping[str, str] = {
+    "health": "It takes jobs now; {second} does not.",
+    "data": "{near} of {inputs} inputs lie near it.",
+    "room": "It has room for the job now; on {second} it would have to wait.",
+    "cost": "It is cheaper than {second}: {price:g} {currency} an hour.",
+    "order": "It comes first in the operator's order.",
+}
+
+
+def _ranked(wish: Wish, fitting: Sequence[Candidate], loads: Loads | None) -> tuple[list[Candidate], str, str]:
+    """The candidates in order, the rule that puts the first before the second, and that in a sentence."""
+    load = {} if loads is None else loads([one.name for one in fitting])
+    comparable = all(one.terms.priced for one in fitting) and len({one.terms.currency for one in fitting}) == 1
+    facts = {
+        one.name: Facts(
+            not one.takes_jobs,
+            -one.terms.beside(wish.urls),
+            short_of(wish.needs, load.get(one.name, NO_LOAD), one.capabilities) is not None,
+            one.terms.hour(wish.needs) if comparable else 0.0,
+        )
+        for one in fitting
+    }
+    ranked = sorted(fitting, key=lambda one: astuple(facts[one.name]))  # stable: the operator's order stays
+    first, second = ranked[0], ranked[1]
+    told = (rule for rule in RULES if rule != "order")
+    rule = next((one for one in told if getattr(facts[first.name], one) != getattr(facts[second.name], one)), "order")
+    why = RULES[rule].format(
+        second=second.name,
+        near=-facts[first.name].data,
+        inputs=len(wish.urls),
+        price=facts[first.name].cost,
+        currency=first.terms.currency,
+    )
+    return ranked, rule, why

@@ -7,7 +7,7 @@ Members (times RFC 3339 in UTC, sizes bytes, memory MiB, sha256 hex; what is not
     process       id, title, version, revision, kind, digest (of the closed package), submitted_digest, mediaType,
                   source (see `broker.packages.source`)
     package       kind, digest: names the bundle that the broker keeps
-    platform      name, adapter, adapterVersion, node, isolation, containerEngine, reasons (why not others)
+    platform      name, adapter, adapterVersion, node, isolation, containerEngine, why, reasons (why not others)
     engine        name, version
     broker        version
     agent         person, subject, issuer, name, orcid, delegate (the platform that asked in the person's name), project

@@ -82,7 +82,7 @@ class NewJob:
     shared_with: str | None = None
     delegate: str | None = None
     subscriber: Mapping[str, str] | None = None
-    reasons: Mapping[str, Sequence[str]] = field(default_factory=dict)  # platform -> why it is not that one
+    placement: Mapping[str, Any] | None = None
 
     @property
     def tenant(self) -> tuple[str, str, str | None]:
@@ -124,7 +124,7 @@ def insert_jobs(tx: Connection, new: Sequence[NewJob]) -> list[Job]:
 
 def _placed(new: NewJob) -> dict[str, Any]:
     """Where it goes, and why not to other platforms."""
-    return {"platform": new.platform} | ({"reasons": dict(new.reasons)} if new.reasons else {})
+    return {"platform": new.platform} | dict(new.placement or {})
 
 
 def _accepted(new: NewJob, at: float) -> Job:
@@ -152,6 +152,7 @@ def _accepted(new: NewJob, at: float) -> Job:
         shared_with=new.shared_with,
         delegate=new.delegate,
         subscriber=new.subscriber,
+        placement=new.placement,
     )
 
 
@@ -187,6 +188,7 @@ def _row(job: Job) -> dict[str, Any]:
         "updated": job.updated,
         "due_at": job.created,
         "subscriber": job.subscriber,
+        "placement": job.placement,
     }
 
 
@@ -388,6 +390,7 @@ def as_job(row: RowMapping | Mapping[str, Any]) -> Job:
         swept=row["swept"],
         reused=row["reused"],
         subscriber=row["subscriber"],
+        placement=row["placement"],
     )
     if "request" not in row:
         return light

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select, update
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from broker.errors import NoSuchPlatform
-from broker.jobs.model import Capabilities
+from broker.jobs.model import Capabilities, Phase
 from broker.jobs.placement import Candidate
+from broker.jobs.schedule import Load
+from broker.jobs.terms import NO_TERMS, Terms
 from broker.platform import Health
-from broker.store.tables import now, platforms
+from broker.store.platform_tables import platform_pace
+from broker.store.tables import ACTIVE_ROW, LIVE_ROW, jobs, now, platforms
 
 t = platforms.c
 # built once: it is part of every submission
-_ALL = select(t.name, t.capabilities, t.available, t.paused, t.message).order_by(t.position, t.name)
+_ALL = select(t.name, t.capabilities, t.available, t.paused, t.message, t.terms, t.adapter).order_by(t.position, t.name)
+_LOADS = (
+    select(jobs.c.platform, func.count(), func.sum(jobs.c.cores), func.sum(jobs.c.ram_mib))
+    .where(ACTIVE_ROW, jobs.c.platform.in_(bindparam("names", expanding=True)))
+    .group_by(jobs.c.platform)
+)
+_QUEUES = select(jobs.c.platform, jobs.c.phase, func.count()).where(LIVE_ROW).group_by(jobs.c.platform, jobs.c.phase)
 
 
-def checked(tx: Connection, name: str, adapter: str, position: int, health: Health) -> None:
+def checked(tx: Connection, name: str, adapter: str, position: int, health: Health, terms: Terms = NO_TERMS) -> None:
     """Store the outcome of a check; whether an operator paused the platform is left alone."""
     values = {
+        "terms": terms.to_json() or None,
         "adapter": adapter,
         "position": position,
         "available": health.available,
@@ -34,10 +47,14 @@ def checked(tx: Connection, name: str, adapter: str, position: int, health: Heal
 
 def candidates(tx: Connection) -> list[Candidate]:
     """All platforms in the operator's order."""
-    return [
-        Candidate(row.name, Capabilities.from_json(row.capabilities), row.available, row.paused, row.message)
-        for row in tx.execute(_ALL)
-    ]
+    found = []
+    for name, capabilities, available, paused, message, told, adapter in tx.execute(_ALL):
+        terms = Terms.from_json(told) if told else NO_TERMS
+        offer = Capabilities.from_json(capabilities)
+        if terms.slots is not None and (offer.slots is None or terms.slots < offer.slots):
+            offer = replace(offer, slots=terms.slots)
+        found.append(Candidate(name, offer, available, paused, message, terms, adapter))
+    return found
 
 
 def one(tx: Connection, name: str) -> Candidate:
@@ -46,3 +63,34 @@ def one(tx: Connection, name: str) -> Candidate:
         if candidate.name == name:
             return candidate
     raise NoSuchPlatform(f"There is no platform {name!r}.", hint="List them with: broker platforms")
+
+
+def loads(tx: Connection, names: Iterable[str]) -> Mapping[str, Load]:
+    """What jobs hold of these platforms now; those with none are left out."""
+    rows = tx.execute(_LOADS, {"names": list(names)})
+    return {name: Load(count, float(cores), int(ram_mib)) for name, count, cores, ram_mib in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The jobs of a platform: those that wait for it, those it has, those whose results are collected."""
+
+    waiting: int = 0
+    active: int = 0
+    collecting: int = 0
+
+
+def queues(tx: Connection) -> Mapping[str, Queue]:
+    """Of all platforms; those with no jobs are left out."""
+    found: dict[str, Queue] = {}
+    names = {Phase.ACCEPTED.value: "waiting", Phase.COLLECTING.value: "collecting"}
+    for platform, phase, count in tx.execute(_QUEUES):
+        queue, name = found.get(platform, Queue()), names.get(phase, "active")
+        found[platform] = replace(queue, **{name: getattr(queue, name) + count})
+    return found
+
+
+def remove(tx: Connection, name: str) -> None:
+    """Forget a platform."""
+    tx.execute(delete(platforms).where(t.name == name))
+    tx.execute(delete(platform_pace).where(platform_pace.c.name == name))

@@ -139,11 +139,10 @@ def _put(dialect: str, names: tuple[str, ...]) -> Insert:
 def _context(tx: Connection, row: RowMapping, job: Job) -> Context:
     of = {"job": job.id}
     happened = tx.execute(_EVENTS, of).all()
-    placed: Mapping[str, Any] = next((one.data for one in happened if one.event == "accepted" and one.data), {})
     files = tx.execute(_FILES, of).all() if job.outputs else ()
     return Context(
         process=process_of(tx, job.process_id, job.process_revision),
-        platform=_platform(tx, job, placed.get("reasons")),
+        platform=_platform(tx, job),
         agent=_agent(tx, job),
         steps=[Step.from_json(step) for step in tx.execute(_STEPS, of | {"attempt": job.attempt}).scalars()],
         files={
@@ -182,10 +181,17 @@ def process_of(tx: Connection, process_id: str, revision: int) -> dict[str, Any]
     )
 
 
-def _platform(tx: Connection, job: Job, reasons: Any) -> dict[str, Any]:
+def _platform(tx: Connection, job: Job) -> dict[str, Any]:
     adapter = tx.execute(_PLATFORM, {"name": job.platform}).scalar()
+    placed = job.placement or {}
     return record.known(
-        {"name": job.platform, "adapter": adapter, "adapterVersion": VERSION if adapter else None, "reasons": reasons}
+        {
+            "name": job.platform,
+            "adapter": adapter,
+            "adapterVersion": VERSION if adapter else None,
+            "why": placed.get("why"),
+            "reasons": placed.get("reasons"),
+        }
     )
 
 

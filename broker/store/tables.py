@@ -195,6 +195,7 @@ jobs = Table(
     Column("swept", Double),  # when its results were deleted (retention)
     Column("reused", Text),  # the job whose results it has, instead of having run
     Column("subscriber", Json),  # who is told: see `jobs.model.Job`
+    Column("placement", Json),  # why it is on its platform: see `jobs.placement.Placement`
 )
 _FAILED = "phase = 'failed'"
 FAILED_ROW = text(_FAILED)  # spelled as in its index, like LIVE_ROW
@@ -406,6 +407,7 @@ platforms = Table(
     Column("capabilities", Json, nullable=False),
     Column("message", Text, nullable=False),
     Column("checked", Double, nullable=False),
+    Column("terms", Json),  # what its operator says of it: see `jobs.terms`
 )
 
 leases = Table(

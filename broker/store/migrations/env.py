@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Engine, text
 
-from broker.store import account_tables, result_tables  # noqa: F401 - their tables are part of the metadata
+from broker.store import account_tables, platform_tables, result_tables  # noqa: F401 - so that all tables are known
 from broker.store.tables import metadata
 
 engine: Engine = context.config.attributes["engine"]

@@ -42,8 +42,8 @@ def test_what_the_rows_say(database: Database) -> None:
     process_row(database, source={"repository": "https://git.example/p", "commit": "0" * 40})
     with database.write() as tx:
         person = people.meet(tx, "https://login.example", "ada", name="Ada", orcid="0000-0002-1825-0097")
-    reasons = {"far": ("it has no GPU.",)}
-    job = job_row(database, person.id, delegate="portal", reasons=reasons, job_order={"n": 1})
+    placed = {"rule": "only", "why": "It is the only one that can run it.", "reasons": {"far": ["it has no GPU."]}}
+    job = job_row(database, person.id, delegate="portal", placement=placed, job_order={"n": 1})
     with database.write() as tx:
         files.put_steps(tx, job.id, 1, [Step("one", "failed", 1.0, 2.0, 3)])
         provenance.note(tx, job.id, {"engine": {"name": "cwltool"}, "node": "n1", "delegated": {"a": 1}})
@@ -51,6 +51,7 @@ def test_what_the_rows_say(database: Database) -> None:
     found = get(database, job)
     assert found["process"]["submitted_digest"] == hashlib.sha256(b"cwlVersion: v1.2").hexdigest()
     assert (found["process"]["digest"], found["process"]["source"]["commit"]) == ("d1", "0" * 40)
+    assert found["platform"]["why"] == "It is the only one that can run it."
     assert found["platform"]["reasons"] == {"far": ["it has no GPU."]}
     assert (found["platform"]["node"], found["engine"]) == ("n1", {"name": "cwltool"})
     assert found["agent"] == {

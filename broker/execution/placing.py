@@ -1,0 +1,58 @@
+"""Placing: the rules of `jobs.placement` with what the database knows, and the errors where there is no platform."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from functools import partial
+
+from sqlalchemy import Connection
+
+from broker.access.quota import month_begins
+from broker.errors import InputError, InputProblem, NoRoom, PlatformRefused, PlatformUnavailable, QuotaExceeded
+from broker.jobs.model import Needs, StageItem
+from broker.jobs.placement import Candidate, Placement, Wish, place
+from broker.store import budgets, platforms
+
+
+def wish(
+    tx: Connection,
+    candidates: Iterable[Candidate],
+    needs: Needs,
+    project: str | None,
+    *,
+    named: str | None = None,
+    stage: Iterable[StageItem] = (),
+) -> Wish:
+    """What is to be placed, with the budgets that are spent: looked at only where something costs something."""
+    costs = project is not None and any(one.adapter != "local" or one.terms.priced for one in candidates)
+    spent = budgets.spent(tx, str(project), month_begins(time.time())) if costs else frozenset()
+    return Wish(needs, named, project, tuple(item.url for item in stage if item.url is not None), spent)
+
+
+def placed(
+    tx: Connection, needs: Needs, project: str, *, named: str | None = None, stage: Iterable[StageItem] = ()
+) -> Placement:
+    """Where a job goes. Raises InputError, NoRoom, QuotaExceeded, PlatformRefused or PlatformUnavailable where there is
+    no platform for it, with a sentence for each."""
+    candidates = platforms.candidates(tx)
+    wanted = wish(tx, candidates, needs, project, named=named, stage=stage)
+    found = place(wanted, candidates, partial(platforms.loads, tx))
+    if found.platform is None:
+        raise _nowhere(found, named)
+    return found
+
+
+def _nowhere(found: Placement, named: str | None) -> Exception:
+    if not found.reasons:
+        if named is not None:
+            return InputError(InputProblem("/platform", f"there is no platform {named!r}"))
+        return PlatformUnavailable(
+            "No platform has reported yet.", hint="Try again in some seconds, or ask the operator to run: broker doctor"
+        )
+    why = " ".join(f"{name}: {' '.join(reasons)}" for name, reasons in found.reasons.items())
+    if found.by_capacity:
+        return NoRoom(f"The package needs more than any platform has. {why}")
+    if found.over_budget:
+        return QuotaExceeded(f"No platform is left for this package. {why}", hint="See: broker usage budgets")
+    return PlatformRefused(f"No platform can run this package. {why}", code="no-platform")
