@@ -151,9 +151,8 @@ class Server:
         against: dict[str, Any] = {"kind": "experiment", "name": "water", "href": None, "outputs": {}}
         with self.database.write() as tx:
             made = comparisons.ask(tx, job_id, against, Tolerance().to_json())
-            taken = comparisons.claim(tx, 60.0)
-            assert taken is not None
-            assert comparisons.finish(tx, taken, comparisons.DONE, found["sentence"], found)
+            while (taken := comparisons.claim(tx, 60.0)) is not None:  # and others that somebody asked for before
+                comparisons.finish(tx, taken, comparisons.DONE, found["sentence"], found)
         return made
 
     def log(self, job_id: str, *lines: str, stream: str = "engine") -> None:
