@@ -7,16 +7,19 @@ request(desk, principal, asked)            # rows, one for each target
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from sqlalchemy import Connection
 
 from broker.access.principal import Principal, Scope
 from broker.errors import Forbidden, Held, InputError, InputProblem, WrongPhase
 from broker.execution.publishdesk import Desk
-from broker.execution.publishdraft import Draft, Drafted, draft
+from broker.execution.publishdraft import ASKED, Draft, Drafted, draft, offered
 from broker.execution.publishrequest import Asked
 from broker.jobs import publication as life
 from broker.jobs.publication import State
-from broker.store import audit, publications
+from broker.store import audit, publicationclaims, publications
 from broker.store.database import new_id
 from broker.store.publications import New, Publication
 
@@ -39,23 +42,31 @@ def request(desk: Desk, principal: Principal, asked: Asked) -> list[Publication]
     drafted = check(desk, principal, asked)
     drafted.refuse()
     with desk.database.write() as tx:
-        for job_id in drafted.subject.job_ids:
-            if not publications.lock_results(tx, job_id):
-                raise Held(f"The results of {job_id} were deleted: they cannot be published.")
+        _keep_results(tx, drafted.subject.job_ids)
         made: list[Publication] = []
+        repository = drafted.earlier
         for one in drafted.targets:
-            made.append(_made(tx, principal, drafted, one, made))
+            after = None if one.offer.repository else repository
+            made.append(_made(tx, principal, drafted, one, after))
+            repository = made[-1].id if one.offer.repository else repository
         return made
 
 
+def _keep_results(tx: Connection, job_ids: Iterable[str]) -> None:
+    for job_id in job_ids:
+        if not publications.lock_results(tx, job_id):
+            raise Held(f"The results of {job_id} were deleted: they cannot be published.")
+
+
 def _made(
-    tx: Connection, principal: Principal, drafted: Draft, one: Drafted, earlier: list[Publication]
+    tx: Connection,
+    principal: Principal,
+    drafted: Draft,
+    one: Drafted,
+    after: str | None,
+    promotes: str | None = None,
 ) -> Publication:
     subject = drafted.subject
-    after = None
-    if not one.offer.repository:
-        sent = (made.id for made, there in zip(earlier, drafted.targets, strict=False) if there.offer.repository)
-        after = next(sent, drafted.earlier)
     new = New(
         id=new_id(),
         owner=principal.owner,
@@ -63,22 +74,20 @@ def _made(
         target=one.offer.name,
         kind=one.offer.kind,
         title=one.title,
-        state=_first(one.offer.approval, after),
+        state=State.AWAITING if one.offer.approval else State.PENDING,
         request=one.request,
         jobs=subject.job_ids,
         process_id=None if subject.process is None else subject.process["id"],
         process_revision=None if subject.process is None else subject.process["revision"],
         after=after,
         previous=one.request.get("previous"),
+        promotes=promotes,
         delegate=principal.delegate,
     )
-    made = publications.add(tx, new, f"It waits for {after}." if new.state is State.WAITING else None)
-    audit.record(tx, audit.entry(principal, "publish", f"publication/{made.id}", target=made.target, jobs=made.jobs))
+    made = publications.add(tx, new)
+    what = {"target": made.target, "jobs": list(made.jobs), **({"promotes": promotes} if promotes else {})}
+    audit.record(tx, audit.entry(principal, "publish", f"publication/{made.id}", **what))
     return made
-
-
-def _first(approval: bool, after: str | None) -> State:
-    return State.AWAITING if approval else State.WAITING if after else State.PENDING
 
 
 # ---- who agrees
@@ -88,8 +97,8 @@ def approve(desk: Desk, principal: Principal, publication_id: str) -> Publicatio
     """Agree to one that waits for it. Raises NoSuchPublication, Forbidden, WrongPhase."""
     with desk.database.write() as tx:
         found = _to_decide(desk, tx, principal, publication_id)
-        state, message = _next(tx, found)
-        done = publications.save(tx, found, state, message=message, due_in=_due(state), actor=principal.owner)
+        state, message = publications.next_state(tx, found.after)
+        done = publicationclaims.save(tx, found, state, message=message, due_in=_due(state), actor=principal.owner)
         audit.record(tx, audit.entry(principal, "approve-publication", f"publication/{found.id}", target=found.target))
         return done
 
@@ -101,7 +110,7 @@ def reject(desk: Desk, principal: Principal, publication_id: str, reason: str) -
     with desk.database.write() as tx:
         found = _to_decide(desk, tx, principal, publication_id)
         message = f"It was refused: {reason.strip()}"
-        done = publications.save(tx, found, State.REJECTED, message=message, actor=principal.owner)
+        done = publicationclaims.save(tx, found, State.REJECTED, message=message, actor=principal.owner)
         audit.record(tx, audit.entry(principal, "reject-publication", f"publication/{found.id}", target=found.target))
         return done
 
@@ -128,11 +137,10 @@ def retry(desk: Desk, principal: Principal, publication_id: str) -> Publication:
             raise WrongPhase(f"The publication {found.id} is {found.state}: there is nothing to try again.")
         state, message = found.state, None
         if found.state is State.FAILED:
-            for job_id in found.jobs:
-                if not publications.lock_results(tx, job_id):
-                    raise Held(f"The results of {job_id} were deleted: they cannot be published.")
-            state, message = _next(tx, found)
-        done = publications.save(tx, found, state, message=message, due_in=_due(state), actor=principal.owner, tries=0)
+            _keep_results(tx, found.jobs)
+            state, message = publications.next_state(tx, found.after)
+        who = principal.owner
+        done = publicationclaims.save(tx, found, state, message=message, due_in=_due(state), actor=who, tries=0)
         audit.record(tx, audit.entry(principal, "retry-publication", f"publication/{found.id}"))
         return done
 
@@ -152,9 +160,9 @@ def withdraw(desk: Desk, principal: Principal, publication_id: str) -> Publicati
             )
         audit.record(tx, audit.entry(principal, "withdraw-publication", f"publication/{found.id}"))
         if found.receipt is None and found.state is not State.SENDING:
-            return publications.save(tx, found, State.WITHDRAWN, actor=principal.owner)
+            return publicationclaims.save(tx, found, State.WITHDRAWN, actor=principal.owner)
         message = "It is taken back as soon as the target answers."
-        return publications.save(
+        return publicationclaims.save(
             tx, found, found.state, message=message, due_in=0.0, actor=principal.owner, withdraw=True
         )
 
@@ -167,72 +175,33 @@ def promote(desk: Desk, principal: Principal, publication_id: str) -> Publicatio
     principal.need(Scope.PUBLISH)
     with desk.database.read() as tx:
         found = publications.get_to_change(tx, publication_id, principal.reach)
-    target = desk.publishers.offer(found.target).promotes_to
-    if target is None:
+    name = desk.publishers.offer(found.target).promotes_to
+    if name is None:
         raise WrongPhase(f"{found.target} is no test catalog: there is nothing to promote to.")
     if found.state not in (State.PROPOSED, State.MERGED, State.LIVE):
         raise WrongPhase(f"The publication {found.id} is {found.state}: it is promoted once it is proposed.")
-    asked = Asked((target,), found.request, found.jobs)
-    drafted = draft(desk, principal, asked, like=found)
+    drafted = draft(desk, principal, Asked((name,), found.request, found.jobs), like=found)
     drafted.refuse()
     with desk.database.write() as tx:
-        made = _promoted(tx, principal, drafted, found)
-        what = {"target": target, "from": found.id}
-        audit.record(tx, audit.entry(principal, "promote-publication", f"publication/{made.id}", **what))
-        return made
-
-
-def _promoted(tx: Connection, principal: Principal, drafted: Draft, found: Publication) -> Publication:
-    offer = drafted.targets[0].offer
-    new = New(
-        id=new_id(),
-        owner=principal.owner,
-        project=found.project,
-        target=offer.name,
-        kind=offer.kind,
-        title=found.title,
-        state=_first(offer.approval, None),
-        request=drafted.targets[0].request,
-        jobs=found.jobs,
-        process_id=found.process_id,
-        process_revision=found.process_revision,
-        after=found.after,
-        previous=found.previous,
-        promotes=found.id,
-        delegate=principal.delegate,
-    )
-    return publications.add(tx, new)
-
-
-def _next(tx: Connection, found: Publication) -> tuple[State, str | None]:
-    """Where it goes from here: on, or to wait for what it builds on."""
-    if found.after is None:
-        return State.PENDING, None
-    other = publications.get(tx, found.after)
-    if other.state in life.DONE:
-        return State.PENDING, None
-    return State.WAITING, f"It waits for {other.id}, which is {other.state}."
+        return _made(tx, principal, drafted, drafted.targets[0], found.after, promotes=found.id)
 
 
 def _due(state: State) -> float | None:
     return 0.0 if state in life.WORKED else None
 
 
-# ---- looking at it
+# ---- with a job that is still to run
 
 
-def diff(desk: Desk, principal: Principal, publication_id: str) -> str:
-    """What a catalog's publication still changes there, as a unified diff. Raises NoSuchPublication, InputError for
-    one in a repository, TargetUnavailable."""
-    raise NotImplementedError
+def promised(desk: Desk, principal: Principal, asked: Asked) -> dict[str, Any]:
+    """What a job keeps of the wish to publish it once it is successful: see `publications.of_ended`. Only names are
+    checked: what is published is not there yet.
 
-
-def bundle(desk: Desk, principal: Principal, publication_id: str) -> tuple[str, bytes]:
-    """Name and bytes of a zip for who does it by hand: of a catalog's publication all its files and the diff, of a
-    repository's the collection, its items and the letter. Raises as `diff`."""
-    raise NotImplementedError
-
-
-def bundle_of(desk: Desk, principal: Principal, asked: Asked) -> tuple[str, bytes]:
-    """The same for what is not asked for yet; of several targets the first. Raises as `check`."""
-    raise NotImplementedError
+    Raises Forbidden, InputError for targets and members that mean nothing.
+    """
+    principal.need(Scope.PUBLISH)
+    found = sorted(offered(desk, asked), key=lambda one: not one.repository)
+    targets = [
+        {"target": one.name, "kind": one.kind, "approval": one.approval, "repository": one.repository} for one in found
+    ]
+    return {"targets": targets, "request": {ASKED: dict(asked.members)}}

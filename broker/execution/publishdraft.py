@@ -27,11 +27,12 @@ from broker.errors import Forbidden, InputError, InputProblem, NoSuchPublication
 from broker.execution.publishdesk import Desk
 from broker.execution.publishers import Offer
 from broker.execution.publishplan import Items, Kept, extent_of, items_of, maker
-from broker.execution.publishrequest import OF_ITEMS, Asked, unknown
+from broker.execution.publishrequest import Asked, unknown
 from broker.execution.publishsubject import Subject, of_asked, of_publication
 from broker.jobs.publication import State
 from broker.jobs.record import known
-from broker.results import catalogrequest, target
+from broker.results import target
+from broker.results.catalogplan import Plan
 from broker.results.catalogschemas import licences
 from broker.results.strictrules import orcid
 from broker.store import publications
@@ -66,24 +67,28 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Drafted:
-    """For one target; see the head of this file."""
+    """For one target; see the head of this file. `items`: planned, for a repository; `changes`: in a catalog, None
+    where the request does not fit it."""
 
     offer: Offer
-    title: str
     request: Json
-    plan: Json | None = None  # of a repository
-    records: Mapping[str, list[str]] = field(default_factory=dict)
-    files: tuple[Json, ...] = ()
-    diff: str = ""
+    items: tuple[Json, ...] = ()
+    changes: Plan | None = None
+
+    @property
+    def title(self) -> str:
+        return str(self.request.get("title") or self.offer.name)
 
     def to_json(self) -> Json:
         made: Json = {"target": self.offer.name, "kind": self.offer.kind, "title": self.title}
         made |= {"approval": self.offer.approval, "request": self.request}
-        if self.plan is not None:
-            made["items"] = [one["item"] for one in self.plan["items"]]
-        if self.records:
-            made |= {"records": dict(self.records), "diff": self.diff}
-        return made | {"files": list(self.files)}
+        if self.offer.repository:
+            files = [_told(file) for one in self.items for file in one["files"].values()]
+            return made | {"items": [one["item"] for one in self.items], "files": files}
+        if self.changes is None:
+            return made | {"files": []}
+        files = [{"path": path, "size": len(content)} for path, content in sorted(self.changes.files.items())]
+        return made | {"records": dict(self.changes.records), "diff": self.changes.diff(), "files": files}
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +233,7 @@ class _Drafting:
         return self.principal.owner, self.subject.project
 
     def repository(self, offer: Offer) -> tuple[Drafted, Kept]:
-        request = {name: self.request[name] for name in (*OF_ITEMS, "extent") if name in self.request}
+        request = {**self.request}
         collection = str(request.setdefault("collection", offer.collection) or "")
         made = Items([], [])
         try:
@@ -240,31 +245,26 @@ class _Drafting:
             why = "has files to be sent, which a STAC API does not keep: publish to a repository"
             self.findings.append(Finding("error", "target", f"The job {why}.", offer.name))
         self.note(offer.name, self.desk.publishers.prerequisites(offer.name, *self.whose, collection or None))
-        items = [one["item"] for one in made.items]
-        if "extent" not in self.request and (extent := extent_of(items)) is not None:
-            self.request["extent"] = extent
-        files = tuple(_told(file) for one in made.items for file in one["files"].values())
-        drafted = Drafted(offer, str(self.request.get("title") or ""), request, {"items": made.items}, files=files)
-        return drafted, Kept.expected(f"{offer.reads}/collections/{collection}", made.items)
+        extent = extent_of([one["item"] for one in made.items])
+        if extent is not None:
+            self.request.setdefault("extent", extent)
+        kept = Kept.expected(f"{offer.reads}/collections/{collection}", made.items)
+        return Drafted(offer, request, tuple(made.items)), kept
 
     def catalog(self, offer: Offer, kept: Kept) -> Drafted:
-        request = {name: self.request[name] for name in catalogrequest.MEMBERS if name in self.request}
-        if kept.collection is not None:
-            request.pop("collection", None)
+        request = {name: one for name, one in self.request.items() if name != "collection" or kept.collection is None}
         make = maker(DRAFT, time.time(), self.subject, request, kept, self.desk.home)
-        title = str(self.request.get("title") or "")
+        plan = None
         try:
             plan = self.desk.publishers.catalog(offer.name, *self.whose, reading=True).plan(make)
         except InputError as error:
             self.wrong(offer.name, error)
-            return Drafted(offer, title, request)
         except TargetUnavailable as error:
             self.findings.append(Finding("error", "target", f"It cannot be read now: {error.detail}", offer.name))
-            return Drafted(offer, title, request)
-        self.findings += [Finding("error", one.path, one.message, offer.name) for one in plan.findings]
+        for one in plan.findings if plan is not None else ():
+            self.findings.append(Finding("error", one.path, one.message, offer.name))
         self.note(offer.name, self.desk.publishers.prerequisites(offer.name, *self.whose))
-        files = tuple({"path": path, "size": len(content)} for path, content in sorted(plan.files.items()))
-        return Drafted(offer, plan.title, request, None, plan.records, files, plan.diff())
+        return Drafted(offer, request, changes=plan)
 
 
 def _told(file: Mapping[str, Any]) -> Json:

@@ -32,12 +32,13 @@ from broker.jobs.publication import State
 from broker.results.catalog import CatalogTarget, Make, receipt_of, valid
 from broker.results.osc import HOME
 from broker.results.target import done
-from broker.store import publications
-from broker.store.claims import LostClaim
-from broker.store.publications import LEASE_SECONDS, Publication
+from broker.store import publicationclaims, publications
+from broker.store.publicationclaims import LEASE_SECONDS, LostClaim
+from broker.store.publications import Publication
 
 FIRST, LONGEST = 5.0, 3600.0  # seconds until a target that did not answer is asked again
 SELDOM = 24 * 3600.0  # between two looks for what is merged and not live
+LARGEST = 16 * 2**20  # bytes of a record that is looked for
 STUMBLES = 8  # errors of the broker's own in a row
 _FINAL = (TargetRefused, InputError, Missing, AccessError, EgressRefused)
 log = logging.getLogger(__name__)
@@ -75,7 +76,8 @@ def step(desk: Desk, taken: Publication) -> Publication | None:
         became, columns = _stumbled(taken), {"tries": taken.tries + 1}
     try:
         with desk.database.write() as tx:
-            return publications.save(tx, taken, became.state, message=became.message, due_in=became.due_in, **columns)
+            said, due = became.message, became.due_in
+            return publicationclaims.save(tx, taken, became.state, message=said, due_in=due, **columns)
     except LostClaim:
         return None
 
@@ -122,7 +124,7 @@ class _Sending(Reading):
         """Hold the claim longer; a person reads how far the file is that is being sent."""
         message = f"{self._read / 1e6:.0f} MB of the next file are sent." if self._read else None
         with self._database.write() as tx:
-            if not publications.renew(tx, self._taken, message=message):
+            if not publicationclaims.renew(tx, self._taken, message=message):
                 self._lost.set()
 
 
@@ -135,7 +137,7 @@ def _gone_on(desk: Desk, taken: Publication, files: _Sending) -> Became:
         return _planned(desk, taken) if taken.plan is None else _sent(desk, taken, files)
     if taken.state is State.MERGED:
         return _live(desk, taken, str(offer.home))
-    request, make = _catalog_plan(desk, taken)
+    request, make = catalog_plan(desk, taken)
     target = desk.publishers.catalog(taken.target, taken.owner, taken.project)
     if offer.kind == "bundle":
         receipt = _by_hand(target, make, taken)
@@ -180,8 +182,8 @@ def _sent(desk: Desk, taken: Publication, files: _Sending) -> Became:
     return Became(state, due, None, {"receipt": receipt})
 
 
-def _catalog_plan(desk: Desk, taken: Publication) -> tuple[dict[str, Any], Make]:
-    """The complete request of a catalog's publication, and what makes its plan."""
+def catalog_plan(desk: Desk, taken: Publication) -> tuple[dict[str, Any], Make]:
+    """The complete request of a catalog's publication, and what makes its plan. Raises NoSuchJob, InputError."""
     with desk.database.read() as tx:
         subject = of_publication(tx, taken)
         repository = publications.get(tx, taken.after) if taken.after else None
@@ -206,9 +208,6 @@ def _live(desk: Desk, taken: Publication, home: str) -> Became:
             wait = backoff(taken.tries, desk.observe, SELDOM)
             return Became(State.MERGED, wait, None, {"tries": taken.tries + 1})
     return Became(State.LIVE, None, None, {"receipt": {**receipt, "live": addresses}})
-
-
-LARGEST = 16 * 2**20  # bytes of a record that is looked for
 
 
 # ---- back

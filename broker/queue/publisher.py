@@ -12,7 +12,7 @@ import threading
 from broker.bootstrap import Broker
 from broker.errors import BrokerError
 from broker.queue.looking import look_again
-from broker.store import publications
+from broker.store import publicationclaims
 from broker.store.publications import Publication
 
 log = logging.getLogger(__name__)
@@ -38,14 +38,14 @@ class Publisher:
     def step(self) -> int:
         """Begin a step of one that is due, if there is room; how many."""
         with self._broker.database.read() as tx:
-            if not publications.due(tx):
+            if not publicationclaims.due(tx):
                 return 0
         if not self._room.acquire(blocking=False):
             return 0
         taken: list[Publication] = []
         try:
             with self._broker.database.write() as tx:
-                taken = publications.claim(tx, 1)
+                taken = publicationclaims.claim(tx, 1)
         finally:
             if not taken:
                 self._room.release()

@@ -16,7 +16,7 @@ from broker.access.quota import NONE, Quotas
 from broker.jobs import lifecycle, placement, schedule
 from broker.jobs.lifecycle import Change
 from broker.jobs.model import TERMINAL, Capabilities, Job, Phase, Reason
-from broker.store import callbacks, callcache, provenance, quarantine, usage
+from broker.store import callbacks, callcache, provenance, publicationclaims, quarantine, usage
 from broker.store.jobs import as_job, record
 from broker.store.tables import LIVE_ROW, jobs, now, platforms
 from broker.store.waiting import ACCEPTED, FREE, HERE, Active, heads, say
@@ -168,6 +168,7 @@ def save(tx: Connection, job: Job, change: Change, *, hold: bool = False, **colu
         usage.book(tx, row)
         provenance.write(tx, row, saved)
         callcache.keep(tx, saved)
+        publicationclaims.of_ended(tx, row)
     if row["subscriber"] is not None:
         callbacks.note(tx, job, row)
     if "left" in computed or "lost_at" in computed:

@@ -1,8 +1,4 @@
-"""Publication rows: made, seen, claimed under a lease and a fence, saved by who holds them.
-
-A claim raises the fence; every later write of the claimer carries it, and zero rows touched means that somebody else
-has the publication now (`LostClaim`). What people do (withdraw, approve) raises it too.
-"""
+"""Publication rows: made and seen; they change in `publicationclaims`."""
 
 from __future__ import annotations
 
@@ -10,43 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Connection, Double, RowMapping, Text, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, Text, bindparam, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from broker.access.principal import Reach
 from broker.errors import Forbidden, NoSuchPublication
 from broker.jobs import publication as life
 from broker.jobs.publication import State
-from broker.store import removals
 from broker.store.account_tables import holds
-from broker.store.claims import LostClaim
 from broker.store.result_tables import publication_events, publication_jobs, publications
 from broker.store.tables import jobs, now
 from broker.store.visible import PRIVATE, PROJECT, by, changeable, visible
 
-LEASE_SECONDS = 30.0
 c, e, j = publications.c, publication_events.c, publication_jobs.c
 _ID: Any = bindparam("wanted", type_=Text)
 _SEEN = select(*c).where(c.id == _ID, visible(publications))
 _CHANGEABLE = select(c.id).where(c.id == _ID, changeable(publications))
-_DUE = (
-    select(c.id)
-    .where(c.due_at <= now(), or_(c.lease_until.is_(None), c.lease_until <= now()))
-    .order_by(c.due_at)
-    .limit(bindparam("most"))
-)
-_CLAIM = (
-    update(publications)
-    .where(c.id.in_(bindparam("ids", expanding=True)), c.due_at <= now())
-    .where(or_(c.lease_until.is_(None), c.lease_until <= now()))
-    .values(fence=c.fence + 1, lease_until=now() + bindparam("seconds", type_=Double))
-    .returning(*c)
-)
-_RENEW = (
-    update(publications)
-    .where(c.id == _ID, c.fence == bindparam("under"), c.lease_until.is_not(None))
-    .values(lease_until=now() + bindparam("seconds", type_=Double), message=bindparam("said"))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,24 +93,36 @@ class Event:
 _NAMES = [field.name for field in fields(Publication) if field.name not in ("state", "jobs")]
 
 
-def add(tx: Connection, new: New, message: str | None = None) -> Publication:
-    """Make a row; its jobs keep their results from now on. The caller has seen that they have them."""
-    shared = new.project != new.owner
+def add(tx: Connection, new: New) -> Publication:
+    """Make a row, which waits for what it builds on; its jobs keep their results from now on. The caller has seen that
+    they have them."""
+    shared, state, message = new.project != new.owner, new.state, None
+    if state is State.PENDING:
+        state, message = next_state(tx, new.after)
     same = ("id", "owner", "project", "target", "kind", "title", "process_id", "process_revision", "after", "previous")
     values = {name: getattr(new, name) for name in (*same, "promotes", "delegate")}
-    said = message or life.said(new.state, None)
-    values |= {"state": new.state.value, "message": said, "request": dict(new.request)}
+    said = message or life.said(state, None)
+    values |= {"state": state.value, "message": said, "request": dict(new.request)}
     values |= {"shared": PROJECT if shared else PRIVATE, "shared_with": new.project if shared else None}
-    due = now() if new.state in life.WORKED else None
+    due = now() if state in life.WORKED else None
     values |= {"withdraw": False, "fence": 0, "tries": 0, "due_at": due, "created": now(), "updated": now()}
     tx.execute(insert(publications).values(values))
     numbered = [{"publication_id": new.id, "number": n, "job_id": job} for n, job in enumerate(new.jobs)]
     if numbered:
         tx.execute(insert(publication_jobs), numbered)
-    _note(tx, new.id, new.state, said, new.owner)
-    if new.state in life.HOLDING:
-        _hold(tx, new.id, new.jobs)
+    note(tx, new.id, state, said, new.owner)
+    hold(tx, new.id, new.jobs)
     return get(tx, new.id)
+
+
+def next_state(tx: Connection, after: str | None) -> tuple[State, str | None]:
+    """Where one goes from the start, and what is said of it: on, or to wait for the one that it builds on."""
+    if after is None:
+        return State.PENDING, None
+    other = get(tx, after)
+    if other.state in life.DONE:
+        return State.PENDING, None
+    return State.WAITING, f"It waits for {other.id} ({other.target}), which is {other.state}."
 
 
 # ---- who sees what
@@ -146,7 +133,7 @@ def get(tx: Connection, publication_id: str, reach: Reach | None = None) -> Publ
     row = tx.execute(_SEEN, {"wanted": publication_id, **by(reach)}).mappings().first()
     if row is None:
         raise NoSuchPublication(f"There is no publication {publication_id!r}.", hint="List yours: broker publications")
-    return _with_jobs(tx, [row])[0]
+    return with_jobs(tx, [row])[0]
 
 
 def get_to_change(tx: Connection, publication_id: str, reach: Reach) -> Publication:
@@ -174,7 +161,7 @@ def page(
         query = query.where(c.id.in_(select(j.publication_id).where(j.job_id == job_id)))
     if state is not None:
         query = query.where(c.state == state)
-    return _with_jobs(tx, tx.execute(query, by(reach)).mappings().all())
+    return with_jobs(tx, tx.execute(query, by(reach)).mappings().all())
 
 
 def events(tx: Connection, publication_id: str) -> list[Event]:
@@ -193,80 +180,7 @@ def linked(tx: Connection, publication_id: str) -> dict[str, list[str]]:
     return found
 
 
-# ---- the broker's own work
-
-
-def due(tx: Connection) -> bool:
-    """Whether there is anything to do now."""
-    return tx.execute(_DUE, {"most": 1}).first() is not None
-
-
-def claim(tx: Connection, most: int) -> list[Publication]:
-    """Take up to `most` that are due."""
-    ids = list(tx.execute(_DUE, {"most": most}).scalars())
-    if not ids:
-        return []
-    return _with_jobs(tx, tx.execute(_CLAIM, {"ids": ids, "seconds": LEASE_SECONDS}).mappings().all())
-
-
-def renew(tx: Connection, taken: Publication, message: str | None = None) -> bool:
-    """Hold it longer; False: somebody else has it, or has changed it. `message`: how far it is."""
-    mine = {"wanted": taken.id, "under": taken.fence, "seconds": LEASE_SECONDS, "said": message or taken.message}
-    return tx.execute(_RENEW, mine).rowcount == 1
-
-
-def save(
-    tx: Connection,
-    taken: Publication,
-    state: State,
-    *,
-    message: str | None = None,
-    due_in: float | None = None,
-    actor: str | None = None,
-    **columns: Any,
-) -> Publication:
-    """Write what became of it and give it back. `message` None: what is said of such a state; `due_in`: seconds until
-    the broker looks again, None: never by itself. A change of state or message becomes an event.
-
-    Raises LostClaim, life.IllegalTransition.
-    """
-    life.check(taken.state, state)
-    said = message or life.said(state, columns.get("receipt", taken.receipt)) or taken.message
-    values = {"state": state.value, "message": said.replace("\0", "\ufffd"), "updated": now(), **columns}
-    values |= {"due_at": None if due_in is None else now() + due_in, "lease_until": None}
-    mine = update(publications).where(c.id == taken.id, c.fence == taken.fence)
-    row = tx.execute(mine.values(values | {"fence": c.fence + 1}).returning(*c)).mappings().first()
-    if row is None:
-        raise LostClaim(taken.id)
-    if (state, said) != (taken.state, taken.message):
-        _note(tx, taken.id, state, said, actor)
-    if state is not taken.state:
-        _moved(tx, taken, state)
-    return _with_jobs(tx, [row])[0]
-
-
-def _moved(tx: Connection, old: Publication, state: State) -> None:
-    """What the new state means for the jobs, the documents and the publications that build on this one."""
-    if state in life.HOLDING and old.state not in life.HOLDING:
-        _hold(tx, old.id, old.jobs)
-    elif state not in life.HOLDING and old.state in life.HOLDING:
-        tx.execute(delete(holds).where(holds.c.job_id.in_(old.jobs), holds.c.reason == reason(old.id)))
-    if state is State.PUBLISHED or state in life.LOST:
-        removals.add(tx, documents(old))
-    if state is State.FAILED or state in life.DONE | life.LOST:
-        _tell(tx, old.id, state)
-
-
-def _tell(tx: Connection, publication_id: str, state: State) -> None:
-    """Those that wait for this one go on, or say why they cannot."""
-    waiting = select(*c).where(c.after == publication_id, c.state == State.WAITING.value)
-    for one in _with_jobs(tx, tx.execute(waiting).mappings().all()):
-        if state in life.DONE:
-            save(tx, one, State.PENDING, due_in=0.0)
-        elif state in life.LOST:
-            save(tx, one, State.FAILED, message=f"The publication {publication_id} that it builds on was {state}.")
-        else:
-            save(tx, one, State.WAITING, message=f"It waits for {publication_id}, which failed: try that again.")
+# ---- what is theirs
 
 
 def documents(publication: Publication) -> str:
@@ -286,18 +200,21 @@ def lock_results(tx: Connection, job_id: str) -> bool:
     return row is not None and row.swept is None
 
 
-def _hold(tx: Connection, publication_id: str, job_ids: Sequence[str]) -> None:
+def hold(tx: Connection, publication_id: str, job_ids: Sequence[str]) -> None:
+    """Nobody deletes the results of these jobs from now on."""
     make = (postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert)(holds).on_conflict_do_nothing()
     for job_id in dict.fromkeys(job_ids):
         tx.execute(make.values(job_id=job_id, reason=reason(publication_id), created=now()))
 
 
-def _note(tx: Connection, publication_id: str, state: State, message: str, actor: str | None) -> None:
+def note(tx: Connection, publication_id: str, state: State, message: str, actor: str | None) -> None:
+    """What happened, as people read it."""
     row = {"publication_id": publication_id, "state": state.value, "message": message, "actor": actor}
     tx.execute(insert(publication_events).values(**row, at=now()))
 
 
-def _with_jobs(tx: Connection, rows: Sequence[RowMapping]) -> list[Publication]:
+def with_jobs(tx: Connection, rows: Sequence[RowMapping]) -> list[Publication]:
+    """Rows with all columns, and the jobs of each."""
     if not rows:
         return []
     ids = [row["id"] for row in rows]
