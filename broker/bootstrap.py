@@ -42,6 +42,7 @@ from broker.store.database import Database, new_id
 if TYPE_CHECKING:
     from broker.execution.publishdesk import Desk
     from broker.execution.publishers import Publishers
+    from broker.execution.reproduce import Sources
 
 SYSTEM = Principal("system", "system", frozenset(Scope))
 RESERVE = 256 * 2**20  # bytes left free for the database when it lives on the same disk as the files
@@ -118,6 +119,14 @@ class Broker:
         observe = 60.0 * self.settings.publish.observe_minutes
         egress = Egress(replace(input_policy(self.settings), max_seconds=60.0))
         return Desk(self.database, self.storage, self.publishers, egress, self.zygote.look, home, observe)
+
+    @cached_property
+    def sources(self) -> Sources:
+        """Where experiments are looked up that somebody published."""
+        from broker.execution.reproduce import Sources  # noqa: PLC0415 - heavy
+
+        policy = replace(input_policy(self.settings), max_bytes=MAX_ANSWER, max_seconds=25.0)
+        return Sources(self.database, Egress(policy), lambda: self.publishers, self.read_package, self.images)
 
     @cached_property
     def images(self) -> Images:

@@ -101,6 +101,7 @@ SCHEMAS: Mapping[str, Any] = {
         attempt=_COUNT,
         revision=_COUNT,
         reusedFrom=_TEXT,
+        reproduces=_TEXT,
         steps=_object([], done=_COUNT, total={**_COUNT, "nullable": True}),
         queue=_object([], position=_COUNT, waitingFor=_TEXT),
         failure=_object([], fault=_FAULT, reason=_TEXT, message=_TEXT, logTail=_TEXT),

@@ -39,6 +39,8 @@ def status_info(job: Job, base: str, *, position: int | None = None) -> dict[str
         full["finished"] = time(job.finished)
     if job.reused is not None:
         full["reusedFrom"] = job.reused
+    if job.reproduces is not None:
+        full["reproduces"] = job.reproduces
     if job.swept is not None:
         full["resultsDeleted"] = time(job.swept)
     _progress(full, job)

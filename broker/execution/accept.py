@@ -28,7 +28,7 @@ from broker.jobs.placement import Placement
 from broker.jobs.secrets import origin
 from broker.packages.cwl import Inspection
 from broker.packages.inputs import Order, UploadRef, job_order
-from broker.store import audit, callcache, jobs, processes, uploads
+from broker.store import audit, callcache, comparisons, jobs, processes, uploads
 from broker.store.database import Database, new_id
 from broker.store.processes import Process
 from broker.store.visible import PRIVATE, PROJECT
@@ -80,12 +80,14 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A checked request: the job to be, the key that names it, and the uploads that it counts on."""
+    """A checked request: the job to be, the key that names it, the uploads that it counts on, and what its outputs
+    are to be compared with (against, tolerance: see `store.comparisons.ask`)."""
 
     job: jobs.NewJob
     key: Key | None
     uploads: frozenset[str]
     entry: audit.Entry
+    compared: tuple[Mapping[str, Any], Mapping[str, float]] | None = None
 
 
 def prepare(
@@ -160,6 +162,9 @@ def _admit(tx: Connection, tickets: Sequence[Ticket], quotas: Quotas) -> list[tu
     made = {job.id: job for job in jobs.insert_jobs(tx, [ticket.job for ticket in new])}
     for job in [job for job in made.values() if callcache.wanted(job)]:
         made[job.id] = reuse(tx, job)
+    for ticket in new:
+        if ticket.compared is not None:
+            comparisons.ask(tx, ticket.job.id, *ticket.compared)
     audit.record(tx, *(ticket.entry for ticket in new))
     return [
         (made[ticket.job.id], True) if ticket.job.id in made else refused.get(ticket.job.id) or _earlier(tx, ticket)
@@ -242,17 +247,6 @@ def _checked(
     request: ExecuteRequest,
     upload_id: Callable[[str], str | None],
 ) -> Order:
-    def upload(href: str) -> UploadRef | None:
-        found = upload_id(href)
-        if found is None:
-            return None
-        row = uploads.get(tx, found, principal.reach)
-        if not row.complete:
-            raise InputError(
-                InputProblem("/inputs", f"the upload {row.id} is not complete: {row.received} bytes so far")
-            )
-        return UploadRef(f"{UPLOAD_SCHEME}{row.id}", row.name, row.media_type, row.size, row.sha256)
-
     problems = [
         InputProblem(f"/tags/{i}", "a tag is 1 to 64 letters, digits or any of . : / @ + - _ and space")
         for i, tag in enumerate(request.tags)
@@ -266,7 +260,30 @@ def _checked(
     ]
     if problems:
         raise InputError(*problems)
-    return job_order(inspection, request.inputs, uploads=upload)
+    return ordered(tx, principal, inspection, request.inputs, upload_id)
+
+
+def ordered(
+    tx: Connection,
+    principal: Principal,
+    inspection: Inspection,
+    inputs: Mapping[str, Any],
+    upload_id: Callable[[str], str | None],
+) -> Order:
+    """The job order of inputs, with the uploads that the principal may use. Raises InputError, NoSuchUpload."""
+
+    def upload(href: str) -> UploadRef | None:
+        found = upload_id(href)
+        if found is None:
+            return None
+        row = uploads.get(tx, found, principal.reach)
+        if not row.complete:
+            raise InputError(
+                InputProblem("/inputs", f"the upload {row.id} is not complete: {row.received} bytes so far")
+            )
+        return UploadRef(f"{UPLOAD_SCHEME}{row.id}", row.name, row.media_type, row.size, row.sha256)
+
+    return job_order(inspection, inputs, uploads=upload)
 
 
 def _new_job(

@@ -6,10 +6,10 @@ Loads what speaks to them (schemas of the catalog, S3): import it where it is us
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -39,12 +39,14 @@ from broker.results.prr import Place, Prr
 from broker.results.restapi import basic
 from broker.results.stacapi import StacApi
 from broker.results.target import Finding, Target
+from broker.results.tree import Tree
 from broker.results.vocabulary import Vocabulary, vocabulary
 from broker.storage.signing import S3Account
 from broker.store import projects, publishing
 from broker.store.database import Database
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,10 @@ class Publishers:
             with self._lock:
                 self._known[name] = time.monotonic(), known
         return known
+
+    def tree(self, name: str, owner: str, project: str, look: Callable[[Tree], T]) -> T:
+        """What `look` sees in a catalog as it is. Raises InputError, TargetUnavailable, TargetRefused."""
+        return self._reader(self._catalog(name), owner, project).read(look)
 
     # ---- with a credential
 

@@ -342,9 +342,8 @@ class Step:
 
     def replayed(self, at: float, job_id: str) -> Step:
         """The same in a job where it did not run, since it had run in the job `job_id`."""
-        measured = {"cpu_seconds": None, "max_rss_mib": None, "log": None}
-        times = {"started": at, "finished": at}
-        return replace(self, status="replayed", reused=self.reused or job_id, **measured, **times)
+        same = replace(self, cpu_seconds=None, max_rss_mib=None, log=None)
+        return replace(same, status="replayed", started=at, finished=at, reused=self.reused or job_id)
 
     def to_json(self) -> dict[str, Any]:
         full = {
@@ -410,7 +409,7 @@ class Job:
     `shared`: private | project | public; `shared_with`: the project that it is shared with; `delegate`: the
     platform that asked for it in the owner's name; `swept`: when its results were deleted. `retries` counts fruitless
     calls of the platform in a row, `losses` attempts that the platform lost. `reused`: the job whose results it has,
-    instead of having run.
+    instead of having run. `reproduces`: the address of an experiment, or the id of a job, that it does again.
     `request` keeps `outputs`, `response` and `mode` as the client gave them; `outputs` is the CWL output
     object whose Files have a `location` relative to the job's kept files (the `path` in `job_files`).
     `subscriber`: whom to tell: {"base": this broker's address, "success" | "inProgress" | "failed": URI}.
@@ -451,6 +450,7 @@ class Job:
     delegate: str | None = None
     swept: float | None = None
     reused: str | None = None
+    reproduces: str | None = None
     subscriber: Mapping[str, str] | None = None
     placement: Mapping[str, Any] | None = None
 

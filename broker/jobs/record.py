@@ -18,6 +18,8 @@ Members (times RFC 3339 in UTC, sizes bytes, memory MiB, sha256 hex; what is not
     steps         name, tool, status, command, image, imageDigest, exitCode, start, end, node,
                   requested {cores, ram, tmp, out}, measured {cpu (seconds), rss}, inputs, outputs (paths), cacheHit
                   (it did not run: its results are those that it had in the job `reused`)
+    reproduces    what it does again: name, title, href (of an experiment), job, workflow, digest (of its package),
+                  platform
     reused        job: the one whose results this job has instead of having run; record: the sha256 of that one's record
     delegated     a remote platform's own provenance
     failure       fault, reason, message, step, exitCode
@@ -85,6 +87,7 @@ def build(job: Job, context: Context) -> dict[str, Any]:
         "jobOrder": kept_small(staged.order(job.job_order)),
         "steps": [step_of(step) for step in context.steps],
         "reused": facts.get("reused") if job.reused is not None else None,
+        "reproduces": job.request.get("reproduces"),
         "delegated": facts.get("delegated"),
         "failure": _failure(job.failure) if job.failure is not None else None,
         "events": [{"event": event, "at": moment(at)} for event, at in context.events[:MOST_EVENTS]],

@@ -127,7 +127,9 @@ class Stager:
         self.secondary(found, folder, parameter)
         return found
 
-    def linked(self, href: Any, folder: str, media: Any, name: str | None = None) -> dict[str, Any]:
+    def linked(
+        self, href: Any, folder: str, media: Any, name: str | None = None, sha256: str | None = None
+    ) -> dict[str, Any]:
         if not isinstance(href, str):
             raise Misfit("has an href that is not a text")
         upload = self.uploads(href)
@@ -140,7 +142,7 @@ class Stager:
         url = checked_url(href)
         fallback = "data" + extension(media if isinstance(media, str) else None)
         path = self.place(folder, basename(name or unquote(urlsplit(url).path), fallback))
-        self.put(path, url=url)
+        self.put(path, url=url, sha256=sha256)
         return _cwl("File", path)
 
     def data_url(self, href: str, folder: str, name: str | None) -> dict[str, Any]:
@@ -186,7 +188,8 @@ class Stager:
         return _cwl("File", path)
 
     def cwl_file(self, value: Mapping[str, Any], folder: str) -> dict[str, Any]:
-        """A CWL File object, its secondary files beside it."""
+        """A CWL File object, its secondary files beside it. With `sha256` (hex), a member that experiments have and
+        CWL has not, staging takes no other file."""
         name = value.get("basename")
         if name is not None and (not isinstance(name, str) or "/" in name):
             raise Misfit("has a basename that is not a file name")
@@ -196,7 +199,7 @@ class Stager:
         elif where is None:
             raise Misfit("has neither a location nor contents")
         else:
-            found = self.linked(where, folder, None, name)
+            found = self.linked(where, folder, None, name, checked_sha256(value.get("sha256")))
         if isinstance(value.get("format"), str):
             found["format"] = value["format"]
         others = value.get("secondaryFiles")
@@ -311,6 +314,13 @@ def checked_url(href: str) -> str:
     if not host or any(ord(char) <= 32 for char in href):
         raise Misfit(f"{href[:200]!r} is not a URL")
     return href
+
+
+def checked_sha256(value: Any) -> str | None:
+    """The digest that a file must have. Raises Misfit."""
+    if value is not None and not (isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value)):
+        raise Misfit("has a sha256 that is not 64 hexadecimal digits")
+    return value
 
 
 def checked_base64(text: str) -> str:

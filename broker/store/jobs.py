@@ -83,6 +83,7 @@ class NewJob:
     delegate: str | None = None
     subscriber: Mapping[str, str] | None = None
     placement: Mapping[str, Any] | None = None
+    reproduces: str | None = None
 
     @property
     def tenant(self) -> tuple[str, str, str | None]:
@@ -153,6 +154,7 @@ def _accepted(new: NewJob, at: float) -> Job:
         delegate=new.delegate,
         subscriber=new.subscriber,
         placement=new.placement,
+        reproduces=new.reproduces,
     )
 
 
@@ -189,6 +191,7 @@ def _row(job: Job) -> dict[str, Any]:
         "due_at": job.created,
         "subscriber": job.subscriber,
         "placement": job.placement,
+        "reproduces": job.reproduces,
     }
 
 
@@ -391,6 +394,7 @@ def as_job(row: RowMapping | Mapping[str, Any]) -> Job:
         reused=row["reused"],
         subscriber=row["subscriber"],
         placement=row["placement"],
+        reproduces=row["reproduces"],
     )
     if "request" not in row:
         return light

@@ -237,6 +237,13 @@ def _no_such(process_id: str) -> NoSuchProcess:
     return NoSuchProcess(f"There is no process {process_id!r}.", hint="List what is deployed with: broker processes")
 
 
+def with_digest(tx: Connection, digest: str, reach: Reach, *, prefer: str | None = None) -> Process | None:
+    """A current process that the reach sees and that has this package; best the one with the id `prefer`."""
+    query = select(p.id).where(p.digest == digest, CURRENT_ROW, visible(processes)).order_by(p.id != prefer, p.id)
+    found = tx.execute(query.limit(1), by(reach)).scalar()
+    return None if found is None else get(tx, found, reach=reach)
+
+
 def revision_of(tx: Connection, process_id: str, version: str, *, reach: Reach | None = None) -> int:
     """The newest revision that has this version. Raises NoSuchProcess."""
     newest = select(func.max(p.revision)).where(p.id == process_id, p.version == version, visible(processes))

@@ -194,6 +194,7 @@ jobs = Table(
     Column("spent", Double, nullable=False, server_default="0"),  # core-seconds of its attempts so far
     Column("swept", Double),  # when its results were deleted (retention)
     Column("reused", Text),  # the job whose results it has, instead of having run
+    Column("reproduces", Text),  # the experiment (its address) or job (its id) that it does again
     Column("subscriber", Json),  # who is told: see `jobs.model.Job`
     Column("placement", Json),  # why it is on its platform: see `jobs.placement.Placement`
 )

@@ -107,6 +107,7 @@ def comparisons() -> None:
 
 def call_cache() -> None:
     op.add_column("jobs", sa.Column("reused", sa.Text(), nullable=True))
+    op.add_column("jobs", sa.Column("reproduces", sa.Text(), nullable=True))
     op.create_table(
         "call_cache",
         sa.Column("job_id", sa.Text(), nullable=False),
