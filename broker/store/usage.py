@@ -24,6 +24,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from broker.access.quota import Kind, Quota, Tenant, Used, month
 from broker.jobs.model import Phase
+from broker.store import accounts
 from broker.store.account_tables import stored, usage
 from broker.store.tables import ACTIVE_ROW, LIVE_ROW, job_files, jobs, now, uploads
 
@@ -95,6 +96,7 @@ def book(tx: Connection, job: RowMapping) -> None:
     kept = int(tx.execute(_KEPT, of_job).scalar_one())
     if kept:
         tx.execute(_adding(tx.dialect.name, stored, ("bytes",)), who | {"bytes": kept})
+    accounts.write(tx, job, cpu, kept)
 
 
 def free(tx: Connection, job_id: str, owner: str, project: str, delegate: str | None) -> int:
