@@ -20,6 +20,8 @@ ENTRY_POINTS = "earthcode_broker.platforms"
 # kind -> "module:class of the platform", whose module also names its settings class as `Settings`
 PLATFORMS: Mapping[str, str] = {
     "local": "adapters.local.platform:LocalPlatform",
+    "openeo": "adapters.openeo.platform:OpenEoPlatform",
+    "ogcapi": "adapters.ogcapi.platform:OgcApiPlatform",
 }
 
 

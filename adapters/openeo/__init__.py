@@ -1,0 +1,1 @@
+"""openEO back-ends as a platform."""

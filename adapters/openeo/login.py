@@ -1,0 +1,79 @@
+"""Tokens of an openEO back-end: HTTP Basic, or OpenID Connect by client credentials or a refresh token."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+from adapters.openeo.settings import OpenEoSettings
+from broker.errors import PlatformRefused, PlatformUnavailable
+
+EARLY = 60.0  # seconds before its end that a token is renewed
+_BASIC_SECONDS = 3600.0  # that a token for HTTP Basic is used, which says nothing of its end
+
+
+class Login:
+    """One account. A token is got under a lock, so that many threads ask for one once."""
+
+    def __init__(self, settings: OpenEoSettings, send: Callable[..., Any]) -> None:
+        """`send`: makes a request (method, URL, body, headers) and gives its answer with the `document`."""
+        self.settings = settings
+        self._send = send
+        self._lock = threading.Lock()
+        self._token: tuple[float, str] | None = None
+
+    def header(self, base: str, *, plain: bool, refused: str | None = None) -> dict[str, str]:
+        """The Authorization header, {} without an account; a new one in place of one that was `refused`. `plain`:
+        the back-end takes tokens as they are, without the prefix. Raises PlatformUnavailable."""
+        if self.settings.username is None and self.settings.client_id is None:
+            return {}
+        with self._lock:
+            if self._token is None or time.monotonic() > self._token[0] or self._token[1] == refused:
+                try:
+                    seconds, token = self._basic(base) if self.settings.username else self._oidc(base, plain)
+                except PlatformRefused as error:
+                    hint = "Ask the operator to check the account of the platform."
+                    raise PlatformUnavailable(f"There is no token to be had: {error.detail}", hint=hint) from error
+                # half of a short life is better than none
+                self._token = (time.monotonic() + max(seconds - EARLY, seconds / 2), f"Bearer {token}")
+            return {"Authorization": self._token[1]}
+
+    def _basic(self, base: str) -> tuple[float, str]:
+        assert self.settings.password is not None  # noqa: S101 - the settings are checked
+        pair = f"{self.settings.username}:{self.settings.password.get_secret_value()}"
+        headers = {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+        found = self._send("GET", base + "/credentials/basic", None, headers).document
+        return _BASIC_SECONDS, "basic//" + _text(found, "access_token")
+
+    def _oidc(self, base: str, plain: bool) -> tuple[float, str]:
+        listed = (self._send("GET", base + "/credentials/oidc").document or {}).get("providers") or ()
+        wanted = self.settings.provider
+        provider = next((one for one in listed if wanted in (None, one.get("id"))), None)
+        if provider is None:
+            raise PlatformRefused(f"It has no identity provider {wanted or ''}.")
+        issuer = _text(provider, "issuer").rstrip("/")
+        endpoint = _text(self._send("GET", issuer + "/.well-known/openid-configuration").document, "token_endpoint")
+        form = {"client_id": str(self.settings.client_id), "scope": " ".join(provider.get("scopes") or ("openid",))}
+        if self.settings.client_secret is not None:
+            form["client_secret"] = self.settings.client_secret.get_secret_value()
+        if self.settings.refresh_token is not None:
+            form |= {"grant_type": "refresh_token", "refresh_token": self.settings.refresh_token.get_secret_value()}
+        else:
+            form["grant_type"] = "client_credentials"
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        found = self._send("POST", endpoint, urlencode(form).encode(), headers).document
+        token = _text(found, "access_token")
+        seconds = found.get("expires_in")
+        lives = float(seconds) if isinstance(seconds, int | float) else 300.0
+        return lives, token if plain else f"oidc/{provider.get('id')}/{token}"
+
+
+def _text(document: Any, name: str) -> str:
+    value = document.get(name) if isinstance(document, dict) else None
+    if not isinstance(value, str) or not value:
+        raise PlatformRefused(f"An answer lacks {name}.")
+    return value

@@ -1,0 +1,87 @@
+"""openEO back-ends as a platform: batch jobs, or synchronous requests where there are none.
+
+Honest limits. openEO has no idempotency keys: a job is found again by its title, so where the answer to `POST /jobs` is
+lost *and* the list of jobs lags behind, a second job is made, which is paid for if it is started before the first one
+shows up. A synchronous request is made when its result is fetched, and made again where that breaks off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO, ClassVar
+
+from adapters.openeo.api import Api
+from adapters.openeo.batch import Batch
+from adapters.openeo.settings import OpenEoSettings
+from adapters.openeo.synchronous import Synchronous
+from broker.errors import PlatformError
+from broker.jobs.model import Capabilities, JobSpec, Step
+from broker.packages.openeo import KIND
+from broker.platform import Attempt, Collected, Handle, Health, LogPage, Observation
+
+
+class OpenEoPlatform:
+    """Implements `broker.platform.Platform`. The back-end and the handle remember, this object does not."""
+
+    Settings: ClassVar[type[OpenEoSettings]] = OpenEoSettings
+    page = 200
+
+    def __init__(self, name: str, settings: OpenEoSettings) -> None:
+        self.name = name
+        self.settings = settings
+        self.api = Api(settings)
+        self.batch = Batch(self.api)
+        self.synchronous = Synchronous(self.api)
+
+    def _mode(self) -> Batch | Synchronous:
+        mode = self.settings.mode
+        batch = self.api.offers("/jobs", "POST") if mode == "auto" else mode == "batch"
+        return self.batch if batch else self.synchronous
+
+    def submit(self, spec: JobSpec) -> Iterator[Handle]:
+        return self._mode().submit(spec)
+
+    def observe(self, attempts: Sequence[Attempt]) -> Iterable[Observation]:
+        asked = attempts[: self.page]
+        seen = {one.name: one for one in self.batch.observe([one for one in asked if not _is_sync(one)])}
+        return [seen.get(one.name) or self.synchronous.observe(one) for one in asked]
+
+    def cancel(self, attempt: Attempt) -> None:
+        if not _is_sync(attempt):
+            self.batch.cancel(attempt)
+
+    def logs(self, attempt: Attempt, cursor: str | None) -> LogPage:
+        return LogPage((), cursor) if _is_sync(attempt) else self.batch.logs(attempt, cursor)
+
+    def steps(self, attempt: Attempt) -> tuple[Step, ...]:
+        return () if _is_sync(attempt) else self.batch.steps(attempt)
+
+    def collect(self, attempt: Attempt) -> Collected:
+        return self._of(attempt).collect(attempt)
+
+    def open(self, attempt: Attempt, ref: str, offset: int = 0) -> BinaryIO:
+        return self._of(attempt).open(attempt, ref, offset)
+
+    def release(self, attempt: Attempt) -> None:
+        if not _is_sync(attempt):
+            self.batch.release(attempt)
+
+    def _of(self, attempt: Attempt) -> Batch | Synchronous:
+        return self.synchronous if _is_sync(attempt) else self.batch
+
+    def check(self) -> Health:
+        """Its description, and whether it takes the account."""
+        own = self.settings
+        offer = Capabilities(frozenset({KIND}), cores=own.cores, ram_mib=own.ram_mib, slots=own.slots)
+        try:
+            if self._mode() is self.batch:
+                next(self.api.jobs(), None)
+            billing = self.api.capabilities().get("billing") or {}
+        except PlatformError as error:
+            return Health(False, offer, str(error))
+        costly = billing.get("currency") and own.budget is None
+        return Health(True, offer, "Jobs cost money there, and no budget is set." if costly else "")
+
+
+def _is_sync(attempt: Attempt) -> bool:
+    return attempt.handle is not None and "sync" in attempt.handle

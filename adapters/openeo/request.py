@@ -1,0 +1,27 @@
+"""What a job is on an openEO back-end: the body of its request, checked by the back-end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapters.openeo import graph, inputs
+from adapters.openeo.api import Api
+from broker.errors import PlatformRefused
+from broker.jobs.model import JobSpec
+from broker.packages import openeo
+
+
+def body(api: Api, spec: JobSpec, *, synchronous: bool) -> dict[str, Any]:
+    """The members of the request besides its title. Raises PlatformRefused for what the back-end says is wrong."""
+    process = openeo.process_of(spec.bundle["documents"], spec.bundle["entry"])
+    files = inputs.read(spec.stage, api.egress, spec.secrets.http)
+    compiled = graph.compiled(process, spec.job_order, files)
+    if api.offers("/validation", "POST"):  # not all back-ends look when a job is made, and later it costs more
+        found = api.call("POST", "/validation", {"process_graph": compiled}).document or {}
+        if errors := found.get("errors"):
+            text = "; ".join(f"{one.get('message')} ({one.get('code')})" for one in errors[:5])
+            raise PlatformRefused(f"The platform refuses it: {text}", fault_of="package", code="invalid-package")
+    own = api.settings
+    asked = graph.asked(compiled, process, own.job_options, synchronous=synchronous)
+    more = {"plan": own.plan, "budget": own.budget}
+    return asked | {key: value for key, value in more.items() if value is not None}
