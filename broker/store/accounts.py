@@ -17,11 +17,11 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
-    insert,
     literal_column,
     or_,
     select,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from broker.jobs.model import Phase
 from broker.jobs.terms import NO_TERMS, Terms
@@ -38,7 +38,10 @@ _AROUND = select(platforms.c.adapter, platforms.c.terms, _SPONSORSHIP.scalar_sub
     platforms.c.name == bindparam("where")
 )
 _FACTS = select(provenance.c.facts).where(provenance.c.job_id == bindparam("job"))
-_INSERT = insert(accounts).values({column.name: bindparam(column.name) for column in a})
+_INSERT = {  # a job ends once, whoever says so again
+    name: make(accounts).values({column.name: bindparam(column.name) for column in a}).on_conflict_do_nothing()
+    for name, make in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+}
 _HISTORY = (
     select(a.held_seconds, a.credits, a.currency, a.bytes)
     .where(
@@ -80,7 +83,7 @@ def write(tx: Connection, job: RowMapping, cpu_seconds: float, kept: int) -> Non
         "credits": credits,
         "currency": currency,
     }
-    tx.execute(_INSERT, values)
+    tx.execute(_INSERT[tx.dialect.name], values)
 
 
 def told(facts: Any) -> tuple[float | None, str | None]:
