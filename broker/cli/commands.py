@@ -59,6 +59,14 @@ COMMANDS = {
         _ASK,
         "Bring the run crate of a job: the package as it was run, and the record of where its results come from.",
     ),
+    "publish": Entry("publish", _ASK, "Publish the results of jobs, a process, or data that lies elsewhere."),
+    "publications": Entry("publication", _ASK, "List publications, newest first."),
+    "publication": Entry("publication", _ASK, "A publication: what became of it, and what people do with it."),
+    "compare": Entry(
+        "compare",
+        _ASK,
+        "Compare the outputs of two runs: identical, equivalent within the tolerance, or different, and where.",
+    ),
     "version": Entry("version", _OWN, "Print the version."),
 }
 
