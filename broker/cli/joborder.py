@@ -47,7 +47,7 @@ def read(reference: str | None, settings: Sequence[str], *, stdin: Callable[[], 
     order = JobOrder({}, Path.cwd()) if reference is None else _read(reference, stdin)
     if not settings:
         return order
-    extra = _settings(settings)
+    extra = settings_of(settings)
     return JobOrder({**order.inputs, **extra}, order.directory, order.namespaces, order.requirements, order.request)
 
 
@@ -82,23 +82,24 @@ def _read(reference: str, stdin: Callable[[], str]) -> JobOrder:
     return JobOrder(plain, directory, document.get("$namespaces") or {}, requirements)
 
 
-def _settings(texts: Sequence[str]) -> dict[str, Any]:
-    """Name -> value; of a name that is given several times, the array of its values in their order."""
+def settings_of(texts: Sequence[str], option: str = "--input") -> dict[str, Any]:
+    """Name -> value; of a name that is given several times, the array of its values in their order. `option`: what
+    these texts are called where one is wrong. Raises InputError, PackageError."""
     found: dict[str, list[Any]] = {}
     for text in texts:
-        name, value = _setting(text)
+        name, value = _setting(text, option)
         found.setdefault(name, []).append(value)
     return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def _setting(text: str, option: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise InputError(InputProblem("", f"--input {text} is not of the form name=value"))
+        raise InputError(InputProblem("", f"{option} {text} is not of the form name=value"))
     if value.startswith("@"):
         path = Path(value[1:]).expanduser().absolute()
         return name, {"class": "Directory" if path.is_dir() else "File", "path": str(path)}
-    return name, parse(value, f"--input {name}") if value else ""
+    return name, parse(value, f"{option} {name}") if value else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,7 @@ class World:
             "output": "said",
             "path": "a.txt",
             "upload_id": begun.json()["id"],
+            "/targets": "osc",
             "/platforms": PLATFORM,
             "/static": "style.css",
             "/login": NAME,

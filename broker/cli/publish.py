@@ -1,0 +1,211 @@
+"""`broker publish`: results, or a process alone, to repositories and catalogs; and what is missing for that."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import requests
+import typer
+
+from broker.cli import joborder
+from broker.cli.client import Client
+from broker.cli.console import AsJson, Server, command, connect, note, put_json, put_table
+from broker.cli.jobids import meant
+from broker.cli.problems import FAILED, UsageError
+from broker.errors import InputError, InputProblem
+from broker.packages.cwl import parse
+
+app = typer.Typer()
+LISTS = frozenset({"themes", "variables", "missions", "keywords", "records"})
+THERE = frozenset({"published", "proposed", "merged", "live"})
+SETTLED = THERE | {
+    "awaiting-approval",
+    "failed",
+    "closed",
+    "rejected",
+    "withdrawn",
+}  # the broker does no more by itself
+PAUSE = 1.0
+
+Request = Annotated[
+    Path | None,
+    typer.Option(help="The members of the request, as YAML or JSON: what --check prints.", show_default=False),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="One member; several times for a list.", show_default=False),
+]
+
+
+@app.command()
+@command
+def publish(
+    jobs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[JOB]...", help="Jobs: one product is made of several.", show_default=False),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where to: see --targets. Of several, a catalog goes after the repository.", show_default=False
+        ),
+    ] = None,
+    process: Annotated[
+        str | None, typer.Option(help="Publish a process alone, without a job.", show_default=False)
+    ] = None,
+    request: Request = None,
+    settings: Settings = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say what is missing and who grants it, and print the drafted request.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Also print every file and every change, and send nothing.")
+    ] = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a zip for who does it by hand: a catalog's records, or the collection a repository has to make.",
+            show_default=False,
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it until it is published or proposed.")] = False,
+    targets: Annotated[bool, typer.Option("--targets", help="List where this broker publishes.")] = False,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish the results of jobs, a process, or data that lies elsewhere.
+
+    The request is drafted from the package, the run and the defaults of the project; what it lacks is named at once.
+
+    Example:
+
+        broker publish last --target prr --target osc --check > request.json
+
+        broker publish last --target prr --target osc --request request.json --set project=fairsendd --wait
+    """
+    with connect(server) as client:
+        if targets:
+            _targets(client, as_json)
+            return
+        if not target:
+            raise UsageError("Name where to publish with --target.", hint="See: broker publish --targets")
+        found = [meant(client, job) for job in jobs or ()]
+        body = {**members(request, settings or ()), "target": target}
+        path = "/publications"
+        if len(found) == 1:
+            path = f"/jobs/{quote(found[0], safe='')}/publications"
+        elif found:
+            body["jobs"] = found
+        if process is not None:
+            body["process"] = process
+        if check or dry_run:
+            _drafted(client.json("POST", path, params={"check": "true"}, json=body), dry_run, as_json)
+            return
+        if bundle is not None:
+            bundled(client.request("POST", f"{path}/bundle", json=body, headers={"Accept": "*/*"}), bundle, as_json)
+            return
+        made = client.json("POST", path, json=body)["publications"]
+        if wait:
+            made = [follow(client, one["id"], quiet=as_json) for one in made]
+    if as_json:
+        put_json(made)
+    elif not wait:
+        for one in made:
+            note(f"{one['id']}: {one['target']}: {one['message']}")
+        note(f"Follow it with: broker publication show {made[-1]['id']}")
+    if wait and not all(one["state"] in THERE for one in made):
+        raise typer.Exit(FAILED)
+
+
+def bundled(answer: requests.Response, target: Path, as_json: bool) -> None:
+    """Write a zip."""
+    with answer:
+        target.write_bytes(answer.content)
+    if as_json:
+        put_json({"path": str(target), "size": target.stat().st_size})
+    else:
+        note(f"Wrote {target}")
+
+
+def members(request: Path | None, settings: Sequence[str]) -> dict[str, Any]:
+    """The members of a request: those of a file, over them those that were set. Raises UsageError, InputError."""
+    found: Any = {}
+    if request is not None:
+        try:
+            found = parse(request.read_text("utf-8"), str(request))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"The request {request} cannot be read: {error}.") from None
+    if not isinstance(found, Mapping):
+        raise InputError(InputProblem("", f"{request} is not a mapping of members to values"))
+    given = joborder.settings_of(settings, "--set")
+    return {**found, **{name: [one] if name in LISTS and isinstance(one, str) else one for name, one in given.items()}}
+
+
+def _targets(client: Client, as_json: bool) -> None:
+    found = client.json("GET", "/targets")["targets"]
+    if as_json:
+        put_json(found)
+        return
+    rows = ((one["name"], one["kind"], "test" if one["test"] else "", one["title"]) for one in found)
+    put_table(("TARGET", "KIND", "", "WHAT IT IS"), rows)
+
+
+def _drafted(draft: Mapping[str, Any], whole: bool, as_json: bool) -> None:
+    """What is wrong on stderr; the request, or everything that would be sent, on stdout. Fails where it is not ok."""
+    if as_json:
+        put_json(draft)
+    else:
+        for one in draft["findings"]:
+            note(_finding(one))
+        if whole:
+            for one in draft["targets"]:
+                _sent(one)
+        else:
+            put_json(draft["request"])
+        note("Nothing is missing." if draft["ok"] else "It cannot be published like this.")
+    if not draft["ok"]:
+        raise typer.Exit(FAILED)
+
+
+def _finding(one: Mapping[str, Any]) -> str:
+    where = f"{one['target']}: {one['field']}" if one.get("target") else one["field"]
+    allowed = f" Allowed: {', '.join(one['allowed'])}." if one.get("allowed") else ""
+    return f"{one['level']}: {where}: {one['message']}{allowed}" + (
+        f" Granted by {one['grants']}." if one.get("grants") else ""
+    )
+
+
+def _sent(one: Mapping[str, Any]) -> None:
+    """What would go to one target."""
+    note(f"To {one['target']}:")
+    put_table(("SIZE", "FILE"), ((file.get("size", ""), file["path"]) for file in one["files"]))
+    for item in one.get("items") or ():
+        print(json.dumps(item, indent=2, ensure_ascii=False))
+    if one.get("diff"):
+        print(one["diff"], end="")
+
+
+def follow(client: Client, publication: str, *, quiet: bool = False) -> dict[str, Any]:
+    """How a publication is once the broker does no more for it by itself; each change is a line."""
+    said, last = "", {}
+    for last in _looks(client, publication):
+        line = f"{last['target']}: {last['state']}: {last['message']}"
+        if line != said and not quiet:
+            note(line)
+        said = line
+    return last
+
+
+def _looks(client: Client, publication: str) -> Iterator[dict[str, Any]]:
+    while True:
+        found = client.json("GET", f"/publications/{quote(publication, safe='')}")
+        yield found
+        if found["state"] in SETTLED:
+            return
+        time.sleep(PAUSE)
