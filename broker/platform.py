@@ -25,6 +25,7 @@ from broker.jobs.observation import Handle, Observation, State
 __all__ = [
     "Attempt",
     "Collected",
+    "Describing",
     "Estimate",
     "Estimating",
     "Eventful",
@@ -134,6 +135,18 @@ class Platform(Protocol):
 
     def check(self) -> Health:
         """Capabilities and health now."""
+        ...
+
+
+@runtime_checkable
+class Describing(Protocol):
+    """A platform with processes of its own, which can be registered here by their addresses."""
+
+    def describe(self, url: str) -> bytes | None:
+        """The description of the process at an address; None for an address that is not one of the platform's.
+
+        Raises PlatformUnavailable, and PlatformRefused where it has no such process.
+        """
         ...
 
 

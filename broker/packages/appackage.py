@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from broker.errors import LimitError, PackageError
-from broker.packages import openeo
+from broker.packages import ogcapi, openeo
 from broker.packages.bundle import Bundle, build
 from broker.packages.closure import Read
 from broker.packages.cwl import MAX_DEPTH, parse
@@ -103,6 +103,9 @@ def _package(whole: Any, body: bytes, reach: Reach) -> Deployment:
         raise PackageError("The id of processDescription is not a text.")
     if found.image:
         described = {**described, "schemas": True}
+    elif found.bundle.kind == ogcapi.KIND:
+        described = {**ogcapi.words(found.bundle.documents, found.bundle.entry), **described}
+        wanted = described["id"]
     name = wanted or _own_id(found.bundle)
     return Deployment(
         found.bundle,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker.errors import LimitError, PackageError
-from broker.packages import lint, openeo
+from broker.packages import lint, ogcapi, openeo
 from broker.packages.closure import MAX_BUNDLE as MAX_BUNDLE
 from broker.packages.closure import Closure, Listing, Read
 from broker.packages.cwl import decode
@@ -108,7 +108,7 @@ def build(
     listing: Listing | None = None,
     trim: bool = False,
 ) -> Bundle:
-    """Close a package over all it refers to: CWL, or an openEO process.
+    """Close a package over all it refers to: CWL, an openEO process, or the description of a process elsewhere.
 
     `name` is the document's path below the package's root (`read` is asked for paths relative to that root). `base`:
     the URL the document came from; what it refers to relatively is then read as URLs below it. `listing` gives the
@@ -119,6 +119,8 @@ def build(
     text = decode(body, name)
     if (found := openeo.documents(text, name, process, read)) is not None:
         return Bundle.make(found[0], found[1], {}, openeo.KIND)
+    if (found := ogcapi.documents(text, base or name)) is not None:
+        return Bundle.make(found[0], found[1], {}, ogcapi.KIND)
     closure = Closure(read, base, listing)
     closure.add(name, text)
     document = closure.parsed[name]

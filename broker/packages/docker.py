@@ -38,9 +38,9 @@ def tool(unit: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any
     command = unit.get("command") or _entry_point(described)
     if command:
         document["baseCommand"] = _split(command) if isinstance(command, str) else command
-    for name, one in _named(described.get("inputs")):
+    for name, one in named(described.get("inputs")):
         document["inputs"][name] = _input(name, one, _part(bindings, "inputBindings", name))
-    for name, one in _named(described.get("outputs")):
+    for name, one in named(described.get("outputs")):
         document["outputs"][name] = _output(name, one, _part(bindings, "outputBindings", name))
     if bindings and "$" in json.dumps(bindings):
         document["requirements"]["InlineJavascriptRequirement"] = {}
@@ -73,7 +73,8 @@ def _split(command: str) -> list[str]:
         raise PackageError(f"The command {command[:200]!r} cannot be split into words: {error}.") from None
 
 
-def _named(parameters: Any) -> list[tuple[str, Mapping[str, Any]]]:
+def named(parameters: Any) -> list[tuple[str, Mapping[str, Any]]]:
+    """The inputs or outputs of a description: an object by name, or a list of such with ids."""
     if isinstance(parameters, Mapping):
         return [(str(name), one) for name, one in parameters.items() if isinstance(one, Mapping)]
     if isinstance(parameters, list):
@@ -108,25 +109,31 @@ def _resources(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _schema(one: Mapping[str, Any]) -> Mapping[str, Any]:
+def schema_of(one: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of an input or output that is described."""
     schema = one.get("schema")
     return schema if isinstance(schema, Mapping) else {}
 
 
 def _input(name: str, one: Mapping[str, Any], binding: Mapping[str, Any]) -> dict[str, Any]:
-    schema = _schema(one)
-    kind = _type(schema)
-    most = one.get("maxOccurs", 1)
-    if schema.get("type") != "array" and (most == "unbounded" or (isinstance(most, int) and most > 1)):
-        kind = {"type": "array", "items": kind}
-    if one.get("minOccurs") == 0 or schema.get("nullable") is True:
-        kind = ["null", kind]
+    schema = schema_of(one)
+    kind = occurring(one, cwl_type(schema))
     found: dict[str, Any] = {"type": kind, "label": one.get("title") or name, "inputBinding": _bound(name, binding)}
     if isinstance(one.get("description"), str):
         found["doc"] = one["description"]
     if schema.get("default") is not None:
         found["default"] = schema["default"]
     return found
+
+
+def occurring(one: Mapping[str, Any], kind: Any) -> Any:
+    """The CWL type of an input that is described, which may be given never, or more than once."""
+    schema, most = schema_of(one), one.get("maxOccurs", 1)
+    if schema.get("type") != "array" and (most == "unbounded" or (isinstance(most, int) and most > 1)):
+        kind = {"type": "array", "items": kind}
+    if one.get("minOccurs") == 0 or schema.get("nullable") is True:
+        kind = ["null", kind]
+    return kind
 
 
 def _bound(name: str, binding: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,10 +158,11 @@ def _bound(name: str, binding: Mapping[str, Any]) -> dict[str, Any]:
     return bound
 
 
-def _type(schema: Mapping[str, Any]) -> Any:
+def cwl_type(schema: Mapping[str, Any]) -> Any:
+    """The CWL type of a value that a JSON schema describes."""
     alternatives = schema.get("oneOf") or schema.get("anyOf") or schema.get("allOf")
     if isinstance(alternatives, list) and alternatives and isinstance(alternatives[0], Mapping):
-        return _type(alternatives[0])
+        return cwl_type(alternatives[0])
     if schema.get("format") == "directory":
         return "Directory"
     if (
@@ -166,7 +174,7 @@ def _type(schema: Mapping[str, Any]) -> Any:
         return "File"
     if schema.get("type") == "array":
         items = schema.get("items")
-        return {"type": "array", "items": _type(items) if isinstance(items, Mapping) else "Any"}
+        return {"type": "array", "items": cwl_type(items) if isinstance(items, Mapping) else "Any"}
     if schema.get("type") == "string" and isinstance(schema.get("enum"), list):
         return {"type": "enum", "symbols": list(dict.fromkeys(str(one) for one in schema["enum"]))}
     return _TYPES.get(str(schema.get("type")), "Any")
@@ -174,7 +182,7 @@ def _type(schema: Mapping[str, Any]) -> Any:
 
 def _output(name: str, one: Mapping[str, Any], binding: Mapping[str, Any]) -> dict[str, Any]:
     glob = binding.get("glob")
-    kind = "Directory" if _schema(one).get("format") == "directory" else "File"
+    kind = "Directory" if schema_of(one).get("format") == "directory" else "File"
     named = isinstance(glob, str | list) and glob
     pattern = glob if named else [name, f"{name}.*"]
     return {"type": kind, "label": one.get("title") or name, "outputBinding": {"glob": pattern}}

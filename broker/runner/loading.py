@@ -30,7 +30,7 @@ from schema_salad.fetcher import Fetcher
 from schema_salad.ref_resolver import file_uri
 
 from broker.errors import BrokerError, PackageError, UnsupportedPackage
-from broker.packages import openeo, practice, resolved
+from broker.packages import ogcapi, openeo, practice, resolved
 from broker.packages.bundle import Bundle
 from broker.packages.closure import eoap_schema
 from broker.packages.cwl import Inspection, parse
@@ -289,6 +289,8 @@ def inspect(bundle: Bundle, root: Path) -> Inspection:
     """Resolve a bundle and say what it is. `root` need not exist. Errors as `load`."""
     if bundle.kind == openeo.KIND:
         return openeo.inspection(bundle.documents, bundle.entry)
+    if bundle.kind == ogcapi.KIND:
+        return ogcapi.inspection(bundle.documents, bundle.entry)
     collected = _Warnings()
     loggers = [logging.getLogger(name) for name in ("cwltool", "salad")]
     before = [(logger.handlers[:], logger.propagate) for logger in loggers]

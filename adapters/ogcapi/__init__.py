@@ -1,0 +1,1 @@
+"""Another OGC API - Processes server as a platform."""

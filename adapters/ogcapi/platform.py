@@ -1,0 +1,330 @@
+"""Another OGC API - Processes server as a platform: processes that it has, and CWL packages where it takes them.
+
+The honest limit: in the standard a client cannot name its job. Servers that honour `Idempotency-Key` and keep tags
+(brokers of our kind) start a job once, however often it is submitted. With others, a broker that dies between the
+server's start of a job and the saving of its handle starts another one, and nobody ends the first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from io import BytesIO
+from typing import Any, BinaryIO, ClassVar
+from urllib.parse import quote
+
+from adapters.ogcapi import logs, status
+from adapters.ogcapi.provenance import facts
+from adapters.ogcapi.request import Sending, execute_request, recorded
+from adapters.ogcapi.results import ACCEPT, Results, monitor, of_document, read_whole, results
+from adapters.ogcapi.server import JSON, Reply, Server
+from adapters.ogcapi.settings import OgcApiSettings
+from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable
+from broker.jobs.model import Capabilities, JobSpec, Progress, Step
+from broker.packages import ogcapi as package
+from broker.packages.cwl import parse
+from broker.packages.lint import EXTENSIONS, REQUIREMENTS
+from broker.packages.media import BUNDLE_TYPE
+from broker.platform import Attempt, Collected, Handle, Health, LogPage, Observation, State
+
+CORE = "http://www.opengis.net/spec/ogcapi-processes-1/{}/conf/core"
+PART2 = "http://www.opengis.net/spec/ogcapi-processes-2/1.0/conf/"
+CWL_JSON = "application/cwl+json"
+GRACE = 10.0  # seconds in which a new job may be unknown yet (servers that answer before they have written it down)
+LARGEST_ANSWER = 256 * 1024  # bytes of a result without a job, which is kept in the handle
+_ENDED = {State.SUCCEEDED: "successful", State.FAILED: "failed", State.CANCELLED: "failed", State.LOST: "failed"}
+
+
+class OgcApiPlatform:
+    """Implements `broker.platform.Platform`.
+
+    A handle: `job` (its address), `process`, `outputs` (names), `version` of the process as it is now, `created`, and
+    `request` as the record of provenance has it; instead of `job`, `document` of a process that ran at once and left
+    no job.
+    """
+
+    Settings: ClassVar[type[OgcApiSettings]] = OgcApiSettings
+    page = 50
+
+    def __init__(self, name: str, settings: OgcApiSettings) -> None:
+        self.name = name
+        self.settings = settings
+        self.server = Server(settings)
+
+    def describe(self, url: str) -> bytes | None:
+        """The description of a process of this server; None for an address that is not below it."""
+        if not url.startswith(f"{self.server.url}/processes/"):
+            return None
+        reply = self.server.get(url)
+        if reply is None:
+            raise PlatformRefused(f"{self.server.url} has no process {url.rpartition('/')[2]}.")
+        return reply.body
+
+    # ---- submit
+
+    def submit(self, spec: JobSpec) -> Iterator[Handle]:
+        """Deploys a CWL package first, once for all its jobs; then one execution."""
+        if spec.bundle["kind"] == package.KIND:
+            address = str(spec.bundle["entry"])
+            described = self._unchanged(spec, address)
+        else:
+            address = f"{self.server.url}/processes/eb-{str(spec.bundle['digest'])[:24]}"
+            found = self._described(address)
+            if found is None:
+                address = self._deploy(spec, address)
+                yield {"pending": "execute", "process": address}
+                found = self._described(address)
+            if found is None:
+                raise PlatformUnavailable(f"{self.server.url} does not know yet what was deployed there.")
+            described = found
+        yield self._execute(spec, address, described)
+
+    def _described(self, address: str) -> dict[str, Any] | None:
+        reply = self.server.get(address)
+        if reply is None:
+            return None
+        found = reply.json()
+        if not isinstance(found, Mapping):
+            raise PlatformUnavailable(f"{address} does not answer with the description of a process.")
+        return package.normal(found)
+
+    def _unchanged(self, spec: JobSpec, address: str) -> dict[str, Any]:
+        """The process as it is described now. Raises PlatformRefused where it is not what was registered here."""
+        found = self._described(address)
+        if found is None:
+            raise PlatformRefused(
+                f"The process {address} is no longer there.", hint="Undeploy it here, or ask the server's operator."
+            )
+        before = package.description(spec.bundle["documents"], address)
+        changed = [
+            f"{side[:-1]} {name}"
+            for side in ("inputs", "outputs")
+            for old, new in [(package.interface(before, side), package.interface(found, side))]
+            for name in sorted({*old, *new})
+            if old.get(name) != new.get(name)
+        ]
+        if changed:
+            raise PlatformRefused(
+                f"The process {address} has changed since it was registered here: {', '.join(changed[:10])}.",
+                hint=f"Register it again: broker deploy {address} --id {spec.process.partition('@')[0]} --replace",
+            )
+        return found
+
+    def _deploy(self, spec: JobSpec, address: str) -> str:
+        """Deploy the package under a name that says its content; its address. A package of several documents goes as
+        the bundle that it is, which brokers of our kind take."""
+        bundle, (entry, _, chosen) = spec.bundle, str(spec.bundle["entry"]).partition("#")
+        alone = len(bundle["documents"]) == 1 and not bundle["files"]
+        unit: dict[str, Any] = {"value": dict(bundle), "mediaType": BUNDLE_TYPE}
+        if alone:
+            unit = {"value": parse(bundle["documents"][entry], entry), "mediaType": CWL_JSON}
+        body = {
+            "processDescription": {"process": {"id": address.rpartition("/")[2]}},
+            "executionUnit": unit,
+        }
+        where = f"{self.server.url}/processes" + (f"?w={quote(chosen)}" if chosen and alone else "")
+        reply = self.server.ask("POST", where, body, headers={"Content-Type": "application/ogcapppkg+json"})
+        if reply.status == 409:  # another worker was quicker
+            return address
+        if reply.status >= 300:
+            raise PlatformRefused(f"The package was not taken: {self.server.said(reply)}")
+        location = reply.headers.get("Location", "").partition("?")[0]
+        return f"{self.server.url}/processes/{location.rpartition('/')[2]}" if "/processes/" in location else address
+
+    def _execute(self, spec: JobSpec, address: str, described: Mapping[str, Any]) -> Handle:
+        draft = CORE.format("1.0") not in (classes := self.server.classes()) and CORE.format("2.0") in classes
+        sending = Sending(self.settings.value_bytes, self.settings.s3)
+        body = execute_request(spec, described, sending, draft=draft)
+        if self.settings.callbacks:
+            told = f"{self.settings.callbacks}/{spec.job_id}"
+            body["subscriber"] = {"successUri": told, "failedUri": told}
+        options = described.get("jobControlOptions")
+        waits = isinstance(options, list) and "async-execute" not in options and bool(options)
+        prefer = [] if waits else ["respond-async"]  # alone, for servers that compare the whole header (pygeoapi)
+        headers = {"Idempotency-Key": spec.name}
+        if prefer := [*prefer, *(["return=minimal"] if draft else [])]:
+            headers["Prefer"] = ", ".join(prefer)
+        reply = self.server.ask("POST", f"{address}/execution", body, accept=f"{JSON}, */*;q=0.5", headers=headers)
+        known = {
+            "process": address,
+            "outputs": [*described["outputs"]],
+            "version": str(described.get("version") or ""),
+            "request": recorded(body),
+        }
+        if reply.status == 409 and (job := self._tagged(spec.name)) is not None:
+            return {"job": job, **known}  # the same job; its request differs in how its links are signed
+        if reply.status >= 300:
+            raise self._not_taken(reply)
+        return self._started(reply, known)
+
+    def _not_taken(self, reply: Reply) -> PlatformRefused:
+        own = reply.status in (400, 413, 422)
+        return PlatformRefused(
+            f"The execution was not taken: {self.server.said(reply)}",
+            fault_of="input" if own else "platform",
+            code="invalid-input" if own else "platform-refused",
+        )
+
+    def _started(self, reply: Reply, known: Mapping[str, Any]) -> Handle:
+        """The handle of a job, or of the result of a process that left none."""
+        document = reply.json()
+        told = document if status.is_status(document) else {}
+        job = self.server.job(monitor(reply), status.job_id(told))
+        if job is not None:
+            return {"job": job, "created": status.moment(told.get("created")) or time.time(), **known}
+        if len(reply.body) > LARGEST_ANSWER or not reply.media_type.endswith("json"):
+            raise PlatformRefused(
+                "The process ran at once and left no job, and its result is too large to be kept so.",
+                hint="Ask the server's operator for asynchronous execution of this process.",
+            )
+        return {"document": document, "created": time.time(), **known}
+
+    # ---- while it runs
+
+    def _job(self, attempt: Attempt) -> str | None:
+        """Where the job is; between intent and handle, the one that carries the attempt's name."""
+        if attempt.handle is not None and "pending" not in attempt.handle:
+            found = attempt.handle.get("job")
+            return str(found) if found else None
+        return self._tagged(attempt.name)
+
+    def _tagged(self, name: str) -> str | None:
+        reply = self.server.get(f"{self.server.url}/jobs?tag={quote(name)}&limit=10")
+        listed = reply.json() if reply is not None else None
+        jobs = listed.get("jobs") if isinstance(listed, Mapping) else None
+        for one in jobs if isinstance(jobs, list) else ():
+            if isinstance(one, Mapping) and name in (one.get("tags") or ()):
+                return self.server.job(None, status.job_id(one))
+        return None
+
+    def _status(self, job: str) -> dict[str, Any] | None:
+        reply = self.server.get(job)
+        found = reply.json() if reply is not None else None
+        return dict(found) if isinstance(found, Mapping) else None
+
+    def observe(self, attempts: Sequence[Attempt]) -> Iterable[Observation]:
+        """One request each; the first that is not answered puts off all, so that a dead server costs one time-out."""
+        return [self._observe(attempt) for attempt in attempts[: self.page]]
+
+    def _observe(self, attempt: Attempt) -> Observation:
+        handle = attempt.handle or {}
+        if "document" in handle:
+            return Observation(attempt.name, State.SUCCEEDED, "", handle["created"], handle["created"], Progress(1, 1))
+        job = self._job(attempt)
+        told = self._status(job) if job is not None else None
+        if job is None or told is None:
+            age = time.time() - float(handle.get("created") or 0.0)
+            if job is not None and age < GRACE:
+                return Observation(attempt.name, State.QUEUED, next_look=1.0)
+            return Observation(attempt.name, State.LOST, "The server does not know the job.")
+        seen = status.observation(attempt.name, told, time.time())
+        if seen.state in (State.FAILED, State.CANCELLED):
+            seen = replace(seen, facts=facts(self.server, handle, job, told))
+        if seen.failure is not None and not (told.get("message") or told.get("failure")):
+            seen = replace(seen, failure=status.failure(told, self._exception(job)))
+        return seen
+
+    def _exception(self, job: str) -> str:
+        """What the results' address of a failed job says of it (1.0: the exception is there)."""
+        try:
+            said = self.server.ask("GET", f"{job}/results")
+        except PlatformError:
+            return ""
+        whole = said.json() if said.status >= 400 else None
+        words = whole if isinstance(whole, Mapping) else {}
+        return str(words.get("detail") or words.get("description") or words.get("title") or "")
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Dismiss it there. One that has ended is left alone: some servers remove it then, with its results."""
+        job = self._job(attempt)
+        told = self._status(job) if job is not None else None
+        if job is None or told is None or status.state(told) in _ENDED:
+            return
+        reply = self.server.ask("DELETE", job)
+        if reply.status >= 300 and reply.status not in (404, 409, 410):
+            raise PlatformRefused(f"The job was not dismissed: {self.server.said(reply)}")
+
+    def logs(self, attempt: Attempt, cursor: str | None) -> LogPage:
+        """What the server links to as the job's log, if it does."""
+        job = self._job(attempt)
+        told = self._status(job) if job is not None else None
+        return logs.page(self.server, told, cursor) if told is not None else LogPage((), cursor)
+
+    def steps(self, attempt: Attempt) -> tuple[Step, ...]:
+        """The process as one step: what is inside is in the server's own provenance."""
+        seen = self._observe(attempt)
+        if seen.started is None:
+            return ()
+        code = seen.failure.exit_code if seen.failure is not None else None
+        word = _ENDED.get(seen.state, "running")
+        name = str((attempt.handle or {}).get("process") or "process").rpartition("/")[2]
+        return (Step(name, word, seen.started, seen.finished, code),)
+
+    # ---- its results
+
+    def collect(self, attempt: Attempt) -> Collected:
+        """Asks for the results; what they refer to is not touched."""
+        found = self._results(attempt)
+        job = self._job(attempt)
+        told = self._status(job) if job is not None else None
+        kept = facts(self.server, attempt.handle or {}, job, told or {})
+        return Collected(found.outputs, tuple(found.files), self.steps(attempt), kept)
+
+    def _results(self, attempt: Attempt) -> Results:
+        handle = attempt.handle or {}
+        known = frozenset(map(str, handle.get("outputs") or ()))
+        if "document" in handle:
+            return of_document(handle["document"], known, self.server.url)
+        job = self._job(attempt)
+        reply = self.server.get(f"{job}/results", ACCEPT, whole=read_whole) if job is not None else None
+        if reply is None:
+            raise PlatformRefused(f"The server has no results of the job {attempt.name}.", code="lost")
+        return results(reply, known)
+
+    def open(self, attempt: Attempt, ref: str, offset: int = 0) -> BinaryIO:
+        if ref.startswith(("https://", "http://")):
+            return self.server.open(ref, offset)
+        content = self._results(attempt).contents.get(ref) if ref.startswith("#") else None
+        if content is None:
+            raise PlatformRefused(f"{ref!r} is not an output of {attempt.name}.", code="lost")
+        return BytesIO(content[offset:])
+
+    def release(self, attempt: Attempt) -> None:
+        """Remove the job there, or its results where jobs stay on record. What cannot be removed stays."""
+        self.cancel(attempt)
+        job = self._job(attempt)
+        if job is not None and self.server.ask("DELETE", job).status in (405, 409):
+            self.server.ask("DELETE", f"{job}/results")
+
+    def check(self) -> Health:
+        """Which classes the server declares."""
+        try:
+            classes = self.server.classes(again=True)
+        except PlatformError as error:
+            return Health(False, self._capabilities(deploys=bool(self.settings.deploys)), str(error))
+        known = [version for version in ("1.0", "2.0") if CORE.format(version) in classes]
+        if not known:
+            return Health(
+                False, self._capabilities(deploys=False), f"{self.server.url} is no OGC API - Processes server."
+            )
+        deploys = {PART2 + "deploy-replace-undeploy", PART2 + "cwl"} <= classes
+        return Health(
+            True,
+            self._capabilities(deploys=deploys if self.settings.deploys is None else self.settings.deploys),
+            f"OGC API - Processes {', '.join(known)}" + (", takes CWL packages." if deploys else "."),
+        )
+
+    def _capabilities(self, *, deploys: bool) -> Capabilities:
+        """What it can do; its own processes need the feature that is its address."""
+        own = frozenset({package.KIND})
+        return Capabilities(
+            kinds=own | {"cwl"} if deploys else own,
+            features=frozenset({self.server.url, *(REQUIREMENTS if deploys else ()), *(EXTENSIONS if deploys else ())}),
+            cores=self.settings.cores,
+            ram_mib=self.settings.ram_mib,
+            slots=self.settings.slots,
+            container_engine="platform" if deploys else None,
+            network=True,
+            gpu=self.settings.gpu,
+        )
