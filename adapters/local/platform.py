@@ -25,6 +25,7 @@ from broker.platform import (
     OutputFile,
     State,
 )
+from broker.runner import replaystore
 from broker.runner.beneath import remove_tree
 from broker.runner.cgroups import UNGROUPED, Bounds
 from broker.runner.client import Zygote
@@ -49,6 +50,11 @@ class LocalPlatform:
         self.name = name
         self.settings = settings
         self.zygote = Zygote(settings.socket)
+
+    @property
+    def replays(self) -> Path:
+        """Where steps leave their results to later jobs."""
+        return self.settings.root / ".replays"
 
     def _job(self, name: str) -> JobDir:
         if "/" in name or name.startswith("."):
@@ -117,6 +123,7 @@ class LocalPlatform:
                 "isolation": found.to_json(),
                 "software": {"directories": list(software.directories), "path": list(software.path)},
                 "network": network and spec.needs.network,
+                "replays": str(replaystore.of_owner(self.replays, spec.owner)) if spec.reuse else None,
                 "inplace": not shared and "InplaceUpdateRequirement" in spec.needs.features,
                 "bounds": Bounds(self.settings.ram_mib * 2**20, self.settings.processes, self.settings.cores).to_json(),
                 "nice": self.settings.nice,
@@ -266,8 +273,15 @@ class LocalPlatform:
             job.path.rename(gone)
         remove_tree(gone)
 
+    def forget(self, job_id: str) -> None:
+        """What the steps of a job left to later ones."""
+        with _disk():
+            replaystore.forget(self.replays, self._job(job_id).name)
+
     def check(self) -> Health:
         """Ask the zygote, and try each kind of isolation that the settings allow."""
+        with _disk():
+            replaystore.prune(self.replays, self.settings.replay_days * 86400.0, self.settings.replay_bytes)
         notes: list[str] = []
         shared = self.settings.shared()
         found = machine.isolation(self.settings, shared=shared, again=True)

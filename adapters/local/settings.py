@@ -31,6 +31,8 @@ class LocalSettings(BaseModel):
     several people use the broker, so that no tool runs as a plain process; the broker sets it.
     `egress`: fields of `broker.egress.EgressPolicy` for the fetching of inputs; `s3`: fields of
     `broker.storage.signing.S3Account` by bucket, "*" for all others. `insecure_registries`: without TLS.
+    `replay_days`, `replay_bytes`: for how long, and how much of, what steps gave is kept for later jobs that may use it
+    again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,4 +52,6 @@ class LocalSettings(BaseModel):
     egress: dict[str, Any] = Field(default_factory=dict)
     s3: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)
     insecure_registries: tuple[str, ...] = ()
+    replay_days: float = Field(default=30.0, ge=0)
+    replay_bytes: int = Field(default=20 * 2**30, ge=0)
     shared: Callable[[], bool] = Field(default=lambda: False, exclude=True)

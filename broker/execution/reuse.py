@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from broker.execution import collect
 from broker.jobs import lifecycle
 from broker.jobs.call import NotReusable
-from broker.jobs.model import Job, Phase, Step
+from broker.jobs.model import Job, Phase
 from broker.platform import Collected, OutputFile
 from broker.store import callcache, deliveries, files, jobs, provenance
 from broker.store.quarantine import READING
@@ -53,19 +52,5 @@ def _taken(tx: Connection, job: Job, source: Job) -> Collected:
         OutputFile(one.path, collect.key(source, one.attempt, one.path), one.size, one.media_type, one.sha256)
         for one in files.of_job(tx, source.id)
     ]
-    steps = [_replayed(step, source.id, job.updated) for step in files.steps(tx, source.id, source.attempt)]
+    steps = [step.replayed(job.updated, source.id) for step in files.steps(tx, source.id, source.attempt)]
     return Collected(source.outputs or {}, tuple(kept), tuple(steps), provenance.facts_of(tx, source.id))
-
-
-def _replayed(step: Step, source: str, at: float) -> Step:
-    """The same step as one that took nothing of the platform."""
-    return replace(
-        step,
-        status="replayed",
-        started=at,
-        finished=at,
-        cpu_seconds=None,
-        max_rss_mib=None,
-        log=None,
-        reused=step.reused or source,
-    )

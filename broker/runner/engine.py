@@ -40,6 +40,7 @@ from broker.runner.cgroups import Bounds
 from broker.runner.confinement import confine
 from broker.runner.isolation import Isolation, Software
 from broker.runner.jobdir import JobDir
+from broker.runner.replays import Replays
 from broker.runner.report import Report
 from broker.runner.run import Run
 from broker.runner.slots import Slots
@@ -168,6 +169,11 @@ def _execute(one: Run, spec: Mapping[str, Any]) -> Any:
             "eval_timeout": expressions.SECONDS,
         },
     )
+    # not where tools could write to what is kept
+    if (told := settings.get("replays")) and not one.inplace and one.isolation.tools != "process":
+        around = {"cwltool": CWLTOOL, "isolation": settings["isolation"]["tools"]}
+        around["software"] = settings["software"]["path"]
+        one.replays = Replays(one, files, Path(told), spec["jobId"], around)
     slots = Slots(Path(settings["slots"]), settings["cores"], settings["ramMiB"])
     workflow.prepare(one)
     loop = executor.Executor(one, slots)

@@ -70,6 +70,8 @@ class Executor:
                     if not self._running and not self._waiting:
                         break  # a scatter that failed: nothing more will come of it
                     self._end_one(context)
+                elif isinstance(job, StepJob) and self.run.replays and self.run.replays.replay(job, context):
+                    continue
                 elif isinstance(job, StepJob):
                     width = self.slots.width(job.builder.resources["cores"], job.builder.resources["ram"])
                     self._waiting.append((job, width))

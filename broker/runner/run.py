@@ -15,6 +15,7 @@ from broker.runner.cgroups import Bounds
 from broker.runner.failures import NO_IMAGE
 from broker.runner.isolation import Isolation, Software
 from broker.runner.jobdir import JobDir
+from broker.runner.replays import Replays
 from broker.runner.report import Report
 
 
@@ -66,6 +67,7 @@ class Run:
         self._asked = -1.0
         self._own_rss = 0
         self.sources: dict[str, str] = {}  # output file -> what it was before it was brought together with the others
+        self.replays: Replays | None = None  # where steps may have the results of earlier ones
         self.without: dict[str, str] = {}  # image -> warning that tools run without it
 
     def kind(self, image: str | None, *, required: bool) -> str:

@@ -9,9 +9,10 @@ import shutil
 import signal
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from cwl_utils.types import CWLObjectType
@@ -122,6 +123,8 @@ class StepJob(JobBase):
     nested = False  # whether the tool is a grandchild, in a group of its own
     inside = False  # whether the tool's own paths differ from the host's
     tool_id: str | None = None  # the process that it runs, as the package names it
+    document: Mapping[str, Any] = MappingProxyType({})  # that process, resolved
+    replay_key: str | None = None  # by which its results may be used again
 
     def prepare(self, context: RuntimeContext) -> tuple[list[str], dict[str, str], tuple[int, ...]]:
         """Put input files in place; the words before the command, the environment, descriptors to pass on."""
@@ -230,7 +233,26 @@ class StepJob(JobBase):
             run.report.fail(failure)
             run.log.warning("[job %s] %s", self.name, failure.message)
         self._close(code, usage, rss, outputs, failed=failure is not None)
-        run.report.count(done=1)
+        if failure is None and run.replays is not None:
+            run.replays.keep(self, outputs)
+        self._hand_on(outputs, status)
+
+    def replay(self, context: RuntimeContext, outputs: CWLObjectType, earlier: Step, job_id: str) -> None:
+        """Instead of running: the outputs that the step gave before, in another job."""
+        self.context = context
+        path = run_of(context).job.path
+        self.record = replace(
+            earlier.replayed(time.time(), job_id),
+            name=self.name,
+            used=facts.paths(self.builder.files, path),
+            made=facts.paths(outputs, path),
+        )
+        run_of(context).report.step(self.record)
+        self._hand_on(outputs, "success")
+
+    def _hand_on(self, outputs: CWLObjectType, status: str) -> None:
+        """Call back, and remove the temporary directory."""
+        run_of(self.context).report.count(done=1)
         if self.output_callback:
             self.output_callback(outputs, status)
         if self.inside and untouched(self.tmpdir):

@@ -218,14 +218,15 @@ class Tool(CommandLineTool):
         if kind != "bubblewrap":
             for job in super().job(job_order, output_callbacks, context):
                 if isinstance(job, StepJob):
-                    job.tool_id = tool_id
+                    job.tool_id, job.document = tool_id, self.tool
                 yield job
             return
         outdir, tmpdir = context.get_outdir(), context.create_tmpdir()
         context.outdir, context.tmpdir, context.stagedir = isolation.OUTDIR, isolation.TMPDIR, isolation.STAGEDIR
         for job in super().job(job_order, output_callbacks, context):
             if isinstance(job, StepJob):
-                job.outdir, job.tmpdir, job.stagedir, job.tool_id = outdir, tmpdir, None, tool_id
+                job.outdir, job.tmpdir, job.stagedir = outdir, tmpdir, None
+                job.tool_id, job.document = tool_id, self.tool
             yield job
 
     def _settle_inplace(self, allowed: bool) -> None:
