@@ -5,49 +5,40 @@ Any number of them may run; what is under way when a process ends is claimed aga
 
 from __future__ import annotations
 
-import logging
 import threading
+from functools import partial
 
 from broker.bootstrap import Broker, input_policy
 from broker.egress import Egress
-from broker.errors import BrokerError
+from broker.queue.looking import look_again
 from broker.store import comparisons
 
-log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 
 
 class Comparer:
+    """Of one process."""
+
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._egress = Egress(input_policy(broker.settings))
 
     def run(self, stopped: threading.Event) -> None:
         """Compare what is due until `stopped`."""
-        while not stopped.is_set():
-            try:
-                begun = self.step()
-            except BrokerError as error:
-                log.warning("a comparison waits: %s", error)
-                begun = False
-            except Exception:  # the boundary of a thread that must not end
-                log.exception("a comparison waits")
-                begun = False
-            if not begun:
-                stopped.wait(LOOK_SECONDS)
+        look_again("comparisons", self.step, partial(stopped.wait, LOOK_SECONDS), stopped)
 
-    def step(self) -> bool:
-        """Make one comparison; False: none is due."""
+    def step(self) -> int:
+        """Make one comparison; how many."""
         broker = self._broker
         with broker.database.read() as tx:
             if not comparisons.due(tx):
-                return False
+                return 0
         from broker.execution import comparing  # noqa: PLC0415 - in memory where somebody compares
 
         with broker.database.write() as tx:
             taken = comparisons.claim(tx, comparing.LEASE_SECONDS)
         if taken is None:
-            return False
+            return 0
         scratch = broker.settings.state / "comparisons"
         comparing.carry_out(broker.database, broker.storage, self._egress, taken, scratch)
-        return True
+        return 1
