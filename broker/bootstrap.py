@@ -29,7 +29,7 @@ from broker.packages.cwl import Inspection
 from broker.packages.deployment import Deployment
 from broker.packages.pack import MAX_ANSWER
 from broker.packages.repository import MAX_BLOB
-from broker.platform import Platform
+from broker.platform import Describing, Platform
 from broker.runner.client import Zygote
 from broker.settings import Settings
 from broker.storage import Storage
@@ -186,6 +186,9 @@ class Broker:
         egress. Raises PackageError (and its kinds), LimitError, EgressRefused."""
 
         def fetch(url: str) -> bytes:
+            for platform in self.platforms.values():
+                if isinstance(platform, Describing) and (found := platform.describe(url)) is not None:
+                    return found
             return self.egress.get_bytes(url, self.settings.limits.document_bytes)
 
         def clone(repository: str, commit: str) -> bytes:
@@ -270,8 +273,9 @@ def _platform(name: str, options: dict[str, Any], settings: Settings, shared: Ca
         options.setdefault("root", settings.state / "local")
         options.setdefault("socket", settings.zygote_socket)
         options["shared"] = shared
-        options.setdefault("egress", input_policy(settings).to_json())
         options.setdefault("insecure_registries", settings.images.insecure)
+    if kind in ("local", "ogcapi"):
+        options.setdefault("egress", input_policy(settings).to_json())
         options.setdefault("s3", {name: _account(s3, s3.endpoint).to_json() for name, s3 in settings.s3.items()})
     platform: Platform = make_platform(kind, name, options)
     return platform

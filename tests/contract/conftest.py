@@ -29,7 +29,8 @@ class Case:
     break into a file, which `said` finds among the outputs; `sleep` takes ten minutes; `failing` says "wrong band"
     and ends with `exit_code`; `chatty` logs the numbers from 1 to `lines`, one on a line.
     `deaths`: the points of `submit` at which the process may die, each a context in which it does; `executions`: how
-    often a job was really started.
+    often a job was really started; `buries`: whether a cancel of what never reached the platform keeps a later submit
+    from starting it.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Case:
     lines: int
     deaths: dict[str, Callable[[], AbstractContextManager[None]]]
     executions: Callable[[JobSpec], int]
+    buries: bool = True
 
 
 @contextmanager
