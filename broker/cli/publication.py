@@ -52,6 +52,24 @@ def publications(
 
 @group.command()
 @command
+def targets(server: Server = None, as_json: AsJson = False) -> None:
+    """List where this broker publishes.
+
+    Example:
+
+        broker publication targets
+    """
+    with connect(server) as client:
+        found = client.json("GET", "/targets")["targets"]
+    if as_json:
+        put_json(found)
+        return
+    rows = ((one["name"], one["takes"], one["kind"], "test" if one["test"] else "", one["title"]) for one in found)
+    put_table(("TARGET", "TAKES", "KIND", "", "WHAT IT IS"), rows)
+
+
+@group.command()
+@command
 def show(
     publication: Id,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it until it is published or proposed.")] = False,

@@ -52,7 +52,8 @@ def publish(
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help="Where to: see --targets. Of several, a catalog goes after the repository.", show_default=False
+            help="Where to: see `broker publication targets`. Of several, a catalog goes after the repository.",
+            show_default=False,
         ),
     ] = None,
     process: Annotated[
@@ -70,12 +71,11 @@ def publish(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write a zip for who does it by hand: a catalog's records, or the collection a repository has to make.",
+            help="Write a zip for who does it by hand: a catalog's records, or the collection to be made.",
             show_default=False,
         ),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow it until it is published or proposed.")] = False,
-    targets: Annotated[bool, typer.Option("--targets", help="List where this broker publishes.")] = False,
     server: Server = None,
     as_json: AsJson = False,
 ) -> None:
@@ -90,35 +90,41 @@ def publish(
         broker publish last --target prr --target osc --request request.json --set project=fairsendd --wait
     """
     with connect(server) as client:
-        if targets:
-            _targets(client, as_json)
-            return
-        if not target:
-            raise UsageError("Name where to publish with --target.", hint="See: broker publish --targets")
-        found = [meant(client, job) for job in jobs or ()]
-        body = {**members(request, settings or ()), "target": target}
-        path = "/publications"
-        if len(found) == 1:
-            path = f"/jobs/{quote(found[0], safe='')}/publications"
-        elif found:
-            body["jobs"] = found
-        if process is not None:
-            body["process"] = process
+        path, body = _asked(client, jobs or (), target or (), process)
+        body = {**members(request, settings or ()), **body}
         if check or dry_run:
             _drafted(client.json("POST", path, params={"check": "true"}, json=body), dry_run, as_json)
-            return
-        if bundle is not None:
+        elif bundle is not None:
             bundled(client.request("POST", f"{path}/bundle", json=body, headers={"Accept": "*/*"}), bundle, as_json)
-            return
-        made = client.json("POST", path, json=body)["publications"]
-        if wait:
-            made = [follow(client, one["id"], quiet=as_json) for one in made]
+        else:
+            _made(client, client.json("POST", path, json=body)["publications"], wait, as_json)
+
+
+def _asked(
+    client: Client, jobs: Sequence[str], targets: Sequence[str], process: str | None
+) -> tuple[str, dict[str, Any]]:
+    """Where the request goes, and what it says of what is published. Raises UsageError."""
+    if not targets:
+        raise UsageError("Name where to publish with --target.", hint="See: broker publication targets")
+    body: dict[str, Any] = {"target": list(targets)}
+    if process is not None:
+        body["process"] = process
+    found = [meant(client, job) for job in jobs]
+    if len(found) == 1:
+        return f"/jobs/{quote(found[0], safe='')}/publications", body
+    return "/publications", body | ({"jobs": found} if found else {})
+
+
+def _made(client: Client, made: list[dict[str, Any]], wait: bool, as_json: bool) -> None:
+    """What was asked for; with `wait`, as it is once the broker does no more for it by itself."""
+    if wait:
+        made = [follow(client, one["id"], quiet=as_json) for one in made]
     if as_json:
         put_json(made)
     elif not wait:
         for one in made:
             note(f"{one['id']}: {one['target']}: {one['message']}")
-        note(f"Follow it with: broker publication show {made[-1]['id']}")
+        note(f"Follow it with: broker publication show {made[-1]['id']} --wait")
     if wait and not all(one["state"] in THERE for one in made):
         raise typer.Exit(FAILED)
 
@@ -145,15 +151,6 @@ def members(request: Path | None, settings: Sequence[str]) -> dict[str, Any]:
         raise InputError(InputProblem("", f"{request} is not a mapping of members to values"))
     given = joborder.settings_of(settings, "--set")
     return {**found, **{name: [one] if name in LISTS and isinstance(one, str) else one for name, one in given.items()}}
-
-
-def _targets(client: Client, as_json: bool) -> None:
-    found = client.json("GET", "/targets")["targets"]
-    if as_json:
-        put_json(found)
-        return
-    rows = ((one["name"], one["kind"], "test" if one["test"] else "", one["title"]) for one in found)
-    put_table(("TARGET", "KIND", "", "WHAT IT IS"), rows)
 
 
 def _drafted(draft: Mapping[str, Any], whole: bool, as_json: bool) -> None:
