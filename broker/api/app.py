@@ -42,6 +42,7 @@ from broker.api.provenance import PROVENANCE
 from broker.api.quotas import QUOTAS
 from broker.api.rate import RateFields, Rates
 from broker.api.refusals import REFUSED, Refusals, writing
+from broker.api.reproductions import REPRODUCTIONS
 from broker.api.rows import Rows
 from broker.api.sharing import SHARING
 from broker.api.site import Site
@@ -56,7 +57,7 @@ from broker.web import static
 CLASSES: tuple[ConformanceClass, ...] = (
     JOBS, EXECUTION, CORE, PROCESSES, PROCESS_API, FORMS, DEPLOYMENT, DEPLOY_PAGE, RESULTS, RECORDS, FILES, UPLOADS,
     PROJECTS, PROJECT_PUBLISHING, SHARING, QUOTAS, PLATFORMS, HEALTH, AUDIT, LOGIN, OWN, TOKENS, CREDENTIALS, CALLBACKS,
-    PROVENANCE, COMPARISON,
+    PROVENANCE, COMPARISON, REPRODUCTIONS,
 )  # fmt: skip
 # routes are tried in this order: the busiest first
 # of every answer that does not say otherwise: it is nobody else's, and no browser makes more of it than it says

@@ -72,7 +72,7 @@ async def _execute(
     if not prefer.waits:
         if made:
             site.relay.wake()
-        return _created(job, base, prefer.applied(site.settings.api.sync_seconds, done=False))
+        return created(job, base, prefer.applied(site.settings.api.sync_seconds, done=False))
     return await _wait(request, site, job, prefer, base)
 
 
@@ -89,7 +89,8 @@ def subscribed(site: Site, wanted: ExecuteRequest, base: str) -> ExecuteRequest:
     return replace(wanted, subscriber={**(wanted.subscriber or {}), "base": base})
 
 
-def _created(job: Job, base: str, headers: Mapping[str, str] | None = None) -> Response:
+def created(job: Job, base: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer to who started a job and does not wait for it."""
     return Json(status_info(job, base), 201, {"Location": f"{base}/jobs/{job.id}", **(headers or {})})
 
 
@@ -106,7 +107,7 @@ async def _wait(request: Request, site: Site, job: Job, prefer: Preference, base
                 break
             await changed.wait(min(left, LOOK_SECONDS))
     if not job.terminal:
-        return _created(job, base, prefer.applied(bound, done=False))
+        return created(job, base, prefer.applied(bound, done=False))
     headers = prefer.applied(bound, done=True)
     if site.settings.api.monitor_link:
         headers["Link"] = f'<{base}/jobs/{job.id}>; rel="monitor"'

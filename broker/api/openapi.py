@@ -99,6 +99,8 @@ ANSWERS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "invitation": {"200": _contents(_ref("invitation"))},
     "invitationAccept": {"200": _contents(_ref("project"))},
     **{f"{kind}{verb}": {"200": _contents(_ref("sharing"))} for kind in _SHAREABLE for verb in ("Share", "Sharing")},
+    "reproduce": {"200": _contents({"type": "object"}), "201": _contents(_ref("statusInfo"))},
+    "reproduceJob": {"201": _contents(_ref("statusInfo"))},
     "makeToken": {"201": _contents({"type": "object"})},
     "revokeToken": {"204": {}},
     "keepCredential": {"200": _contents({"type": "object"}), "201": _contents({"type": "object"})},
@@ -119,22 +121,27 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "projectInvite": _contents(_inline("part", "note", days={"type": "number"})),
     **{f"{kind}Share": _contents(_inline("shared", "project")) for kind in _SHAREABLE},
     "compare": _contents({"type": "object"}),
+    "reproduce": _contents(_ref("reproduction")),
+    "reproduceJob": _contents(_ref("reproduction")),
     "makeToken": _contents({"type": "object"}),
     "keepCredential": _contents({"type": "object"}),
     "testCredential": _contents({"type": "object"}),
 }
 _HEADER = {"in": "header", "required": False}
 _LENGTH = {"schema": {"type": "integer", "minimum": 0}, **_HEADER}
+_KEY: Mapping[str, Any] = {
+    "name": "Idempotency-Key",
+    "description": "The same key again gives the same job.",
+    "schema": {"type": "string", "maxLength": 255},
+    **_HEADER,
+}
 HEADERS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "execute": (
         {"name": "Prefer", "description": "respond-async, wait=seconds", "schema": {"type": "string"}, **_HEADER},
-        {
-            "name": "Idempotency-Key",
-            "description": "The same key again gives the same job.",
-            "schema": {"type": "string", "maxLength": 255},
-            **_HEADER,
-        },
+        _KEY,
     ),
+    "reproduce": (_KEY,),
+    "reproduceJob": (_KEY,),
     "upload": ({"name": "Upload-Length", "description": "Begin a resumable upload of so many bytes.", **_LENGTH},),
     "uploadAppend": ({"name": "Upload-Offset", "description": "Where these bytes belong.", **_LENGTH},),
     "jobFile": ({"name": "Range", "description": "One range of bytes.", "schema": {"type": "string"}, **_HEADER},),

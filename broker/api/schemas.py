@@ -78,6 +78,17 @@ SCHEMAS: Mapping[str, Any] = {
         subscriber=_object([], successUri=_URI, inProgressUri=_URI, failedUri=_URI, successUrl=_URI),
         reuse={"type": "boolean"},
     ),
+    "reproduction": _object(
+        ["experiment"],
+        experiment=_TEXT,
+        files={"type": "object", "additionalProperties": _TEXT},
+        tolerance=_object([], **{name: {"type": "number"} for name in ("relative", "absolute", "coordinates", "share")}),
+        check={"type": "boolean"},
+        inputs=_OBJECT,
+        platform=_TEXT,
+        title=_TEXT,
+        tags={"type": "array", "items": _TEXT},
+    ),
     "statusInfo": _object(
         ["jobID", "status", "type"],
         jobID=_TEXT,

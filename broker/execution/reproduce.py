@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
@@ -30,7 +30,6 @@ from broker.execution.accept import ExecuteRequest, Key, Ticket, ordered, prepar
 from broker.execution.deploy import deploy
 from broker.execution.images import Images
 from broker.execution.placing import placed
-from broker.execution.publishers import Publishers
 from broker.jobs.model import Job, Phase
 from broker.jobs.secrets import unsigned, unsigned_link
 from broker.packages.cwl import Inspection
@@ -45,6 +44,9 @@ from broker.results.workflowkind import Package, Remark
 from broker.store import jobs, processes
 from broker.store.database import Database
 from broker.store.processes import Process
+
+if TYPE_CHECKING:
+    from broker.execution.publishers import Publishers  # heavy: it brings the schemas of the catalog
 
 UNIT_TYPE = "application/ogcapppkg+json"
 MOST_NAMES = 20  # that are tried for a process
@@ -65,6 +67,9 @@ class Asked:
     tolerance: Tolerance = field(default_factory=Tolerance)
     request: ExecuteRequest = field(default_factory=ExecuteRequest)
     given: bool = False
+
+    def with_request(self, request: ExecuteRequest) -> Asked:
+        return replace(self, request=request)
 
 
 @dataclass(frozen=True, slots=True)
