@@ -96,22 +96,15 @@ def asked_of(body: Mapping[str, Any]) -> Asked:
         message = "is not the address of an experiment's record, the id of one in a catalog, or the id of a job"
         problems.append(InputProblem("/experiment", message))
     files = body.get("files") or {}
-    if (
-        not isinstance(files, dict)
-        or len(files) > MOST_FILES
-        or not all(isinstance(one, str) for one in files.values())
-    ):
+    texts = isinstance(files, dict) and all(isinstance(one, str) for one in files.values())
+    if not texts or len(files) > MOST_FILES:
         problems.append(InputProblem("/files", f"is not an object of at most {MOST_FILES} texts: {{path: content}}"))
     elif odd := [path for path in files if not _PATH.match(path)]:
-        problems.append(
-            InputProblem("/files", f"{odd[0][:100]!r} is no path in a catalog (experiments/ID/record.json)")
-        )
+        problems.append(InputProblem("/files", f"{odd[0][:100]!r} is no path in a catalog: FOLDER/ENTRY/FILE"))
     elif files and which not in files:
         problems.append(InputProblem("/experiment", "is not the path of a record among the files"))
     if problems:
-        raise InputError(
-            *problems, hint="Give {experiment: …}; to run a process: POST /processes/{processID}/execution"
-        )
+        raise InputError(*problems, hint="To run a process: POST /processes/{processID}/execution")
     request = execute_request({name: value for name, value in body.items() if name not in OWN_MEMBERS})
     content = {path: text.encode("utf-8", "replace") for path, text in files.items()}
     return Asked(str(which).strip(), content, tolerance_of(body.get("tolerance")), request, "inputs" in body)
