@@ -170,12 +170,13 @@ def events(tx: Connection, publication_id: str) -> list[Event]:
     return [Event(*row) for row in tx.execute(found)]
 
 
-def linked(tx: Connection, publication_id: str) -> dict[str, list[str]]:
-    """The publications that build on this one (`after`), correct it (`previous`) and repeat it (`promotes`)."""
+def linked(tx: Connection, publication_id: str, reach: Reach) -> dict[str, list[str]]:
+    """The publications that build on this one (`after`), correct it (`previous`) and repeat it (`promotes`), as far as
+    the reach sees them."""
     found: dict[str, list[str]] = {}
     for name in ("after", "previous", "promotes"):
-        query = select(c.id).where(c[name] == publication_id).order_by(c.id)
-        if ids := list(tx.execute(query).scalars()):
+        query = select(c.id).where(c[name] == publication_id, visible(publications)).order_by(c.id)
+        if ids := list(tx.execute(query, by(reach)).scalars()):
             found[name] = ids
     return found
 
