@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -10,9 +12,14 @@ from typing import Any
 import pytest
 
 from adapters.local import platform as local_platform
-from broker.jobs.model import JobSpec
+from adapters.ogcapi.platform import OgcApiPlatform
+from adapters.ogcapi.settings import OgcApiSettings
+from broker.jobs.model import JobSpec, remote_name
+from broker.packages.bundle import build
 from broker.platform import Collected, OutputFile, Platform
 from broker.runner.client import Zygote
+from tests.peers.broker import BrokerPeer, broker_peer
+from tests.peers.ports import free_port
 from tests.peers.runner import ECHO, SLEEP, RunnerPeer, runner_peer, shell
 
 
@@ -95,6 +102,55 @@ def _local(runner: RunnerPeer) -> Case:
     )
 
 
+_NUMBERS = itertools.count(1)
+
+
+def _ogcapi(broker: BrokerPeer) -> Case:
+    """A second broker, which takes packages, honours Idempotency-Key and keeps tags. Every job has a package of its
+    own, so that each is deployed there."""
+
+    def spec(text: str, order: dict[str, str] | None = None) -> JobSpec:
+        job_id = f"o{os.getpid()}x{next(_NUMBERS)}"
+        bundle = build(f"label: {job_id}\n{text}").to_json()
+        return JobSpec(job_id, 1, remote_name(job_id, 1), "me", "mine", "process@1", bundle, order or {})
+
+    def said(collected: Collected) -> OutputFile:
+        [file] = collected.files
+        assert collected.outputs["said"]["location"] == file.path
+        return file
+
+    def connect(url: str = broker.url) -> OgcApiPlatform:
+        return OgcApiPlatform("there", OgcApiSettings(url=url))
+
+    return Case(
+        kind="cwl",
+        connect=connect,
+        unreachable=lambda: connect(f"http://127.0.0.1:{free_port()}"),
+        echo=lambda message: spec(ECHO, {"message": message}),
+        said=said,
+        sleep=lambda: spec(SLEEP, {"seconds": "600"}),
+        failing=lambda: spec(shell("echo wrong band >&2; exit 4")),
+        exit_code=4,
+        chatty=lambda: spec(shell("seq 20000 >&2")),
+        lines=20_000,
+        deaths={
+            "before anything": lambda: _dies(OgcApiPlatform, "_described", after=False),
+            "before the package is deployed": lambda: _dies(OgcApiPlatform, "_deploy", after=False),
+            "before the answer about the package is heard": lambda: _dies(OgcApiPlatform, "_deploy", after=True),
+            "before the execution": lambda: _dies(OgcApiPlatform, "_execute", after=False),
+            "before the answer about the execution is heard": lambda: _dies(OgcApiPlatform, "_started", after=False),
+        },
+        executions=lambda spec: len(broker.get(f"/jobs?tag={spec.name}").json()["jobs"]),
+        buries=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def other_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerPeer]:
+    with broker_peer(tmp_path_factory.mktemp("other")) as peer:
+        yield peer
+
+
 @pytest.fixture(scope="session")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunnerPeer]:
     with runner_peer(tmp_path_factory.mktemp("contract")) as peer:
@@ -112,6 +168,17 @@ CASES: dict[str, tuple[str, Callable[[Any], Case], tuple[str, ...]]] = {
             "before the directory has its name",
             "before the runner is asked",
             "before the runner's answer is heard",
+        ),
+    ),
+    "ogcapi": (
+        "other_broker",
+        _ogcapi,
+        (
+            "before anything",
+            "before the package is deployed",
+            "before the answer about the package is heard",
+            "before the execution",
+            "before the answer about the execution is heard",
         ),
     ),
 }
