@@ -180,9 +180,7 @@ class _Resolving:
             self.say(level, f"{rel}-unreachable", f"{_shown(at)} cannot be read: {error.detail}", _ADVICE[rel])
             return None
         if not isinstance(found, dict) or not set(found) - {"$comment"}:
-            said = (
-                "is empty" if found in (None, {}) else "holds only a comment" if isinstance(found, dict) else "no map"
-            )
+            said = "is empty" if not found else "holds nothing that has a name"
             self.say(level, f"{rel}-empty", f"{_shown(at)} {said}: nobody knows {_WHAT[rel]}.", _ADVICE[rel])
             return None
         return found

@@ -21,6 +21,9 @@ E = f"experiments/water-bodies-{JOB}"
 W = "workflows/water-bodies"
 OWN = {**catalog(), **plan(Files(catalog()), a_request(), published(entry="water.cwl#main")).files}
 
+NOTEBOOK = {"rel": "application", "href": "https://a.example/x.ipynb", "type": "application/x-ipynb+json"}
+BOMB = b"a0: &a0 [x]\n" + b"".join(b"a%d: &a%d [%s]\n" % (n, n, b"*a%d, " % (n - 1) * 99) for n in range(1, 6))
+
 
 def resolved(files: Mapping[str, bytes], path: str = f"{E}/record.json") -> Experiment:
     """The experiment of a catalog where nothing else can be reached."""
@@ -88,7 +91,7 @@ def test_a_real_argo_experiment_is_refused_with_advice_but_its_inputs_are_read()
 @pytest.mark.parametrize(
     ("links", "declared", "code"),
     [
-        ([{"rel": "application", "href": "https://a.example/x.ipynb", "type": "application/x-ipynb+json"}], None, "notebook"),
+        ([NOTEBOOK], None, "notebook"),
         ([], "jupyter-notebook", "notebook"),
         ([], "mlflow", "mlflow"),
         ([{"rel": "git", "href": "https://a.example/x.git", "type": "application/json"}], None, "code-only"),
@@ -116,11 +119,11 @@ def test_what_is_no_package_is_named(links: list[Any], declared: Any, code: str)
         (b"\xff\xfe", "input-invalid", "UTF-8"),
         (b"sha256: " + b"ab" * 32 + b"\nsize: 100000\n", "input-digest", "too large"),
         (b"scene: {class: File, location: inputs/scene.tif}", "input-not-public", "scene (inputs/scene.tif)"),
-        (b"scenes: [{class: Directory, listing: [{class: File, path: /etc/passwd}]}]", "input-not-public", "/etc/passwd"),
+        (b"all: [{class: Directory, listing: [{class: File, path: /etc/hosts}]}]", "input-not-public", "/etc/hosts"),
         (b"table: {sha256: x, size: 1}", "input-not-public", "Only the digest of the input table"),
         (b"&a [*a]", "input-invalid", "cannot be understood"),
         (b"a: " + b"[" * 500, "input-invalid", "cannot be understood"),
-        (b"a: &a [" + b"x," * 99 + b"]\n" + b"".join(b"b%d: &b%d [%s]\n" % (n, n, b",".join([b"*a" if n == 0 else b"*b%d" % (n - 1)] * 99)) for n in range(5)), "input-invalid", "cannot be understood"),
+        (BOMB, "input-invalid", "cannot be understood"),
     ],
 )  # fmt: skip
 def test_inputs_that_are_none_are_told(content: bytes, code: str, words: str) -> None:
