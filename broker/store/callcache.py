@@ -40,8 +40,9 @@ _PROCESS = select(p.digest, p.images).where(p.id == bindparam("id"), p.revision 
 
 
 def wanted(job: Job) -> bool:
-    """Whether the owner of a job allows that results are used again."""
-    return job.request.get("reuse") is True
+    """Whether the owner of a job allows that results are used again. One that does another again is to be computed:
+    a copy would prove nothing."""
+    return job.request.get("reuse") is True and job.reproduces is None
 
 
 def key(tx: Connection, job: Job) -> str:

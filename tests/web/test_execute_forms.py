@@ -101,6 +101,13 @@ VALUES = st.one_of(
 )
 
 
+def test_a_ticked_box_allows_that_results_are_used_again() -> None:
+    body, _ = request_of([], Filled({"reuse": ["yes"]}))
+    assert body["reuse"] is True
+    assert command("it", body).split() == ["broker", "run", "it", "--reuse"]
+    assert "reuse" not in request_of([], Filled({}))[0]
+
+
 @given(VALUES)
 def test_the_command_line_says_the_same(value: Any) -> None:
     words = shlex.split(command("it", {"inputs": {"name": value}}))

@@ -146,6 +146,12 @@ def test_nothing_is_reused_but_where_both_owners_said_so(world: Cache) -> None:
     assert world.runs() == 3
 
 
+def test_what_is_done_again_to_compare_it_runs(world: Cache) -> None:
+    first = world.done()
+    assert world.done(reproduces=first.id).reused is None
+    assert world.runs() == 2
+
+
 @pytest.mark.parametrize(
     "other",
     [
