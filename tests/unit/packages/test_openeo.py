@@ -51,7 +51,7 @@ def order(*parameters: dict[str, Any], **inputs: Any) -> dict[str, Any]:
 
 
 UNIT = {"href": LINK, "type": openeo.MEDIA_TYPE}
-RECORD = {"type": "Feature", "links": [{"rel": "application", "type": openeo.MEDIA_TYPE, "href": LINK}]}
+RECORD: dict[str, Any] = {"type": "Feature", "links": [{"rel": "application", "type": openeo.MEDIA_TYPE, "href": LINK}]}
 
 
 @pytest.mark.parametrize(
