@@ -3,68 +3,30 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
-import socket
 import struct
-import sys
-import zipfile
-import zlib
-from dataclasses import replace
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import rasterio
-import zarr
 from netCDF4 import Dataset
-from rasterio.transform import Affine
 
-from broker.results.compare import Compared, compare, outputs
-from broker.results.confined import Confinement, confinement
+from broker.results.compare import report
 from broker.results.verdict import Tolerance, Verdict
+from tests.unit.results.pairs import Pair, confined, cube, pair, tiff
+
+__all__ = ["confined", "pair"]  # fixtures
 
 IDENTICAL, EQUIVALENT, DIFFERENT = Verdict
 pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 VALUES = np.random.default_rng(7).random((700, 900)).astype("float32")
-
-
-@pytest.fixture(scope="module")
-def confined() -> Confinement:
-    return confinement(memory=2**30, cpu=20, seconds=60)
-
-
-class Pair:
-    def __init__(self, root: Path, confined: Confinement) -> None:
-        self.left, self.right, self.confined = root / "left", root / "right", confined
-        self.left.mkdir()
-        self.right.mkdir()
-
-    def all(self, tolerance: Tolerance | None = None) -> list[Compared]:
-        judge = self.confined.judge
-        return compare(outputs(self.left), outputs(self.right), tolerance or Tolerance(), judge)
-
-    def one(self, tolerance: Tolerance | None = None) -> Compared:
-        (found,) = self.all(tolerance)
-        return found
-
-    def verdict(self, tolerance: Tolerance | None = None) -> Verdict:
-        return self.one(tolerance).judgement.verdict
-
-
-@pytest.fixture
-def pair(tmp_path: Path, confined: Confinement) -> Pair:
-    return Pair(tmp_path, confined)
-
-
-def tiff(path: Path, values: Any, *, east: float = 5e5, crs: str = "EPSG:32633", **more: Any) -> None:
-    profile = {"width": values.shape[1], "height": values.shape[0], "count": 1, "dtype": values.dtype, "crs": crs}
-    with rasterio.open(
-        path, "w", driver="GTiff", transform=Affine(10, 0, east, 0, -10, 5e6), **profile, **more
-    ) as file:
-        file.write(values, 1)
 
 
 def test_equal_bytes_need_no_library(pair: Pair) -> None:
@@ -120,6 +82,29 @@ def test_classes_have_no_relative_tolerance_and_a_share_may_differ(pair: Pair) -
     assert pair.verdict(Tolerance(relative=1e-3)) is DIFFERENT
     assert pair.verdict(Tolerance(share=0.0004)) is DIFFERENT
     assert pair.verdict(Tolerance(share=0.0005)) is EQUIVALENT
+
+
+def test_every_band_counts(pair: Pair) -> None:
+    bands = np.stack([VALUES, VALUES + 1, VALUES + 2])
+    tiff(pair.left / "x.tif", bands)
+    bands[1, 7, 8] += 0.5
+    tiff(pair.right / "x.tif", bands)
+    found = pair.one().judgement
+    assert found.verdict is DIFFERENT
+    assert [band["outsideTolerance"] for band in found.numbers["bands"]] == [0, 1, 0]
+    assert found.sentence.startswith("1 of 1,890,000 pixels")
+    tiff(pair.right / "x.tif", bands[:2])
+    assert "3 bands against 2" in pair.one().judgement.sentence
+
+
+def test_photographs(pair: Pair) -> None:
+    """JPEG: how far apart two qualities are is a matter of the tolerance."""
+    shades = (np.add.outer(np.arange(60), np.arange(80)) % 256).astype("uint8")
+    for folder, quality in ((pair.left, 95), (pair.right, 60)):
+        tiff(folder / "x.jpg", shades, driver="JPEG", quality=quality)
+    found = pair.one(Tolerance(absolute=50))
+    assert (found.by, found.judgement.verdict) == ("a picture", EQUIVALENT)
+    assert pair.verdict() is DIFFERENT
 
 
 @pytest.mark.parametrize(
@@ -195,21 +180,16 @@ def netcdf(path: Path, values: Any, *, units: str = "K", history: str = "") -> N
         made[:] = values
 
 
-def cube(path: Path, values: Any, *, chunks: tuple[int, int], version: Any) -> None:
-    root = zarr.open_group(str(path), mode="w", zarr_format=version)
-    made = root.create_array("t", shape=values.shape, chunks=chunks, dtype="f8")
-    made[:] = values
-
-
 @pytest.mark.parametrize(("factor", "verdict"), [(0.9, EQUIVALENT), (1.2, DIFFERENT)])
-def test_arrays(pair: Pair, factor: float, verdict: Verdict) -> None:
+@pytest.mark.parametrize("version", [2, 3])
+def test_arrays(pair: Pair, factor: float, verdict: Verdict, version: int) -> None:
     values = VALUES.astype("f8")
     changed = values.copy()
     changed[699, 1] += factor * 1e-3
     netcdf(pair.left / "x.nc", values)
     netcdf(pair.right / "x.nc", changed, history="later")
-    cube(pair.left / "x.zarr", values, chunks=(100, 100), version=2)
-    cube(pair.right / "x.zarr", changed, chunks=(70, 900), version=2)
+    cube(pair.left / "x.zarr", values, chunks=(100, 100), version=version)
+    cube(pair.right / "x.zarr", changed, chunks=(70, 900), version=version)
     found = {one.path: one for one in pair.all(Tolerance(relative=0, absolute=1e-3))}
     assert {path: one.judgement.verdict for path, one in found.items()} == {"x.nc": verdict, "x.zarr": verdict}
     assert [one.judgement.numbers["variables"]["t"]["at"] for one in found.values()] == [[699, 1]] * 2
@@ -237,79 +217,36 @@ def test_stac_without_what_changes_with_every_run(pair: Pair, cloud: float, verd
     assert (found.by, found.judgement.verdict) == ("STAC", verdict)
 
 
-def test_bytes_that_are_cut_off_or_something_else(pair: Pair) -> None:
-    tiff(pair.left / "a.tif", VALUES)
-    (pair.right / "a.tif").write_bytes((pair.left / "a.tif").read_bytes()[:100_000])
-    tiff(pair.left / "b.tif", VALUES)
-    (pair.right / "b.tif").write_text("<html>Not found</html>")
-    for found in pair.all():
-        assert (found.by, found.judgement.verdict) == ("bytes", DIFFERENT)
-        assert found.judgement.sentence.startswith("The bytes differ, and only those were compared: ")
+def test_a_store_of_another_version_holds_the_same(pair: Pair) -> None:
+    for folder, version in ((pair.left, 2), (pair.right, 3)):
+        cube(folder / "x.zarr", VALUES.astype("f8"), chunks=(350, 900), version=version)
+    assert pair.verdict() is EQUIVALENT
 
 
-def test_bombs_end_at_their_bounds(pair: Pair) -> None:
-    tight = Confinement(pair.confined.bwrap, memory=512 * 2**20, cpu=5, seconds=60)
-    nested = "[" * 100_000
-    (pair.left / "deep.json").write_text(nested)
-    (pair.right / "deep.json").write_text(nested + " ")
-    for folder, level in ((pair.left, 1), (pair.right, 9)):
-        with rasterio.open(
-            folder / "big.tif", "w", driver="GTiff", width=200_000, height=200_000, count=1, dtype="float64",
-            tiled=True, sparse_ok=True, bigtiff="yes", nodata=level, compress="deflate",
-        ):  # fmt: skip
-            pass
-        with zipfile.ZipFile(folder / "z.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-            meta = {"zarr_format": 2, "shape": [10**9], "chunks": [10**9], "dtype": "<f8", "order": "C"}
-            archive.writestr(".zarray", json.dumps({**meta, "compressor": None, "fill_value": level, "filters": None}))
-    judge = tight.judge
-    found = {one.path: one for one in compare(outputs(pair.left), outputs(pair.right), Tolerance(), judge)}
-    assert {(one.by, one.judgement.verdict) for one in found.values()} == {("bytes", DIFFERENT)}
-    assert "took more than 5 s of CPU time" in found["big.tif"].judgement.sentence
+def test_text_and_numbers_that_no_database_keeps(pair: Pair) -> None:
+    """Half of a character as a name, and numbers that JSON does not know."""
+    (pair.left / "x.json").write_text('{"\\ud800": NaN, "n": 1e400}')
+    (pair.right / "x.json").write_text('{"\\ud800": 1, "n": 2}')
+    found = pair.one()
+    assert (found.by, found.judgement.verdict) == ("JSON", DIFFERENT)
+    assert orjson.dumps(found.to_json())
 
 
-PROBE = """
-import json, os, socket, sys
-question = json.load(sys.stdin)
-said = []
-try:
-    said.append(open({secret!r}).read())
-except OSError:
-    said.append("no file")
-try:
-    open(question["left"], "ab").close()
-    said.append("written")
-except OSError:
-    said.append("read-only")
-said.append("connected" if socket.socket().connect_ex(("127.0.0.1", {port})) == 0 else "no network")
-said.append(os.environ.get("CANARY", "no canary"))
-print(json.dumps({{"unreadable": ", ".join(said)}}))
-"""
-
-
-@pytest.mark.parametrize("shut_in", [True, False])
-def test_who_reads_reaches_nothing_else(
-    pair: Pair, confined: Confinement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shut_in: bool
-) -> None:
-    """Neither other files, nor the network, nor our environment; without bubblewrap the same probe gets further."""
-    (tmp_path / "secret").write_text("a secret")
-    monkeypatch.setenv("CANARY", "a canary")
-    for folder in (pair.left, pair.right):
-        (folder / "x.bin").write_text(str(folder))
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        probe = PROBE.format(secret=str(tmp_path / "secret"), port=server.getsockname()[1])
-        monkeypatch.setattr("broker.results.confined.PROGRAM", (sys.executable, "-c", probe))
-        pair.confined = confined if shut_in else replace(confined, bwrap=None)
-        found = pair.one().judgement.sentence
-    reached = "no file, read-only, no network, no canary" if shut_in else "a secret, written, connected, no canary"
-    assert reached in found
-
-
-def test_a_png_that_promises_too_much(pair: Pair) -> None:
-    def part(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    for folder, level in ((pair.left, 1), (pair.right, 9)):
-        head = part(b"IHDR", struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 2, 0, 0, 0))
-        data = part(b"IDAT", zlib.compress(b"\0" * 1000, level))
-        (folder / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + data + part(b"IEND", b""))
-    assert (pair.one().by, pair.verdict()) == ("bytes", DIFFERENT)
+def test_the_report(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiff(pair.left / "x.tif", VALUES)
+    tiff(pair.right / "x.tif", VALUES + 1)
+    (pair.left / "a.txt").write_text("x")
+    (pair.right / "a.txt").write_text("x")
+    full = report(pair.all(), "one", "other", Tolerance())
+    assert (full["verdict"], full["counts"]) == ("different", {"identical": 1, "equivalent": 0, "different": 1})
+    assert full["sentence"] == "Of 2 outputs: 1 identical, 1 different."
+    assert (full["left"], full["right"], full["tolerance"]) == ("one", "other", Tolerance().to_json())
+    text, raster = full["outputs"]
+    assert text["left"] == text["right"] == {"sha256": hashlib.sha256(b"x").hexdigest(), "size": 1}
+    assert b64decode(raster["picture"]).startswith(b"\x89PNG")
+    monkeypatch.setattr("broker.results.compare.MOST_DETAIL", len(json.dumps(raster["numbers"])))
+    _, bounded = report(pair.all(), "one", "other", Tolerance())["outputs"]
+    assert bounded["numbers"] == raster["numbers"]
+    assert "picture" not in bounded
+    assert bounded["notes"] == ["the picture would have made the report too large"]
+    assert report([], "one", "other", Tolerance())["sentence"] == "There are no outputs to compare."
