@@ -34,7 +34,7 @@ REPRODUCTIONS = ConformanceClass(router)
 OWN_MEMBERS = ("experiment", "files", "tolerance", "check")
 MOST_FILES = 50
 LONGEST = 2000  # characters of an address
-_PATH = re.compile(r"(?:[\w.-]+/){2}[\w.-]+\Z")  # of a file in a catalog: folder/entry/file
+_PATH = re.compile(r"(?:\w[\w.-]*/){2}\w[\w.-]*\Z")  # of a file in a catalog: folder/entry/file
 Check = Annotated[bool, Query(description="Say what was found and what would be run; nothing is kept.")]
 Which = Annotated[str, Query(max_length=LONGEST, description="Address of its record, id in a catalog, or a job's id.")]
 
