@@ -39,6 +39,8 @@ from broker.api.processforms import FORMS
 from broker.api.projectpublishing import PROJECT_PUBLISHING
 from broker.api.projects import PROJECTS
 from broker.api.provenance import PROVENANCE
+from broker.api.publicationpages import PUBLICATION_PAGES
+from broker.api.publications import PUBLICATIONS
 from broker.api.quotas import QUOTAS
 from broker.api.rate import RateFields, Rates
 from broker.api.refusals import REFUSED, Refusals, writing
@@ -46,6 +48,7 @@ from broker.api.reproductions import REPRODUCTIONS
 from broker.api.rows import Rows
 from broker.api.sharing import SHARING
 from broker.api.site import Site
+from broker.api.targets import TARGETS
 from broker.api.tokens import TOKENS
 from broker.api.uploads import UPLOADS
 from broker.bootstrap import open_broker
@@ -57,7 +60,7 @@ from broker.web import static
 CLASSES: tuple[ConformanceClass, ...] = (
     JOBS, EXECUTION, CORE, PROCESSES, PROCESS_API, FORMS, DEPLOYMENT, DEPLOY_PAGE, RESULTS, RECORDS, FILES, UPLOADS,
     PROJECTS, PROJECT_PUBLISHING, SHARING, QUOTAS, PLATFORMS, HEALTH, AUDIT, LOGIN, OWN, TOKENS, CREDENTIALS, CALLBACKS,
-    PROVENANCE, COMPARISON, REPRODUCTIONS,
+    TARGETS, PUBLICATION_PAGES, PROVENANCE, COMPARISON, REPRODUCTIONS, PUBLICATIONS,
 )  # fmt: skip
 # routes are tried in this order: the busiest first
 # of every answer that does not say otherwise: it is nobody else's, and no browser makes more of it than it says

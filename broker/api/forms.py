@@ -31,7 +31,7 @@ async def form(request: Request) -> dict[str, str]:
         raise WrongMediaType(InputProblem("", "this is for the forms of the page"))
     body = await bodies.read(request, MOST_BYTES)
     try:
-        fields = dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100))
+        fields = dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=200))
     except ValueError:
         raise NotJson(InputProblem("", "the body is not a form in UTF-8")) from None
     fields.pop("csrf", None)

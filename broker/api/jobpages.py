@@ -29,16 +29,18 @@ from broker.execution.comparisons import name_of
 from broker.execution.retention import delete_results
 from broker.jobs import lifecycle
 from broker.jobs.model import Job, Phase, Step
-from broker.store import callbacks, comparisons, files, jobs, projects, provenance
+from broker.store import callbacks, comparisons, files, jobs, projects, provenance, publications
 from broker.store.callbacks import Callback
 from broker.store.comparisons import Comparison
 from broker.store.files import KeptFile, LogRow
 from broker.store.projects import Project
+from broker.store.publications import Publication
 from broker.web import faults, page
 
 PAGE = 25  # jobs of one page, where nobody asks for another number
 MOST_PROJECTS = 20  # that the list offers
 MOST_EVENTS = 200
+MOST_PUBLICATIONS = 20
 LONGEST_COMMAND = 4000  # characters of a request that is shown as a command
 MOST_STEPS = 500
 STATUSES = ("accepted", "running", "successful", "failed", "dismissed")
@@ -58,6 +60,7 @@ class Whole:
     recorded: bool  # whether its provenance can be told
     told: Sequence[Callback]
     compared: Sequence[Comparison]
+    published: Sequence[Publication]
 
 
 async def listing(
@@ -143,6 +146,8 @@ async def shown(request: Request, caller: Principal, job_id: str) -> Response:
         told=[(one, address(one.uri)) for one in found.told],
         subscribed=job.subscriber is not None,
         compared=[(one, name_of(one.against)) for one in found.compared],
+        published=found.published,
+        may_publish=Scope.PUBLISH in caller.scopes and found.changeable and bool(site.settings.publish.targets),
         offer=found.sharing,
         mine=job.owner == caller.owner,
         may_run=Scope.RUN in caller.scopes,
@@ -164,6 +169,7 @@ def _whole(tx: Connection, job_id: str, caller: Principal) -> Whole:
         job.terminal and provenance.digest(tx, job_id) is not None,
         callbacks.of_job(tx, job_id) if job.subscriber is not None else (),
         comparisons.of_job(tx, job_id, caller.reach),
+        publications.page(tx, caller.reach, limit=MOST_PUBLICATIONS, job_id=job_id),
     )
 
 

@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.access.principal import Principal, Reach, Scope
-from broker.api import bodies
+from broker.api import bodies, publicationpages
 from broker.api.answers import JSON, Json, link, page_links, representation, time
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
+from broker.api.forms import MOST_BYTES
 from broker.api.paging import Cursor, Limit, Representation, size
 from broker.api.site import site_of
 from broker.errors import InputError, InputProblem, InvalidParameter
@@ -22,10 +23,11 @@ from broker.execution.publishrequest import Asked
 from broker.jobs.publication import State
 from broker.store import jobs, publications
 from broker.store.publications import Event, Publication
+from broker.web import HTML
 
 router = guarded("Publications")
 PUBLICATIONS = ConformanceClass(router, (), (("/publications", "related", "Your publications"),))
-OFFERS = {"json": JSON}
+OFFERS = {"json": JSON, "html": HTML}
 Check = Annotated[bool, Query(description="Nothing is kept: what is missing, and what would be published.")]
 OfJob = Annotated[str | None, Query(alias="job", max_length=64, description="Only of this job.")]
 InState = Annotated[str | None, Query(alias="state", max_length=20, description="Only those in this state.")]
@@ -89,7 +91,7 @@ async def listing(
     f: Representation = None,
 ) -> Response:
     """The publications that one sees, newest first."""
-    representation(request, OFFERS)
+    chosen = representation(request, OFFERS)
     if state is not None and state not in list(State):
         raise InvalidParameter(InputProblem("state", f"is none of {', '.join(State)}"))
     site = site_of(request)
@@ -100,15 +102,19 @@ async def listing(
     shown, base = found[:count], site.base(request)
     following = {"cursor": shown[-1].id, "limit": str(count)} if len(found) > count else None
     links = page_links(base, "/publications", request, following, "This list")
+    if chosen == "html":
+        return publicationpages.listing(request, shown, links)
     return Json({"publications": [document(one, base) for one in shown], "links": links})
 
 
 @router.get("/publications/{publication_id}", name="publication")
 async def one(request: Request, publication_id: str, caller: Caller, f: Representation = None) -> Response:
     """A publication: its state, its receipt, and what happened."""
-    representation(request, OFFERS)
+    chosen = representation(request, OFFERS)
     site = site_of(request)
     found, events, linked = await site.rows.read(with_events, publication_id, caller.reach)
+    if chosen == "html":
+        return await publicationpages.shown(request, caller, found, events, linked, addresses(found))
     return Json(document(found, site.base(request), events, linked))
 
 
@@ -157,7 +163,8 @@ async def approve(request: Request, publication_id: str, caller: Caller) -> Resp
 @router.post("/publications/{publication_id}/reject", name="publicationReject")
 async def reject(request: Request, publication_id: str, caller: Caller) -> Response:
     """Refuse a publication that waits for agreement. {reason: what its owner reads}"""
-    given, _ = await bodies.parsed_object(request, 64 * 1024)
+    await _seen(request, caller, publication_id)
+    given, _ = await bodies.parsed_object(request, MOST_BYTES)
     reason = given.get("reason")
     if not isinstance(reason, str):
         raise InputError(InputProblem("/reason", "is missing: what the owner reads"))
@@ -187,12 +194,17 @@ async def _act(
 ) -> Response:
     from broker.execution import publish as verbs  # noqa: PLC0415
 
+    await _seen(request, caller, publication_id)
     site = site_of(request)
-    await site.rows.read(publications.get, publication_id, caller.reach)  # what one does not see does not exist
     act: Callable[..., Publication] = getattr(verbs, verb)
     done = await site.rows.slow(act, site.broker.desk, caller, publication_id, *words)
     base = site.base(request)
     return Json(document(done, base), status, {"Location": f"{base}/publications/{done.id}"} if status == 201 else None)
+
+
+async def _seen(request: Request, caller: Principal, publication_id: str) -> None:
+    """What one does not see does not exist, whatever is said of it."""
+    await site_of(request).rows.read(publications.get, publication_id, caller.reach)
 
 
 # ---- documents

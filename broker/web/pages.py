@@ -35,6 +35,7 @@ NAVIGATION = (
     ("/processes", "Processes"),
     ("/deploy", "Deploy"),
     ("/jobs", "Jobs"),
+    ("/publications", "Publications"),
     ("/uploads", "Uploads"),
     ("/projects", "Projects"),
     ("/platforms", "Platforms"),
