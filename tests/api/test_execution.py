@@ -185,6 +185,7 @@ def test_unknown_process(still: Server) -> None:
         ({"inputs": {"text": "x"}, "title": "a\u0000b"}, "/title"),
         ({"inputs": {"text": "x"}, "title": 5}, "/title"),
         ({"inputs": {"text": "x"}, "platform": "moon"}, "/platform"),
+        ({"inputs": {"text": "x"}, "reuse": "yes"}, "/reuse"),
     ],
 )
 def test_what_does_not_fit_is_named(still: Server, body: dict[str, Any], pointer: str) -> None:

@@ -113,5 +113,5 @@ def test_the_command_line_says_the_same(value: Any) -> None:
     words = shlex.split(command("it", {"inputs": {"name": value}}))
     assert words[:3] == ["broker", "run", "it"]
     settings = words[4::2]
-    found = joborder._settings(settings)
+    found = joborder.settings_of(settings)
     assert json.dumps(found) == json.dumps({"name": value})  # which tells 1 from true
