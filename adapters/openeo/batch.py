@@ -36,25 +36,28 @@ class Batch:
     def submit(self, spec: JobSpec) -> Iterator[Handle]:
         """Two handles: the job is there, and it was started."""
         known = self._by_title(spec.name)
-        if known is None:
-            body = request.body(self.api, spec, synchronous=False)
-            reply = self.api.call("POST", "/jobs", {**body, "title": f"{spec.name} {spec.title or spec.process}"})
-            job: Mapping[str, Any] = {"id": _identifier(reply.headers), "status": "created"}
-        else:
-            job = self.api.get(f"/jobs/{known['id']}")
-        job_id = str(job["id"])
-        handle = {"id": job_id, "began": time.time(), "limit": spec.limits.time}
+        job_id = str(known["id"]) if known is not None else self._made(spec)
+        try:
+            job = self.api.get(f"/jobs/{job_id}")
+        except JobNotFound:  # a new one may be out of sight for a moment
+            job = {"status": "created"}
+        handle = {"id": job_id, "began": status.moment(job.get("created")) or time.time(), "limit": spec.limits.time}
         yield {**handle, "pending": "start"}
         if job["status"] == "created" and status.state(job) is not State.CANCELLED:
             self._start(job_id)
         yield handle
+
+    def _made(self, spec: JobSpec) -> str:
+        body = request.body(self.api, spec, synchronous=False)
+        reply = self.api.call("POST", "/jobs", {**body, "title": f"{spec.name} {spec.title or spec.process}"})
+        return _identifier(reply.headers)
 
     def _start(self, job_id: str) -> None:
         """Once only: where the answer is lost, the job itself says whether it was heard."""
         try:
             self.api.call("POST", f"/jobs/{job_id}/results")
         except PlatformUnavailable as error:
-            if self.api.get(f"/jobs/{job_id}").get("status") == "created":
+            if self.api.get(f"/jobs/{job_id}")["status"] == "created":
                 # it may still be on its way: the next try looks again, and starts what is still not started
                 raise PlatformUnavailable(error.detail, retry_after=error.retry_after or 10.0) from error
 

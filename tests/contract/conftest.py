@@ -14,11 +14,16 @@ import pytest
 from adapters.local import platform as local_platform
 from adapters.ogcapi.platform import OgcApiPlatform
 from adapters.ogcapi.settings import OgcApiSettings
+from adapters.openeo import batch as openeo_batch
+from adapters.openeo import request as openeo_request
+from adapters.openeo.batch import Batch
+from adapters.openeo.platform import OpenEoPlatform
 from broker.jobs.model import JobSpec, remote_name
 from broker.packages.bundle import build
 from broker.platform import Collected, OutputFile, Platform
 from broker.runner.client import Zygote
 from tests.peers.broker import BrokerPeer, broker_peer
+from tests.peers.openeo.peer import OpenEoPeer, one, openeo_peer
 from tests.peers.ports import free_port
 from tests.peers.runner import ECHO, SLEEP, RunnerPeer, runner_peer, shell
 
@@ -157,6 +162,42 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunnerPeer]:
         yield peer
 
 
+def _openeo(peer: OpenEoPeer) -> Case:
+    def platform(url: str | None = None) -> OpenEoPlatform:
+        return peer.platform(url, visible_seconds=0)  # what is not there now, is not
+
+    def said(collected: Collected) -> OutputFile:
+        [asset] = collected.outputs["assets"]
+        return next(file for file in collected.files if file.path == asset["location"])
+
+    return Case(
+        kind="openeo",
+        connect=platform,
+        unreachable=lambda: platform(f"http://127.0.0.1:{free_port()}"),
+        echo=lambda message: peer.spec(one("say", message)),
+        said=said,
+        sleep=lambda: peer.spec(one("wait", 600)),
+        failing=lambda: peer.spec(one("fail", "wrong band")),
+        exit_code=None,
+        chatty=lambda: peer.spec(one("chat", 5000)),
+        lines=5000,
+        deaths={
+            "before anything": lambda: _dies(Batch, "_by_title", after=False),
+            "before the job is made": lambda: _dies(openeo_request, "body", after=True),
+            "before the answer about the job is heard": lambda: _dies(openeo_batch, "_identifier", after=False),
+            "before the job is started": lambda: _dies(Batch, "_start", after=False),
+            "before the answer about the start is heard": lambda: _dies(Batch, "_start", after=True),
+        },
+        executions=lambda spec: sum(peer.starts(job_id) for job_id in peer.ids(spec)),
+    )
+
+
+@pytest.fixture(scope="session")
+def openeo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenEoPeer]:
+    with openeo_peer(tmp_path_factory.mktemp("openeo")) as peer:
+        yield peer
+
+
 # adapter -> (the fixture with its peer, what makes a case of that, the points at which `submit` may die)
 CASES: dict[str, tuple[str, Callable[[Any], Case], tuple[str, ...]]] = {
     "local": (
@@ -168,6 +209,17 @@ CASES: dict[str, tuple[str, Callable[[Any], Case], tuple[str, ...]]] = {
             "before the directory has its name",
             "before the runner is asked",
             "before the runner's answer is heard",
+        ),
+    ),
+    "openeo": (
+        "openeo",
+        _openeo,
+        (
+            "before anything",
+            "before the job is made",
+            "before the answer about the job is heard",
+            "before the job is started",
+            "before the answer about the start is heard",
         ),
     ),
     "ogcapi": (

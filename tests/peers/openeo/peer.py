@@ -68,6 +68,10 @@ class OpenEoPeer:
         )
         return replace(spec, **more)
 
+    def ids(self, spec: JobSpec) -> list[str]:
+        """The jobs of a spec's name that are there."""
+        return [str(job["id"]) for job in self.platform().api.jobs() if str(job["title"]).split(" ")[0] == spec.name]
+
     def starts(self, job_id: str) -> int:
         """How often a job was really started."""
         return int(requests.get(f"{self.url}/starts/{job_id}", timeout=10).json()["starts"])
