@@ -100,11 +100,12 @@ def test_it_is_there_with_the_end_or_not_at_all(database: Database) -> None:
     assert get(database, job)["job"]["phase"] == "dismissed"
 
 
-def test_damaged_rows_do_not_stop_the_end(database: Database) -> None:
+@pytest.mark.parametrize("step", ["3", "{", "", '{"cpuSeconds":"much"}', '{"cpuSeconds":{}}', '{"cpuSeconds":1e999}'])
+def test_damaged_rows_do_not_stop_the_end(database: Database, step: str) -> None:
     job, damaged = job_row(database), job_row(database)
     with database.write() as tx:
         files.put_steps(tx, job.id, 1, [Step("one", "failed")])
-        tx.execute(text("update job_steps set step = '3'"))
+        tx.execute(text("update job_steps set step = :step"), {"step": step})
     assert finish(database, job, FAILED).phase is Phase.FAILED
     assert get(database, job)["incomplete"] is True
     with database.write() as tx:
