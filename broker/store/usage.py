@@ -48,8 +48,8 @@ _EMPTY = delete(stored).where(
     stored.c.delegate == bindparam("of_delegate"),
     stored.c.bytes <= 0,
 )
-# What steps were measured to use, of all attempts. A row that somebody damaged counts for nothing, and keeps no job from
-# ending: PostgreSQL 14 cannot ask whether a text is JSON, but within a text of JSON there is no bare quotation mark.
+# What steps were measured to use, of all attempts. A row that somebody damaged counts for nothing and keeps no job from
+# ending. PostgreSQL before 16 cannot ask whether a text is JSON; but no text within JSON has bare quotation marks.
 _NUMBER = r'"cpuSeconds":([0-9]{1,15}(?:\.[0-9]{1,20})?(?:e-?[0-9]{1,2})?)[,}]'
 _CPU = {
     "sqlite": text(
