@@ -153,8 +153,9 @@ def _placed(
     beside: dict[str, list[str]] = {}
     apart = []
     told = [(str(one["level"]), str(one["field"]), _words(one)) for one in findings]
-    if wrong is not None and not any(level == "error" for level, _, _ in told):
-        told += [("error", problem.pointer, problem.detail) for problem in wrong.problems]
+    known = {member for level, member, _ in told if level == "error"}
+    if wrong is not None:  # mostly what the findings say as well
+        told += [("error", one.pointer, one.detail) for one in wrong.problems if one.pointer.lstrip("/") not in known]
     for level, member, words in dict.fromkeys(told):
         if name := field_of(member, fields):
             beside.setdefault(name, []).append(words)
