@@ -95,6 +95,15 @@ def build(job: Job, context: Context) -> dict[str, Any]:
     return {key: value for key, value in full.items() if value is not None}
 
 
+def for_others(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record for those with whom a job is shared: of the person it tells no account, and no platform that asked."""
+    who = record["agent"]
+    told = {name: value for name, value in who.items() if name in ("person", "name", "orcid", "project")}
+    if who.get("name") == who.get("subject"):  # what an issuer says of nobody's name
+        told.pop("name", None)
+    return {**record, "agent": told}
+
+
 def moment(seconds: float | None) -> str | None:
     """RFC 3339 in UTC, milliseconds."""
     if seconds is None:

@@ -36,7 +36,9 @@ except PackageNotFoundError:  # run from the source
 _OF: BindParameter[str] = bindparam("job")
 _FACTS = select(v.facts).where(v.job_id == _OF)
 _FOUND = (
-    select(v.record, v.digest).join_from(provenance, jobs, jobs.c.id == v.job_id).where(v.job_id == _OF, visible(jobs))
+    select(v.record, v.digest, jobs.c.owner)
+    .join_from(provenance, jobs, jobs.c.id == v.job_id)
+    .where(v.job_id == _OF, visible(jobs))
 )
 _REVISION = (p.id == bindparam("id"), p.revision == bindparam("number"))
 _PROCESS = select(p.version, p.kind, p.digest, p.media_type, p.summary, p.source, p.created).where(*_REVISION)
@@ -115,12 +117,13 @@ def _keep(tx: Connection, job_id: str, found: Mapping[str, Any]) -> None:
 
 def get(tx: Connection, job_id: str, reach: Reach | None = None) -> dict[str, Any] | None:
     """The record of a job that the reach sees (None: whichever); None where there is none: the job has not ended, or is
-    older than these records."""
+    older than these records. Whom it is shared with sees less of the person."""
     row = tx.execute(_FOUND, {"job": job_id, **by(reach)}).first()
     if row is None or row.record is None:
         return None
     found: dict[str, Any] = orjson.loads(row.record)
-    return found
+    mine = reach is None or reach.everything or reach.owner == row.owner
+    return found if mine else record.for_others(found)
 
 
 def digest(tx: Connection, job_id: str) -> str | None:

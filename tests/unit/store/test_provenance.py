@@ -76,6 +76,24 @@ def test_who_sees_it(database: Database) -> None:
         assert provenance.get(tx, job.id, Reach("bob")) is None
 
 
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        ({"name": "Ada", "orcid": "0000-0002-1825-0097"}, {"name": "Ada", "orcid": "0000-0002-1825-0097"}),
+        ({}, {}),  # her subject is no name
+    ],
+    ids=["named", "nameless"],
+)
+def test_others_see_no_account_of_the_person(database: Database, said: dict[str, str], seen: dict[str, str]) -> None:
+    with database.write() as tx:
+        ada = people.meet(tx, "https://login.example", "ada@login", **said)
+    job = job_row(database, ada.id, shared="public", delegate="portal")
+    finish(database, job, FAILED)
+    assert get(database, job, Reach("bob"))["agent"] == {"person": ada.id, "project": ada.id, **seen}
+    for reach in (Reach(ada.id), Reach("operator", everything=True)):
+        assert get(database, job, reach)["agent"]["subject"] == "ada@login"
+
+
 def test_the_digest_is_of_what_was_written(database: Database) -> None:
     job = job_row(database, job_order={"odd": "\ud800 é\0"})
     finish(database, job, FAILED)
