@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,17 @@ LAKES = {
     "properties": {"name": "Lake", "area": 2.5},
     "geometry": {"type": "Polygon", "coordinates": [[[10, 50], [11, 50], [11, 51], [10, 51], [10, 50]]]},
 }
+COMPARED = {
+    "verdict": "different",
+    "sentence": "Of 1 outputs: 1 different.",
+    "outputs": [
+        {
+            "path": "look.png", "by": "a picture", "verdict": "different", "sentence": "2 of 9 pixels differ.",
+            "notes": ["it is called view.png in the second run"], "numbers": {"bands": [{"compared": 9}]},
+            "picture": b64encode(LOOK.read_bytes()).decode(), "left": {"sha256": "0", "size": 9},
+        },
+    ],
+}  # fmt: skip
 EVERY_KIND = Path(__file__).parent / "data" / "every-kind.cwl"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 # what has no page, and why
@@ -39,6 +51,8 @@ NO_PAGES: Mapping[str, str] = {
     "GET /projects/{project_id}/members": "on the page of the project",
     "GET /projects/{project_id}/members/{person}": "on the page of the project",
     "GET /projects/{project_id}/invitations": "on the page of the project",
+    "GET /targets": "in the form that publishes",
+    "GET /targets/{name}/vocabulary": "in the form that publishes",
     "GET /projects/{project_id}/publishing": "on the page of the project",
     "GET /processes/{process_id}/package": "a file",
     "GET /jobs/{job_id}/crate": "a file",
@@ -109,6 +123,7 @@ class Site(World):
         }
         outputs["scene"] = {"class": "Directory", "location": "scene", "basename": "scene"}
         self.server.succeed(job, outputs | {"count": 3, "words": ["one", "two"]}, content)
+        self.server.compared(job, COMPARED)
         with self.server.database.write() as tx:
             for one in callbacks.claim(tx, 9, 1, origins={}, owners={}, each_origin=1, each_owner=1):
                 callbacks.finish(tx, one, callbacks.GIVEN_UP, status=500, message="It answered 500.")
@@ -141,7 +156,7 @@ class Site(World):
         """The paths of all pages; those that should be one and are none: without a page, and no reason in NO_PAGES."""
         found = [path for route, path in self.paths().items() if route not in NO_PAGES]
         found += [f"/jobs/{job}" for job in self.jobs[1:]] + ["/processes/every-kind", *VARIANTS]
-        found.append(f"/jobs/{self.jobs[-1]}/results")
+        found += [f"/jobs/{self.jobs[-1]}/{part}" for part in ("results", "comparison")]
         found += [f"/uploads/{one['id']}" for one in self._listed("/uploads", "uploads")]
         found = list(dict.fromkeys(found))
         pages = [path for path in found if is_page(self.server, path, headers)]

@@ -8,13 +8,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 import zarr
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from broker.access.principal import LOCAL, Principal, Scope
 from broker.egress import Egress, EgressPolicy
@@ -30,8 +31,10 @@ from broker.store import comparisons, ended, files
 from broker.store.comparisons import COMPARING, DONE, FAILED, Comparison
 from broker.store.database import Database
 from broker.store.files import KeptFile
+from broker.store.result_tables import comparisons as rows
 from broker.store.tables import jobs as table
 from broker.store.tables import now
+from tests.peers.broker import wait_for
 from tests.peers.web import WebPeer
 from tests.unit.store.rows import job_row
 
@@ -67,7 +70,7 @@ class World:
 
     def make(self) -> str | None:
         with self.database.write() as tx:
-            taken = comparisons.claim(tx, 60.0)
+            taken = comparisons.claim(tx, comparing.LEASE_SECONDS)
         assert taken is not None, "nothing is due"
         state = comparing.carry_out(self.database, self.storage, self.egress, taken, self.scratch)
         assert list(self.scratch.iterdir()) == [], "files were left behind"
@@ -215,6 +218,29 @@ def test_and_in_the_end_no_more(world: World, web: WebPeer, monkeypatch: pytest.
     states += [world.make() for _ in range(comparing.TRIES - 1)]
     assert states == [COMPARING] * (comparing.TRIES - 1) + [DONE]
     assert "answered 503" in world.sentence(job)
+
+
+def test_a_claim_is_kept_while_it_lasts(world: World, web: WebPeer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the bytes take to come; and what a killed process left behind is in nobody's way."""
+    monkeypatch.setattr(comparing, "LEASE_SECONDS", 0.4)
+    gate = web.stall("/a.json", after=1)
+    job = world.job({"a.json": b"{}"})
+    asked = request(world.database, LOCAL, job.id, record(a_json=(b"{ }", web.serve("/a.json", b"{ }"))), Tolerance())
+    (world.scratch / asked / "0").mkdir(parents=True)
+    (world.scratch / asked / "0" / "output.json").write_text("of an earlier try")
+
+    def lease() -> float:
+        with world.database.read() as tx:
+            return float(tx.execute(select(rows.c.lease_until)).scalar_one() or 0.0)
+
+    making = Thread(target=world.make)
+    making.start()
+    web.wait_for("/a.json")
+    first = lease()
+    wait_for(lambda: lease() > first, 20, lambda: "the lease is not renewed")
+    gate.set()
+    making.join(60)
+    assert world.verdicts(job) == {"a.json": ("JSON", "equivalent")}
 
 
 def test_a_process_that_dies_each_time_is_not_tried_for_ever(world: World) -> None:
