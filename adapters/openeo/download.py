@@ -26,7 +26,7 @@ class Download(io.RawIOBase):
         self._part, self._connect, self._renew = part, connect, renew
         self._at = offset
         self._tries = 0
-        self._size = part.size
+        self._size: int | None = None
         self._left = memoryview(b"")
         self._open()
 
@@ -62,7 +62,7 @@ class Download(io.RawIOBase):
                 raise PlatformRefused(f"{self._named} cannot be read: {error}") from error
             except FetchError as error:
                 self._tries += 1
-                if self._tries >= TRIES:
+                if self._tries >= TRIES or error.status == 416:  # 416: it is shorter now than it was
                     raise PlatformUnavailable(f"{self._named} cannot be read: {error.detail}") from error
                 if error.status in _EXPIRED:
                     self._part = self._renew()
@@ -72,8 +72,7 @@ class Download(io.RawIOBase):
         self._chunks: Iterator[bytes] = iter(self._answer)
         for skipped in self._skipped(self._at - self._answer.start):
             self._left = skipped
-        if self._size is None:
-            self._size = self._answer.size
+        self._size = self._answer.size if self._part.size is None else self._part.size
 
     def _skipped(self, count: int) -> Iterator[memoryview]:
         """What is left of the chunk in which the wanted bytes begin, where the server gave the whole file again."""
