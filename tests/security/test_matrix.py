@@ -18,6 +18,7 @@ import requests
 from broker.api.app import create_app
 from broker.api.browsers import csrf_of
 from broker.settings import Settings
+from tests.api import experiments
 from tests.api.conftest import Around
 from tests.api.server import TOOL
 from tests.security.people import impostors, issuer_peer
@@ -166,6 +167,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /jobs/{job_id}/sharing": {"json": {"shared": "private"}},
     "POST /jobs/{job_id}/sharing": {"data": {"with": "private"}},
     "POST /jobs/{job_id}/comparisons": {"json": {"with": {"outputs": {}}}},
+    "POST /jobs": {"json": experiments.request()},
+    "POST /reproductions": {"json": experiments.request()},
     "PUT /uploads/{upload_id}/sharing": {"json": {"shared": "private"}},
     "POST /uploads/{upload_id}/sharing": {"data": {"with": "private"}},
     "PUT /credentials/{name}": {
