@@ -19,14 +19,17 @@ from broker.api.site import Site
 from broker.execution.collect import key, media_type
 from broker.jobs.lifecycle import Change, failed
 from broker.jobs.model import Capabilities, Failure, Job, Phase, Progress
+from broker.jobs.publication import State
 from broker.platform import Health, LogChunk, OutputFile
 from broker.queue.wakeups import Wake
 from broker.results.verdict import Tolerance
 from broker.settings import Settings
-from broker.store import claims, comparisons, files, jobs, platforms
-from broker.store.database import Database
+from broker.store import claims, comparisons, files, jobs, platforms, publications
+from broker.store.database import Database, new_id
 from broker.store.files import KeptFile
+from broker.store.publications import New
 from tests.peers.broker import wait_for
+from tests.unit.results.samples import a_request
 
 PLATFORM = "scripted"
 TOOL = """cwlVersion: v1.2
@@ -154,6 +157,23 @@ class Server:
             while (taken := comparisons.claim(tx, 60.0)) is not None:  # and others that somebody asked for before
                 comparisons.finish(tx, taken, comparisons.DONE, found["sentence"], found)
         return made
+
+    def published(self, job_id: str, project: str | None = None, state: State = State.AWAITING) -> str:
+        """A publication of the job in the catalog `test` (see `tests.peers.osc.offered`); its id."""
+        job = self.job_row(job_id)
+        new = New(
+            id=new_id(),
+            owner=job.owner,
+            project=project or job.project,
+            target="test",
+            kind="git",
+            title="Said",
+            state=state,
+            request=a_request(),
+            jobs=(job_id,),
+        )
+        with self.database.write() as tx:
+            return publications.add(tx, new).id
 
     def log(self, job_id: str, *lines: str, stream: str = "engine") -> None:
         with self.database.write() as tx:

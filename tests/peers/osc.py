@@ -57,6 +57,12 @@ def bare(place: Path, files: Mapping[str, bytes] | None = None) -> str:
     return str(place)
 
 
+def offered(place: Path) -> dict[str, Any]:
+    """Settings of a broker that offers the catalog at a new place: `osc`, and `test`, from which one promotes there."""
+    catalog = {"kind": "git", "remote": bare(place / "osc.git")}
+    return {"targets": {"osc": catalog, "test": {**catalog, "test": True, "promotes_to": "osc"}}}
+
+
 def run(folder: Path, *words: str) -> str:
     """Git in a folder; what it printed."""
     environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **WHO}

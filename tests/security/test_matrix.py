@@ -17,13 +17,16 @@ import requests
 
 from broker.api.app import create_app
 from broker.api.browsers import csrf_of
+from broker.jobs.publication import State
 from broker.settings import Settings
 from tests.api import experiments
 from tests.api.conftest import Around
 from tests.api.server import TOOL
+from tests.peers.osc import offered
 from tests.security.people import impostors, issuer_peer
 from tests.security.siege import Raw, head
 from tests.security.world import World
+from tests.unit.results.samples import a_request
 
 YES, NO, HIDDEN = "let in", 403, 404
 
@@ -43,6 +46,7 @@ MAKE = May(NO, YES)  # each for themselves
 READ = May(YES, HIDDEN)
 CHANGE = May(NO, HIDDEN)
 OWN = May(NO, YES, operator=YES)  # by a name that each has for themselves
+AGREE = May(NO, HIDDEN, NO)  # not oneself
 OPERATE = May(NO, NO, NO, YES)
 PUBLIC = None
 TABLE: dict[str, May | None] = {
@@ -99,6 +103,21 @@ TABLE: dict[str, May | None] = {
     "GET /jobs/{job_id}/comparison": READ,
     "GET /jobs/{job_id}/comparisons": READ,
     "POST /jobs/{job_id}/comparisons": CHANGE,
+    "POST /jobs/{job_id}/publications": CHANGE,
+    "POST /jobs/{job_id}/publications/bundle": CHANGE,
+    "GET /publications": LOOK,
+    "GET /jobs/{job_id}/publications/new": CHANGE,
+    "POST /jobs/{job_id}/publications/new": CHANGE,
+    "POST /publications/{publication_id}": CHANGE,
+    "POST /publications": MAKE,
+    "GET /publications/{publication_id}": READ,
+    "DELETE /publications/{publication_id}": CHANGE,
+    "GET /publications/{publication_id}/diff": READ,
+    "GET /publications/{publication_id}/bundle": READ,
+    "POST /publications/{publication_id}/approve": AGREE,
+    "POST /publications/{publication_id}/reject": AGREE,
+    "POST /publications/{publication_id}/retry": CHANGE,
+    "POST /publications/{publication_id}/promote": CHANGE,
     "POST /jobs": MAKE,
     "POST /reproductions": MAKE,
     "GET /reproductions/new": MAKE,
@@ -113,6 +132,8 @@ TABLE: dict[str, May | None] = {
     "GET /uploads/{upload_id}/sharing": READ,
     "PUT /uploads/{upload_id}/sharing": CHANGE,
     "POST /uploads/{upload_id}/sharing": CHANGE,
+    "GET /targets": LOOK,
+    "GET /targets/{name}/vocabulary": LOOK,
     "GET /tokens": LOOK,
     "POST /tokens": MAKE,
     "DELETE /tokens/{token_id}": CHANGE,
@@ -166,6 +187,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /jobs/{job_id}": {"data": {"do": "dismiss"}},
     "PUT /jobs/{job_id}/sharing": {"json": {"shared": "private"}},
     "POST /jobs/{job_id}/sharing": {"data": {"with": "private"}},
+    "POST /publications": {"json": {"target": "osc", **a_request()}},
+    "POST /jobs/{job_id}/publications": {"json": {"target": "osc", **a_request()}},
+    "POST /publications/{publication_id}/reject": {"json": {"reason": "no"}},
     "POST /jobs/{job_id}/comparisons": {"json": {"with": {"outputs": {}}}},
     "POST /jobs": {"json": experiments.request()},
     "POST /reproductions": {"json": experiments.request()},
@@ -224,7 +248,7 @@ def world(request: pytest.FixtureRequest, around: Around, tmp_path_factory: pyte
         url = f"sqlite:///{file}"
     else:
         url = request.getfixturevalue("postgres").new_database()
-    with issuer_peer() as issuer, around.server(url, state, access=issuer.access()) as server:
+    with issuer_peer() as issuer, around.server(url, state, access=issuer.access(), publish=offered(state)) as server:
         made = World(server, issuer)
         made.fill()
         yield made
@@ -337,6 +361,13 @@ UNAUDITED = {
     "POST /logout": "has nobody to speak of without a session",
     "PATCH /uploads/{upload_id}": "goes on with what POST /uploads began",
     "POST /credentials/{name}/test": "asks the other side whether it is right",
+    "POST /jobs/{job_id}/publications/bundle": "leaves nothing behind",
+}
+
+
+FROM = {  # what a publication has to be for a request that changes it
+    "POST /publications/{publication_id}/retry": State.FAILED,
+    "POST /publications/{publication_id}/promote": State.PROPOSED,
 }
 
 
@@ -351,6 +382,8 @@ def test_every_change_is_in_the_audit(world: World, ask: Ask) -> None:
         things = world.things()
         if route in ("DELETE /jobs/{job_id}", "POST /jobs/{job_id}"):
             things["job_id"] = world.job(things["process_id"])  # one that waits
+        if (state := FROM.get(route)) is not None:
+            things["publication_id"] = world.server.published(things["job_id"], state=state)
         before = world.rows()["audit"]
         answer = ask.one(route, things, world.who[who])
         written = world.audited(len(before))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,17 +13,29 @@ from fastapi.routing import APIRoute
 
 from broker.api.app import CLASSES
 from broker.store.database import new_id
-from tests.api.accounts import Account, account
+from tests.api.accounts import ALL, Account, account
 from tests.api.conftest import MakeServer
 from tests.api.schemas import valid_problem
 from tests.api.server import TOOL, Server
+from tests.peers.osc import offered
 
 MADE_UP = "00000000-0000-7000-8000-000000000000"
 # what a route's parameter stands for; a new parameter has to be named here, or the test fails
-OWN = ("process_id", "job_id", "upload_id", "project_id", "invitation_id", "code", "token_id", "person")
+OWN = (
+    "process_id",
+    "job_id",
+    "upload_id",
+    "project_id",
+    "invitation_id",
+    "code",
+    "token_id",
+    "person",
+    "publication_id",
+)
 BESIDE: dict[str, str] = {"output": "said", "path": "said.txt"}  # below an id of those
 NOT_OF_ANYBODY = {
     "/platforms/{name}": "platforms are everybody's",
+    "/targets/{name}/vocabulary": "what a catalog knows is everybody's",
     "/login/{issuer}": "who can be logged in with is told before anybody is known",
     "/quotas/{kind}/{subject}": "operators only, whoever is asked about",
     "/credentials/{name}": "a name is looked for among one's own credentials only",
@@ -42,6 +55,9 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "revokeTokenForm": {"data": {"do": "revoke"}},
     "uploadForm": {"data": {"do": "delete"}},
     "processShareForm": {"data": {"with": "project:lair"}},
+    "jobPublish": {"json": {"target": "osc"}},
+    "jobPublicationBundle": {"json": {"target": "osc"}},
+    "publicationReject": {"json": {"reason": "no"}},
     "compare": {"json": {"with": {"outputs": {}}}},
     "jobShareForm": {"data": {"with": "project:lair"}},
     "uploadShareForm": {"data": {"with": "project:lair"}},
@@ -67,7 +83,7 @@ class Two:
 
     @classmethod
     def at(cls, server: Server) -> Two:
-        two = cls(server, account(server, "alice"), account(server, "bob"))
+        two = cls(server, account(server, "alice", *ALL, "publish"), account(server, "bob", *ALL, "publish"))
         two._fill()
         return two
 
@@ -96,6 +112,7 @@ class Two:
             "invitation_id": invitation["id"],
             "code": invitation["code"],
             "token_id": self._token(),
+            "publication_id": server.published(job, "secret-project"),
         }
 
     def _token(self) -> str:
@@ -113,8 +130,8 @@ class Two:
 
 
 @pytest.fixture
-def two(with_settings: MakeServer) -> Two:
-    return Two.at(with_settings())
+def two(with_settings: MakeServer, tmp_path: Path) -> Two:
+    return Two.at(with_settings(publish=offered(tmp_path / "catalog")))
 
 
 def routes() -> list[APIRoute]:
@@ -245,7 +262,7 @@ def test_a_viewer_sees_what_is_shared_and_changes_nothing(two: Two) -> None:
             continue
         answer = sent(two.bob, method, route, path)
         if method in ("GET", "HEAD"):
-            assert answer.status_code == (403 if route.name == "projectInvitations" else 200), (path, answer.text)
+            assert answer.status_code == (403 if route.name in ("projectInvitations", "publishPage") else 200), (path, answer.text)
         elif route.name in ("execute", "checkExecution"):  # seeing a process is executing it, in one's own name
             assert answer.status_code < 300, answer.text
         else:
@@ -287,7 +304,7 @@ def test_work_in_a_projects_name(two: Two) -> None:
 
 
 def test_operators_see_everything(two: Two) -> None:
-    operator = account(two.server, "root", "read", "run", "deploy", "admin")
+    operator = account(two.server, "root", *ALL, "publish", "admin")
     for method, route in with_ids():
         if method == "GET" and "{token_id}" not in route.path:
             assert sent(operator, method, route, filled(route, two.things)).status_code == 200, route.path

@@ -69,16 +69,16 @@ class World:
             headers={"Content-Type": "application/cwl+yaml", **mine},
         )
         assert deployed.status_code == 201, deployed.text
-        job = self.job(process)
+        job = self.ended(process)
         server.log(job, "a line of the log")
-        said = {"class": "File", "location": "a.txt", "basename": "a.txt"}
-        server.succeed(job, {"said": said}, {"a.txt": b"hello"})
         server.compared(job)
+        publication = server.published(self.ended(process))
         begun = server.post("/uploads", headers=mine | {"Upload-Length": "5"})
         assert begun.status_code == 201, begun.text
         return {
             "process_id": process,
             "job_id": job,
+            "publication_id": publication,
             "output": "said",
             "path": "a.txt",
             "upload_id": begun.json()["id"],
@@ -88,6 +88,13 @@ class World:
             "/login": NAME,
             **self._account_things(number),
         }
+
+    def ended(self, process: str) -> str:
+        """A successful job of alice's."""
+        job = self.job(process)
+        said = {"class": "File", "location": "a.txt", "basename": "a.txt"}
+        self.server.succeed(job, {"said": said}, {"a.txt": b"hello"})
+        return job
 
     def job(self, process: str, **body: Any) -> str:
         """A job of alice's that waits. `body`: members of its request besides the inputs."""

@@ -145,7 +145,8 @@ class Killed(BaseException):
 @pytest.fixture
 def killed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Whoever does a step dies before it is written down, and only its second time is: the states so lost."""
-    save, lost = publicationclaims.save, []
+    save = publicationclaims.save
+    lost: list[str] = []
 
     def dying(tx: Connection, taken: Publication, state: State, **named: Any) -> Publication:
         if not lost or lost[-1] != f"{taken.fence - 1}":
