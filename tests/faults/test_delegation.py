@@ -1,0 +1,120 @@
+"""One broker delegates to another: either is killed in the middle, and each job runs once and ends well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.peers.broker import BrokerPeer, broker_peer, wait_for
+from tests.peers.runner import ECHO, SLEEP, shell
+
+pytestmark = pytest.mark.xdist_group("delegation")
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[BrokerPeer, BrokerPeer]]:
+    """A broker that has no platform but the other one."""
+    folder = tmp_path_factory.mktemp("two")
+    with broker_peer(folder / "far") as far:
+        there = {"far": {"adapter": "ogcapi", "url": far.url}}
+        with broker_peer(folder / "near", platforms=there) as near:
+            wait_for(lambda: near.get("/platforms").json()["platforms"] != [], 30, lambda: near.log.read_text())
+            yield near, far
+
+
+def remote(far: BrokerPeer, job: str) -> dict[str, Any]:
+    """The one job at the other broker that a job became."""
+    [found] = far.get(f"/jobs?tag=eb-{job}-1").json()["jobs"]
+    return dict(found)
+
+
+def began(near: BrokerPeer, far: BrokerPeer, job: str) -> None:
+    def runs() -> bool:
+        return any(one["status"] == "running" for one in far.get(f"/jobs?tag=eb-{job}-1").json()["jobs"])
+
+    wait_for(runs, 30, lambda: f"{near.status(job)} {far.get('/jobs').text[:1000]}")
+
+
+def test_a_package_runs_there_and_its_provenance_comes_along(pair: tuple[BrokerPeer, BrokerPeer]) -> None:
+    near, far = pair
+    job = near.execute(near.deploy("id: said\n" + ECHO), {"message": "hello"})
+    status = near.ended(job)
+    assert status["status"] == "successful", status
+    assert status["platform"] == "far"
+    result = near.get(near.get(f"/jobs/{job}/results?f=json").json()["said"]["href"].removeprefix(near.url))
+    assert result.text == "hello\n"
+    there = remote(far, job)
+    record = near.get(f"/jobs/{job}/prov?f=record").json()
+    delegated = record["delegated"]
+    assert delegated["server"] == far.url
+    assert delegated["job"] == f"{far.url}/jobs/{there['jobID']}"
+    assert delegated["request"]["inputs"] == {"message": "hello"}
+    theirs = delegated["provenance"]["activity"]
+    assert any(one.get("prov:label") == there["processID"] or "broker:phase" in one for one in theirs.values()), theirs
+
+
+def test_a_process_there_is_registered_by_its_address(pair: tuple[BrokerPeer, BrokerPeer]) -> None:
+    near, far = pair
+    far.deploy("id: greet\n" + ECHO)
+    address = f"{far.url}/processes/greet"
+    made = near.post("/processes", json={"executionUnit": {"href": address}})
+    assert made.status_code == 201, made.text
+    mirrored, original = near.get("/processes/greet").json(), far.get("/processes/greet").json()
+    assert mirrored["inputs"] == original["inputs"]
+    assert mirrored["outputs"] == original["outputs"]
+    assert mirrored["source"]["href"] == address
+    job = near.execute("greet", {"message": "hello"})
+    assert near.ended(job)["status"] == "successful"
+    assert remote(far, job)["processID"] == "greet"
+    # it is another one now: what was checked here no longer says what runs there
+    changed = far.session.put(
+        address,
+        data=("id: greet\n" + ECHO.replace("message:", "words:")).encode(),
+        headers={"Content-Type": "application/cwl"},
+    )
+    assert changed.status_code == 204, changed.text
+    status = near.ended(near.execute("greet", {"message": "hello"}))
+    assert status["status"] == "failed"
+    assert status["failure"]["fault"] == "platform"
+    assert "input message, input words" in status["failure"]["message"]
+    assert far.get("/jobs?processID=greet").json()["jobs"][1:] == []
+
+
+def test_an_upload_is_sent_along(pair: tuple[BrokerPeer, BrokerPeer]) -> None:
+    """The other broker cannot read files of this one."""
+    near, _ = pair
+    text = "id: count\n" + shell('wc -c < "$0"', "{count: stdout}").replace(
+        "inputs: []", "inputs: {file: {type: File, inputBinding: {}}}"
+    )
+    process = near.deploy(text)
+    upload = near.post("/uploads?name=data.txt", data=b"12345")
+    assert upload.status_code == 201, upload.text
+    job = near.execute(process, {"file": {"href": upload.headers["Location"]}})
+    status = near.ended(job)
+    assert status["status"] == "successful", status
+    link = near.get(f"/jobs/{job}/results?f=json").json()["count"]["href"]
+    assert near.get(link.removeprefix(near.url)).text.strip() == "5"
+
+
+def test_dismissed_here_is_dismissed_there(pair: tuple[BrokerPeer, BrokerPeer]) -> None:
+    near, far = pair
+    job = near.execute(near.deploy("id: sleep\n" + SLEEP), {"seconds": "600"})
+    began(near, far, job)
+    near.delete(f"/jobs/{job}")
+    assert near.ended(job)["status"] == "dismissed"
+    assert far.ended(remote(far, job)["jobID"])["status"] == "dismissed"
+
+
+def test_each_is_killed_in_the_middle(pair: tuple[BrokerPeer, BrokerPeer]) -> None:
+    near, far = pair
+    job = near.execute(near.deploy("id: nap\n" + SLEEP), {"seconds": "12"})
+    began(near, far, job)
+    for victim in (near, far):
+        victim.kill()
+        victim.start()
+    status = near.ended(job)
+    assert status["status"] == "successful", status
+    assert status["attempt"] == 1
+    assert remote(far, job)["status"] == "successful"
