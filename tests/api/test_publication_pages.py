@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,9 +29,14 @@ REQUEST: dict[str, Any] = {
 SCOPES = ("read", "run", "deploy", "publish")
 
 
+@pytest.fixture(scope="module")
+def remote(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return bare(tmp_path_factory.mktemp("catalog") / "osc.git")
+
+
 @pytest.fixture
-def server(with_settings: MakeServer, tmp_path: Path) -> Server:
-    live = {"kind": "bundle", "title": "The live catalog", "remote": bare(tmp_path / "osc.git"), "approval": True}
+def server(with_settings: MakeServer, remote: str) -> Server:
+    live = {"kind": "bundle", "title": "The live catalog", "remote": remote, "approval": True}
     test = {**live, "title": "The test catalog", "test": True, "approval": False}
     return with_settings(publish={"targets": {"live": live, "test": test}})
 
