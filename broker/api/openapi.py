@@ -80,6 +80,9 @@ ANSWERS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "provenance": {"200": _PROVENANCE},
     "crate": {"200": _contents(_BINARY, "application/zip")},
     "compare": {"201": _contents({"type": "object"})},
+    **dict.fromkeys(("jobPublish", "publish", "publicationPromote"), {"201": _contents({"type": "object"})}),
+    **dict.fromkeys(("jobPublicationBundle", "publicationBundle"), {"200": _contents(_BINARY, "application/zip")}),
+    "publicationDiff": {"200": _contents({"type": "string"}, "text/plain")},
     "upload": {"201": _contents(_ref("upload"))},
     "uploadAppend": {"200": _contents(_ref("upload"))},
     "uploadStatus": {"200": _contents(_ref("upload"))},
@@ -121,6 +124,8 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "projectInvite": _contents(_inline("part", "note", days={"type": "number"})),
     **{f"{kind}Share": _contents(_inline("shared", "project")) for kind in _SHAREABLE},
     "compare": _contents({"type": "object"}),
+    **dict.fromkeys(("jobPublish", "publish", "jobPublicationBundle"), _contents({"type": "object"})),
+    "publicationReject": _contents(_inline("reason")),
     "reproduce": _contents(_ref("reproduction")),
     "reproduceJob": _contents(_ref("reproduction")),
     "makeToken": _contents({"type": "object"}),
@@ -185,7 +190,7 @@ _STATUS = {
 }
 # What can be asked for by `?f=` has a page, but these (that this is true is tested).
 WITHOUT_PAGE = frozenset({
-    "projectMembers", "projectMember", "projectInvitations", "projectPublishing", "me",
+    "projectMembers", "projectMember", "projectInvitations", "projectPublishing", "targets", "vocabulary", "me",
 })  # fmt: skip
 _PAGE = {HTML: {"schema": {"type": "string"}}}
 _PROBLEM = {
