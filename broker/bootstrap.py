@@ -19,6 +19,7 @@ from broker.access.quota import Kind, Quota
 from broker.access.vault import KeyFile, Vault
 from broker.egress import Egress, EgressPolicy, git
 from broker.execution.deploy import deploy
+from broker.execution.fleet import Fleet
 from broker.execution.images import Images
 from broker.execution.quotas import Ledger
 from broker.execution.trials import tried
@@ -62,12 +63,17 @@ class Broker:
         return f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
 
     @cached_property
+    def fleet(self) -> Fleet:
+        """The platforms of this process by full name; those of other hosts (`name@host`) are not among them."""
+
+        def make(name: str, kind: str, options: Mapping[str, Any]) -> Platform:
+            return _platform(name, kind, dict(options), self.settings, self.shared)
+
+        return Fleet(self.settings.platform_names(), self.database, lambda: self.vault, make)
+
+    @cached_property
     def platforms(self) -> Mapping[str, Platform]:
-        """The configured platforms by full name; those of other hosts (`name@host`) are not among them."""
-        return {
-            name: _platform(name, dict(options), self.settings, self.shared)
-            for name, options in self.settings.platform_names().items()
-        }
+        return self.fleet
 
     @cached_property
     def egress(self) -> Egress:
@@ -266,16 +272,18 @@ def callback_policy(settings: Settings) -> EgressPolicy:
     )
 
 
-def _platform(name: str, options: dict[str, Any], settings: Settings, shared: Callable[[], bool]) -> Platform:
-    """A configured platform; a local one works in the state directory unless it is told otherwise."""
-    kind = str(options.pop("adapter"))
+def _platform(
+    name: str, kind: str, options: dict[str, Any], settings: Settings, shared: Callable[[], bool]
+) -> Platform:
+    """A platform of a kind; a local one works in the state directory unless it is told otherwise."""
     if kind == "local":
         options.setdefault("root", settings.state / "local")
         options.setdefault("socket", settings.zygote_socket)
         options["shared"] = shared
         options.setdefault("insecure_registries", settings.images.insecure)
-    if kind in ("local", "ogcapi"):
+    if kind in ("local", "ogcapi", "openeo"):
         options.setdefault("egress", input_policy(settings).to_json())
+    if kind in ("local", "ogcapi"):
         options.setdefault("s3", {name: _account(s3, s3.endpoint).to_json() for name, s3 in settings.s3.items()})
     platform: Platform = make_platform(kind, name, options)
     return platform

@@ -291,13 +291,17 @@ class PlatformError(BrokerError):
 
 
 class PlatformUnavailable(PlatformError):
-    """Try again; `retry_after` in seconds where the platform said so."""
+    """Try again; `retry_after` in seconds where the platform said so. `sent` False: nothing can have arrived there (no
+    connection was made), so that a submission may go to another platform."""
 
     reason = "platform-unavailable"
 
-    def __init__(self, detail: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self, detail: str, *, hint: str | None = None, retry_after: float | None = None, sent: bool = True
+    ) -> None:
         super().__init__(detail, hint=hint)
         self.retry_after = retry_after
+        self.sent = sent
 
 
 class PlatformRefused(PlatformError):

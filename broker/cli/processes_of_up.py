@@ -36,6 +36,7 @@ SHARED = (  # imported before the fork, so that its pages are shared
     "uvicorn.lifespan.on",
     "uvloop",
 )
+START_SECONDS = 10.0  # for platforms to say what they offer before the broker serves; who takes longer is known later
 
 
 def preload() -> None:
@@ -50,7 +51,7 @@ def prepare(settings: Settings) -> None:
 
     broker = open_broker(settings)
     migrate(broker.database)
-    Reconciler(broker).check()
+    Reconciler(broker).check(patience=START_SECONDS)
     broker.install_builtin()
 
 
@@ -68,6 +69,7 @@ def worker(settings: Settings) -> None:
 
     from broker.queue import tasks
     from broker.queue.app import make_app, queue_name
+    from broker.queue.following import Following
 
     _log_to_stderr()
     # it warns of root, where pickled messages would be dangerous; ours are JSON
@@ -77,7 +79,8 @@ def worker(settings: Settings) -> None:
     app.finalize()
     assert tasks.dispatch.name in app.tasks  # noqa: S101 - shared tasks register themselves on finalize
     tasks.begin(settings)
-    queues = [queue_name(name) for name in settings.platform_names()]
+    queues = [queue_name(name) for name in tasks.here()[0].fleet]
+    app.steps["consumer"].add(Following)
     program = app.Worker(
         pool="threads",  # tasks wait for the database and platforms; a process for each slot costs 45 MB
         concurrency=settings.worker.slots,
@@ -102,9 +105,9 @@ def reconciler(settings: Settings) -> None:
 def stop_jobs(settings: Settings) -> None:
     """End what runs on local platforms; it starts again with the broker."""
     broker = open_broker(settings)
-    for name, platform in broker.platforms.items():
-        if settings.platform_names()[name].get("adapter") == "local":
-            stop(broker.database, platform, broker.holder)
+    for name, entry in broker.fleet.entries().items():
+        if entry.adapter == "local":
+            stop(broker.database, broker.platforms[name], broker.holder)
 
 
 def _log_to_stderr() -> None:

@@ -17,6 +17,7 @@ import urllib3.exceptions
 
 from broker.egress.answer import Answer, FetchError, shown
 from broker.egress.connection import Adapter
+from broker.egress.counting import one_more
 from broker.egress.policy import EgressPolicy
 from broker.errors import EgressRefused
 
@@ -154,6 +155,7 @@ class Egress:
         self, method: str, url: str, fields: Mapping[str, str], body: bytes | None, *, trusted: bool
     ) -> requests.Response:
         self._admit(url, trusted=trusted)
+        one_more()
         timeout = (self.policy.connect_timeout, self.policy.read_timeout)
         try:
             prepared = requests.Request(method, url, headers=dict(fields), data=body).prepare()

@@ -86,7 +86,22 @@ def submitted(handle: Handle) -> Change:
 def unavailable(job: Job, error: PlatformUnavailable) -> Change:
     """The platform did not answer: the job is unharmed and tried again, more and more rarely."""
     wait = error.retry_after if error.retry_after is not None else backoff(job.retries)
-    return Change("platform-unavailable", message=f"Waiting for {job.platform}: {error.detail}", due_in=wait)
+    # back in the line, from where it may go elsewhere: only what certainly is not there yet
+    phase = P.ACCEPTED if not error.sent and untouched(job) else None
+    return Change("platform-unavailable", phase, message=f"Waiting for {job.platform}: {error.detail}", due_in=wait)
+
+
+def untouched(job: Job) -> bool:
+    """Whether no platform can know of the job: nothing was submitted, nor tried in a way that may have arrived. Who is
+    back in the line at the first attempt was not."""
+    first_try = job.phase is P.ACCEPTED or (job.phase is P.SUBMITTING and job.retries == 0)
+    return job.attempt == 1 and job.handle is None and first_try
+
+
+def moved(job: Job, platform: str, why: str) -> Change:
+    """Another platform takes a job that waits, before anything of it was sent to the one that it waits for."""
+    data = {"from": job.platform, "platform": platform, "why": why}
+    return Change("moved", message=f"Moved from {job.platform}. {why}", due_in=0.0, data=data)
 
 
 def refused(job: Job, error: PlatformRefused) -> Change:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from broker.jobs.model import Needs
 from broker.jobs.secrets import origin
@@ -18,8 +18,10 @@ class Terms:
     """`near`: data that lie beside it: `https://host`, `s3://bucket`, or the beginning of such addresses.
     `projects`: for whom it is; empty: for everybody. `slots`: jobs at one time, where that is less than it offers
     itself. `requests`: a second that it may be sent; None: as many as come. `calls`: at one time, of each worker.
-    `core_hour`, `gib_hour` (of memory), `job`: prices in `currency`.
+    `core_hour`, `gib_hour` (of memory), `job`: prices in `currency`. Raises ValueError for what cannot be.
     """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # where they are read from broker.toml
 
     title: str = ""
     near: tuple[str, ...] = ()
@@ -32,6 +34,15 @@ class Terms:
     gib_hour: float = 0.0
     job: float = 0.0
     currency: str = "credits"
+
+    def __post_init__(self) -> None:
+        for name in ("core_hour", "gib_hour", "job"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} is a price, 0 or more")
+        if self.calls < 1 or (self.slots is not None and self.slots < 0):
+            raise ValueError("calls is 1 or more, slots 0 or more")
+        if self.requests is not None and not 0 < self.requests < float("inf"):
+            raise ValueError("requests is a number a second, more than 0")
 
     def to_json(self) -> dict[str, Any]:
         """Without what is as it is anyway."""

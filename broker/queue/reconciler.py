@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 
@@ -18,10 +19,12 @@ from kombu.exceptions import OperationalError
 
 from broker.bootstrap import Broker
 from broker.errors import BrokerError
+from broker.execution import failover
+from broker.execution.fleet import Entry
 from broker.execution.notify import Document
 from broker.execution.retention import DAY, Ages, Retention
 from broker.jobs.model import Capabilities
-from broker.platform import Health, Platform
+from broker.platform import Health
 from broker.queue.app import make_app, publish, queue_name
 from broker.queue.comparer import Comparer
 from broker.queue.notifier import Notifier
@@ -50,6 +53,7 @@ class Reconciler:
         self.wake = Wake(broker.settings.redis)
         self.name = f"{os.getpid()}:{new_id()}"
         self.stopped = threading.Event()
+        self._asking: set[str] = set()  # platforms whose check is under way
 
     def run(self) -> None:
         """Turn until `stop`."""
@@ -85,33 +89,52 @@ class Reconciler:
                     publish(self.app, name, verb)
         flush(self.broker, self.app)
 
-    def check(self) -> None:
-        """Ask each configured platform what it offers, and store it for placement."""
-        names = list(self.broker.platforms)
-        for position, name in enumerate(names):
-            health = self._health(self.broker.platforms[name])
-            adapter = str(self.broker.settings.platform_names()[name].get("adapter"))
-            with self.broker.database.write() as tx:
-                platforms.checked(tx, name, adapter, position, health)
+    def check(self, patience: float = CHECK_SECONDS) -> None:
+        """Ask each platform that is here what it offers, and store it for placement; all at the same time, so that one
+        which takes its time holds up no other. Returns when all have answered, or after `patience` seconds."""
+        asked = []
+        for position, (name, entry) in enumerate(self._entries().items()):
+            if name not in self._asking:
+                self._asking.add(name)
+                asked.append(threading.Thread(target=self._check, args=(name, entry, position), daemon=True))
+                asked[-1].start()
+        end = time.monotonic() + patience
+        for thread in asked:
+            thread.join(max(0.0, end - time.monotonic()))
 
-    def _health(self, platform: Platform) -> Health:
+    def _entries(self) -> Mapping[str, Entry]:
+        known = self.broker.fleet.entries()
+        return {name: known[name] for name in self.broker.platforms if name in known}
+
+    def _check(self, name: str, entry: Entry, position: int) -> None:
+        try:
+            health = self._health(name)
+            with self.broker.database.write() as tx:
+                platforms.checked(tx, name, entry.adapter, position, health, entry.terms)
+        except BrokerError as error:
+            log.warning("the platform %s is not checked: %s", name, error)
+        finally:
+            self._asking.discard(name)
+
+    def _health(self, name: str) -> Health:
         """What it says; one that does not answer still has what it offered when it last did, so that jobs wait."""
         try:
-            return platform.check()
+            return self.broker.platforms[name].check()
         except BrokerError as error:
             message = str(error)
         except Exception as error:  # the boundary of one platform: the others are still checked
-            log.exception("the check of %s failed", platform.name)
+            log.exception("the check of %s failed", name)
             message = f"Its check failed in a way that nobody foresaw ({type(error).__name__})."
         with self.broker.database.read() as tx:
             known = {candidate.name: candidate.capabilities for candidate in platforms.candidates(tx)}
-        return Health(False, known.get(platform.name, Capabilities()), message)
+        return Health(False, known.get(name, Capabilities()), message)
 
     def _checks(self) -> None:
         """Beside the sweeps: a platform that takes its time to answer holds up no job."""
         while not self.stopped.is_set():
             try:
                 self.check()
+                failover.step(self.broker.database, self.name)  # the sweep nudges where they went
                 self.broker.storage.sweep()
             except Exception:  # the boundary of a thread that must not end
                 log.exception("the platforms were not checked, or the storage not swept")

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from celery import Celery, shared_task
 from kombu.exceptions import OperationalError
 
 from broker.bootstrap import Broker, open_broker
+from broker.errors import NoSuchPlatform, SetupError
 from broker.execution import collect as collecting
 from broker.execution import dismiss as dismissing
 from broker.execution import dispatch as dispatching
 from broker.execution import observe as observing
+from broker.execution.courtesy import turn
 from broker.jobs.model import Job, Phase
-from broker.platform import Eventful
+from broker.jobs.terms import Terms
+from broker.platform import Eventful, Near, Platform
 from broker.queue.app import make_app, publish
+from broker.queue.lanes import Lanes
 from broker.queue.listener import Listener
 from broker.queue.wakeups import Wake
 from broker.settings import Settings
@@ -28,14 +32,26 @@ BUSY_SECONDS = 20.0  # after this a task gives way to others; what is left is nu
 
 
 _here: list[tuple[Broker, Celery, Wake]] = []
+_heard: set[str] = set()
 
 
 def begin(settings: Settings) -> None:
     """Open this worker's connections, once, after the fork: its threads share them while it lives. From then on
     it hears what its platforms say of themselves."""
-    broker = open_broker(settings)
-    _here[:] = [(broker, make_app(settings), Wake(settings.redis))]
-    for name, platform in broker.platforms.items():
+    _here[:] = [(open_broker(settings), make_app(settings), Wake(settings.redis))]
+    hear()
+
+
+def hear() -> None:
+    """Listen to the platforms that are here and say what changes; to each once."""
+    broker, _, _ = here()
+    for name in set(broker.fleet) - _heard:
+        _heard.add(name)
+        try:
+            platform = broker.platforms[name]
+        except SetupError as error:
+            log.warning("the platform %s cannot be used: %s", name, error)
+            continue
         if isinstance(platform, Eventful):
             Listener(platform, partial(look, name)).start()
 
@@ -57,68 +73,131 @@ def changed(*jobs: Job | None) -> None:
         log.warning("a nudge is left to the reconciler: %s", error)
 
 
+def look(platform: str, ids: Sequence[str]) -> set[str]:
+    """Observe these jobs and go on with what has ended; the ids that were free."""
+    broker, _, _ = here()
+    return {job.id for job in _look(broker, broker.platforms[platform], ids)}
+
+
+def _look(broker: Broker, platform: Platform, ids: Sequence[str] = ()) -> list[Job]:
+    end = time.monotonic() + BUSY_SECONDS
+    seen = observing.observe(broker.database, platform, broker.holder, ids)
+    changed(*(job for job in seen if job.phase is not Phase.COLLECTING))
+    for job in seen:
+        if job.phase is Phase.COLLECTING and time.monotonic() < end:
+            changed(collecting.go_on(broker.database, platform, broker.storage, job))
+    return seen
+
+
+# Each does one piece of work, and says whether there may be more of it.
+
+
+def _dispatch(broker: Broker, platform: Platform) -> bool:
+    with broker.database.read() as tx:
+        offer = platforms.one(tx, platform.name)
+    if offer.paused:
+        return False
+    job = dispatching.dispatch(
+        broker.database,
+        platform,
+        offer.capabilities,
+        broker.storage,
+        broker.limits,
+        broker.holder,
+        broker.quotas.now(),
+        vault=broker.vault,
+        images=broker.images,
+    )
+    changed(job)
+    # else there is no room, or the platform does not answer
+    return job is not None and job.phase not in (Phase.SUBMITTING, Phase.ACCEPTED)
+
+
+def _observe(broker: Broker, platform: Platform) -> bool:
+    return len(_look(broker, platform)) >= platform.page
+
+
+def _collect(broker: Broker, platform: Platform) -> bool:
+    job = collecting.collect(broker.database, platform, broker.storage, broker.holder)
+    changed(job)
+    return job is not None
+
+
+def _dismiss(broker: Broker, platform: Platform) -> bool:
+    changed(*dismissing.carry_out(broker.database, platform, broker.holder))
+    return False
+
+
+def _release(broker: Broker, platform: Platform) -> bool:
+    days = broker.settings.retention.scratch_days
+    return bool(dismissing.release(broker.database, platform, broker.holder, after=days * 86400.0))
+
+
+VERBS: Mapping[str, Callable[[Broker, Platform], bool]] = {
+    "dispatch": _dispatch,
+    "observe": _observe,
+    "collect": _collect,
+    "dismiss": _dismiss,
+    "release": _release,
+}
+
+
+def work(name: str, verb: str) -> None:
+    """What is to be done of a verb on a platform, for as long as a task may take; elsewhere only by its leave."""
+    broker, _, _ = here()
+    platform = broker.platforms[name]
+    near = isinstance(platform, Near)
+    end = time.monotonic() + BUSY_SECONDS
+    more = True
+    while more and time.monotonic() < end:
+        if near:
+            more = VERBS[verb](broker, platform)
+        else:
+            with turn(broker.database, platform, _terms(broker, name).requests) as allowed:
+                more = allowed is not None and VERBS[verb](broker, allowed)
+
+
+def _terms(broker: Broker, name: str) -> Terms:
+    with broker.database.read() as tx:
+        return platforms.one(tx, name).terms
+
+
+LANES = Lanes(work, lambda name: _terms(here()[0], name).calls)
+
+
+def nudged(name: str, verb: str) -> None:
+    """What is near is worked for here; what is elsewhere may take its time, and has threads of its own."""
+    broker, _, _ = here()
+    try:
+        platform = broker.platforms[name]
+        if isinstance(platform, Near):
+            work(name, verb)
+        else:
+            LANES.nudge(name, verb)
+    except (KeyError, NoSuchPlatform):
+        log.warning("there is no platform %s here any more", name)
+
+
 @shared_task(name="broker.dispatch")
 def dispatch(platform: str, job_id: str | None = None) -> None:
-    broker, _, _ = here()
-    with broker.database.read() as tx:
-        offer = platforms.one(tx, platform)
-    end = time.monotonic() + BUSY_SECONDS
-    while not offer.paused and time.monotonic() < end:
-        job = dispatching.dispatch(
-            broker.database,
-            broker.platforms[platform],
-            offer.capabilities,
-            broker.storage,
-            broker.limits,
-            broker.holder,
-            broker.quotas.now(),
-            vault=broker.vault,
-            images=broker.images,
-        )
-        changed(job)
-        if job is None or job.phase is Phase.SUBMITTING:  # no room, or the platform does not answer
-            break
+    nudged(platform, "dispatch")
 
 
 @shared_task(name="broker.observe")
 def observe(platform: str, job_id: str | None = None) -> None:
-    look(platform, [job_id] if job_id else [])
-
-
-def look(platform: str, ids: Sequence[str]) -> set[str]:
-    """Observe these jobs (or a page of those that are due) and go on with what has ended; the ids that were free."""
-    broker, _, _ = here()
-    end = time.monotonic() + BUSY_SECONDS
-    seen = observing.observe(broker.database, broker.platforms[platform], broker.holder, ids)
-    changed(*(job for job in seen if job.phase is not Phase.COLLECTING))
-    for job in seen:
-        if job.phase is Phase.COLLECTING and time.monotonic() < end:
-            changed(collecting.go_on(broker.database, broker.platforms[platform], broker.storage, job))
-    return {job.id for job in seen}
+    nudged(platform, "observe")
 
 
 @shared_task(name="broker.collect")
 def collect(platform: str, job_id: str | None = None) -> None:
-    broker, _, _ = here()
-    end = time.monotonic() + BUSY_SECONDS
-    while time.monotonic() < end:
-        job = collecting.collect(broker.database, broker.platforms[platform], broker.storage, broker.holder)
-        if job is None:
-            break
-        changed(job)
+    nudged(platform, "collect")
 
 
 @shared_task(name="broker.dismiss")
 def dismiss(platform: str, job_id: str | None = None) -> None:
-    broker, _, _ = here()
-    changed(*dismissing.carry_out(broker.database, broker.platforms[platform], broker.holder))
+    nudged(platform, "dismiss")
 
 
 @shared_task(name="broker.release")
 def release(platform: str, job_id: str | None = None) -> None:
-    broker, _, _ = here()
-    end = time.monotonic() + BUSY_SECONDS
-    days = broker.settings.retention.scratch_days
-    while dismissing.release(broker.database, broker.platforms[platform], broker.holder, after=days * 86400.0):
-        if time.monotonic() > end:
-            break
+    nudged(platform, "release")

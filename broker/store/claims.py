@@ -7,10 +7,11 @@ touched means that somebody else has the job now: stop (`LostClaim`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Double, Update, bindparam, case, func, select, tuple_, update
+from sqlalchemy import Connection, Double, Text, Update, bindparam, case, func, select, tuple_, type_coerce, update
 
 from broker.access.quota import NONE, Quotas
 from broker.jobs import lifecycle, placement, schedule
@@ -46,6 +47,14 @@ _STUCK = (
     .where(HERE, c.phase == Phase.SUBMITTING.value, c.due_at <= now(), FREE, ~c.dismiss_requested)
     .order_by(c.due_at)
     .limit(1)
+)
+# as `Placement.to_json` begins, as it is kept
+_NAMED = func.coalesce(type_coerce(c.placement, Text).like('{"rule":"named"%'), False)
+_UNTOUCHED = (
+    select(jobs)
+    .where(*ACCEPTED, c.attempt == 1, FREE, ~c.dismiss_requested, ~_NAMED, c.id > bindparam("after"))
+    .order_by(c.id)
+    .limit(bindparam("most"))
 )
 _MAKE_DUE = update(jobs).where(*ACCEPTED, c.due_at > now()).values(due_at=now())
 _MINE = select(c.id).where(*_UNDER_FENCE)
@@ -121,11 +130,17 @@ def claim_next(tx: Connection, platform: str, offer: Capabilities, holder: str, 
     return _submitting(tx, taken[0]) if taken else None
 
 
+def untouched(tx: Connection, platform: str, after: str, most: int) -> list[Job]:
+    """Jobs that wait for a platform, were never sent to one, and do not name it: those with larger ids than `after`."""
+    rows = tx.execute(_UNTOUCHED, {"here": platform, "after": after, "most": most}).mappings().all()
+    return quarantine.readable(tx, rows, as_job)
+
+
 def _reclaim(tx: Connection, platform: str, holder: str) -> Job | None:
     """A job whose submission was interrupted (its worker was killed) or has to be tried again."""
     stuck = list(tx.execute(_STUCK, {"here": platform}).scalars())
     found = claim(tx, stuck, [Phase.SUBMITTING], holder)
-    return found[0] if found else None
+    return replace(found[0], retries=max(1, found[0].retries)) if found else None  # nobody knows how far it came
 
 
 def _submitting(tx: Connection, job: Job) -> Job:
