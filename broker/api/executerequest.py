@@ -17,7 +17,7 @@ from broker.execution.accept import ExecuteRequest, Key
 from broker.jobs.secrets import origin
 from broker.store.callbacks import FAILED, IN_PROGRESS, SUCCESS
 
-MEMBERS = ("inputs", "outputs", "response", "title", "tags", "platform", "shared", "subscriber", "reuse")
+MEMBERS = ("inputs", "outputs", "response", "title", "tags", "platform", "shared", "subscriber", "reuse", "publish")
 IGNORED = frozenset({"mode", "process", "id", "$schema"})  # of other versions and clients; Prefer decides the mode
 OUTPUT_MEMBERS = frozenset({"format", "transmissionMode"})
 SUBSCRIBER = {
@@ -62,6 +62,8 @@ def execute_request(body: Mapping[str, Any]) -> ExecuteRequest:
     extra: dict[str, Any] = {} if "response" in body else {"responseDefault": True}
     if "reuse" in body:
         extra["reuse"] = _typed(body, "reuse", bool, "true or false", problems)
+    if "publish" in body:
+        extra["publish"] = _typed(body, "publish", dict, "an object: what the job is published with", problems)
     if problems:
         raise InputError(*problems[:MOST_PROBLEMS])
     return ExecuteRequest(

@@ -61,6 +61,8 @@ async def _execute(
     wanted = execute_request(body)
     if wanted.subscriber is not None:
         wanted = subscribed(site, wanted, site.base(request))
+    if wanted.extra.get("publish"):
+        wanted = await site.rows.slow(to_publish, site, caller, wanted)
     if dry_run:
         return await _checked(site, caller, process_id, wanted)
     key = idempotency_key(request, process_id, raw)
@@ -122,6 +124,8 @@ async def check(request: Request, process_id: str, caller: Caller) -> Response:
     wanted = execute_request(body)
     if wanted.subscriber is not None:
         wanted = subscribed(site, wanted, site.base(request))
+    if wanted.extra.get("publish"):
+        wanted = await site.rows.slow(to_publish, site, caller, wanted)
     return await _checked(site, caller, process_id, wanted)
 
 

@@ -200,6 +200,8 @@ def promised(desk: Desk, principal: Principal, asked: Asked) -> dict[str, Any]:
     Raises Forbidden, InputError for targets and members that mean nothing.
     """
     principal.need(Scope.PUBLISH)
+    if asked.jobs or asked.process is not None:
+        raise InputError(InputProblem("/jobs", "the job that this request makes is what is published"))
     found = sorted(offered(desk, asked), key=lambda one: not one.repository)
     targets = [
         {"target": one.name, "kind": one.kind, "approval": one.approval, "repository": one.repository} for one in found

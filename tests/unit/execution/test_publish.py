@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
+import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,17 @@ import pytest
 from sqlalchemy import Connection
 
 from broker.access.credential import Kind, Secret
+from broker.access.principal import Scope
 from broker.egress import Egress, EgressPolicy
-from broker.execution import publish
+from broker.errors import Forbidden, InputError, NoSuchJob, NoSuchPublication, ResultsGone, WrongPhase
+from broker.execution import publish, publishbundle, retention
+from broker.execution.publishrequest import Asked
+from broker.jobs.model import Phase
 from broker.jobs.publication import State
+from broker.results.gitrepository import GitRepository
 from broker.results.osc import HOME
-from broker.store import publicationclaims
+from broker.store import jobs as store_jobs
+from broker.store import publicationclaims, publications
 from broker.store.database import Database
 from broker.store.publications import Publication
 from tests.peers.github import GitHubPeer
@@ -24,7 +33,7 @@ from tests.peers.osc import bare, run
 from tests.peers.prr import PrrPeer, prr_peer
 from tests.peers.s3 import ACCESS_KEY, SECRET_KEY
 from tests.peers.web import WebPeer
-from tests.unit.execution.press import ADA, Press
+from tests.unit.execution.press import ADA, BOB, OUTPUTS, PACKAGE, REQUEST, ROOT, Press
 
 ELSEWHERE: dict[str, Any] = {
     "access": [{"href": "https://data.example/points"}],
@@ -258,3 +267,182 @@ def test_what_waits_for_one_that_fails_says_so_and_goes_on_after_it(press: Made,
     )  # fmt: skip
     assert world.held(job) == []
     assert branches(remote) == []
+
+
+# ---- who agrees, and what is corrected
+
+
+def test_nothing_leaves_before_somebody_else_agrees(press: Made, remote: Path) -> None:
+    world = press({"osc": {"kind": "git", "remote": str(remote), "approval": True}})
+    job = world.job(**NOTHING_SENT)
+    first, second = (world.ask(job, target="osc", **ELSEWHERE)[0] for _ in range(2))
+    world.later()
+    assert world.turn() == []
+    for who in (ADA, BOB):
+        with pytest.raises((Forbidden, NoSuchPublication)):
+            publish.approve(world.desk, who, first.id)
+    refused = publish.reject(world.desk, ROOT, first.id, "Not without a DOI.")
+    assert (refused.state, refused.message) == (State.REJECTED, "It was refused: Not without a DOI.")
+    assert world.held(job) == [f"the publication {second.id}"]
+    publish.approve(world.desk, ROOT, second.id)
+    world.until(second, State.PROPOSED)
+    assert branches(remote) == [f"broker/{second.id}"]
+    with pytest.raises(WrongPhase):
+        publish.approve(world.desk, ROOT, second.id)
+
+
+def test_from_the_test_catalog_to_the_live_one(press: Made, tmp_path: Path, remote: Path) -> None:
+    live = Path(bare(tmp_path / "live.git"))
+    test = {"kind": "git", "remote": str(remote), "test": True, "promotes_to": "osc"}
+    world = press({"test": test, "osc": {"kind": "git", "remote": str(live)}})
+    (made,) = world.ask(world.job(**NOTHING_SENT), target="test", **ELSEWHERE)
+    with pytest.raises(WrongPhase, match="once it is proposed"):
+        publish.promote(world.desk, ADA, made.id)
+    world.until(made, State.PROPOSED)
+    promoted = publish.promote(world.desk, ADA, made.id)
+    assert (promoted.target, promoted.promotes, promoted.jobs) == ("osc", made.id, made.jobs)
+    world.until(promoted, State.PROPOSED)
+    assert branches(live) == [f"broker/{promoted.id}"]
+    with pytest.raises(WrongPhase, match="no test catalog"):
+        publish.promote(world.desk, ADA, promoted.id)
+
+
+def test_withdrawn_and_corrected(press: Made, remote: Path) -> None:
+    world = press({"osc": {"kind": "git", "remote": str(remote)}})
+    job = world.job(**NOTHING_SENT)
+    (first,) = world.ask(job, target="osc", **ELSEWHERE)
+    branch = receipt_of(world.until(first, State.PROPOSED))["branch"]
+    assert publish.withdraw(world.desk, ADA, first.id).withdraw
+    world.until(first, State.WITHDRAWN)
+    assert (branches(remote), world.held(job)) == ([], [])
+    (second,) = world.ask(job, target="osc", **ELSEWHERE)
+    branch = receipt_of(world.until(second, State.PROPOSED))["branch"]
+    merge(remote, branch)
+    world.until(second, State.MERGED)
+    with pytest.raises(WrongPhase, match="Publish a correction"):
+        publish.withdraw(world.desk, ADA, second.id)
+    with pytest.raises(InputError, match="choose another id, or name the publication"):
+        world.ask(job, target="osc", title="Points, corrected", **ELSEWHERE)
+    (third,) = world.ask(job, target="osc", title="Points, corrected", previous=second.id, **ELSEWHERE)
+    assert third.previous == second.id
+    assert f"Corrects: {second.id}" in run(remote, "log", "-1", "--format=%B", receipt_of(
+        world.until(third, State.PROPOSED))["branch"])  # fmt: skip
+    with pytest.raises(InputError, match="There is no publication"):
+        world.ask(job, target="osc", previous="made-up", **ELSEWHERE)
+
+
+def test_before_anything_has_left_it_is_taken_back_at_once(press: Made, prr: PrrPeer) -> None:
+    world = press({"prr": of_prr(prr)}, key_of(prr))
+    job = world.job()
+    (made,) = world.ask(job, target="prr")
+    assert publish.withdraw(world.desk, ADA, made.id).state is State.WITHDRAWN
+    (again,) = world.ask(job, target="prr")
+    world.until(again, State.PUBLISHED)
+    with pytest.raises(WrongPhase, match="cannot be taken back"):
+        publish.withdraw(world.desk, ADA, again.id)
+
+
+# ---- other subjects
+
+
+def test_a_process_alone_and_data_that_lies_elsewhere(press: Made, remote: Path) -> None:
+    world = press({"osc": {"kind": "git", "remote": str(remote)}})
+    (alone,) = world.ask(target="osc", process="points")
+    receipt = receipt_of(world.until(alone, State.PROPOSED))
+    assert list(receipt["records"]) == ["workflow"]
+    assert run(remote, "show", f"{receipt['branch']}:workflows/points/package.cwl") == PACKAGE
+    (data,) = world.ask(target="osc", **{**ELSEWHERE, "workflow": None})
+    assert list(receipt_of(world.until(data, State.PROPOSED))["records"]) == ["product"]
+
+
+def test_one_product_of_several_jobs(press: Made, prr: PrrPeer, remote: Path) -> None:
+    world = press({"prr": of_prr(prr), "osc": {"kind": "git", "remote": str(remote)}}, key_of(prr))
+    jobs = [world.job(), world.job()]
+    items, records = world.ask(*jobs, target=["prr", "osc"])
+    world.until(items, State.PUBLISHED)
+    receipt = receipt_of(world.until(records, State.PROPOSED))
+    assert {item for _, item in prr.items} == {f"points-{job.id}" for job in jobs}
+    assert {kind: len(found) for kind, found in receipt["records"].items()} == {
+        "workflow": 1, "experiment": 2, "product": 1,
+    }  # fmt: skip
+    for job in jobs:
+        said = run(remote, "show", f"{receipt['branch']}:experiments/points-{job.id}/outputs.yaml")
+        assert f"items/points-{job.id}/" in said or "/holding/" in said or "location: http" in said
+
+
+def test_a_bundle_is_merged_when_the_catalog_has_it(press: Made, remote: Path) -> None:
+    world = press({"osc": {"kind": "bundle", "remote": str(remote)}})
+    (made,) = world.ask(world.job(**NOTHING_SENT), target="osc", **ELSEWHERE)
+    world.until(made, State.PROPOSED)
+    name, body = publishbundle.bundle(world.desk, ADA, made.id)
+    assert name == f"osc-{made.id}.zip"
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        changed = {path: archive.read(path) for path in archive.namelist()}
+    assert changed.pop("changes.diff").decode() == publishbundle.diff(world.desk, ADA, made.id)
+    del changed["message.txt"]
+    with GitRepository(str(remote)) as git:
+        parent = git.fetch("main")
+        commit = git.commit(parent, changed, "by hand", ("B", "b@example.org"), "2026-11-22T09:00:00+00:00")
+        git.push(commit, "main", parent)
+    world.until(made, State.MERGED)
+
+
+# ---- as soon as the job has ended
+
+
+@pytest.mark.parametrize("phase", [Phase.SUCCESSFUL, Phase.FAILED])
+def test_a_job_is_published_as_soon_as_it_ends_well(press: Made, remote: Path, phase: Phase) -> None:
+    world = press({"osc": {"kind": "git", "remote": str(remote)}})
+    wish = publish.promised(world.desk, ADA, Asked.of({"target": "osc", **REQUEST, **ELSEWHERE}))
+    job = world.waiting(request={"publish": wish}, **NOTHING_SENT)
+    world.succeed(job, OUTPUTS, phase)
+    with world.database.read() as tx:
+        made = publications.page(tx, ADA.reach, limit=5, job_id=job.id)
+        events = [event["event"] for event in store_jobs.events(tx, job.id)]
+    if phase is Phase.SUCCESSFUL:
+        proposed = world.until(made[0], State.PROPOSED)
+        assert "contacts" in proposed.request, "what package and project say is filled in"
+    else:
+        assert made == []
+        assert "not-published" in events
+
+
+# ---- what is asked
+
+
+def test_everything_that_is_missing_is_said_at_once(press: Made, prr: PrrPeer, remote: Path) -> None:
+    world = press({"prr": of_prr(prr), "osc": {"kind": "git", "remote": str(remote)}})
+    job = world.job()
+    found = publish.check(world.desk, ADA, Asked.of({"target": ["prr", "osc"], "themes": ["lnad"]}, job.id)).to_json()
+    said = {(one["target"], one["field"]): one for one in found["findings"] if one["level"] == "error"}
+    assert not found["ok"]
+    assert said["prr", "credential"]["grants"] == "earth-code@esa.int"
+    assert "near are land" in said["osc", "themes"]["message"] or "allowed are" in said["osc", "themes"]["message"]
+    assert ("osc", "project") in said
+    drafted = found["request"]
+    assert (drafted["licence"], drafted["title"], drafted["keywords"]) == ("Apache-2.0", "Find points", ["points"])
+    assert drafted["contacts"][0] == {"name": "Bo", "roles": ["author"]}
+    assert drafted["extent"]["bbox"] == [10, 50, 11, 51]
+    first, _ = found["targets"]
+    assert [item["id"] for item in first["items"]] == [f"points-{job.id}"]
+    assert all("source" not in one for one in first["files"])
+    full = publish.check(world.desk, ADA, Asked.of({"target": ["prr", "osc"], **REQUEST}, job.id)).to_json()
+    assert f"+++ b/experiments/points-{job.id}/record.json" in full["targets"][1]["diff"]
+    with world.database.read() as tx:
+        assert publications.page(tx, ADA.reach, limit=5) == [], "nothing is kept"
+    with pytest.raises(InputError, match="/licnce: is not known; did you mean licence"):
+        world.ask(job, target="osc", licnce="MIT")
+
+
+def test_only_ones_own_successful_jobs(press: Made, remote: Path) -> None:
+    world = press({"osc": {"kind": "git", "remote": str(remote)}})
+    job = world.job(**NOTHING_SENT)
+    with pytest.raises(NoSuchJob):
+        world.ask(job, who=BOB, target="osc", **ELSEWHERE)
+    with pytest.raises(WrongPhase, match="only successful jobs"):
+        world.ask(world.waiting(), target="osc")
+    with pytest.raises(Forbidden, match="publish"):
+        world.ask(job, who=replace(ADA, scopes=frozenset({Scope.READ, Scope.RUN})), target="osc")
+    retention.delete_results(world.database, ADA, job.id)
+    with pytest.raises(ResultsGone):
+        world.ask(job, target="osc", **ELSEWHERE)
