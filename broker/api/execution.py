@@ -26,6 +26,7 @@ from broker.egress import Egress, FetchError
 from broker.errors import EgressRefused, InputError, InputProblem
 from broker.execution.accept import ExecuteRequest, Ticket, prepare
 from broker.execution.accept import check as check_request
+from broker.execution.publishrequest import Asked
 from broker.jobs.model import Job
 from broker.store import jobs, platforms, processes
 
@@ -61,7 +62,7 @@ async def _execute(
     wanted = execute_request(body)
     if wanted.subscriber is not None:
         wanted = subscribed(site, wanted, site.base(request))
-    if wanted.extra.get("publish"):
+    if wanted.extra.get("publish") is not None:
         wanted = await site.rows.slow(to_publish, site, caller, wanted)
     if dry_run:
         return await _checked(site, caller, process_id, wanted)
@@ -96,6 +97,17 @@ def created(job: Job, base: str, headers: Mapping[str, str] | None = None) -> Re
     return Json(status_info(job, base), 201, {"Location": f"{base}/jobs/{job.id}", **(headers or {})})
 
 
+def to_publish(site: Site, caller: Principal, wanted: ExecuteRequest) -> ExecuteRequest:
+    """The request with what is to be published of the job, as the job keeps it. Raises Forbidden, InputError."""
+    from broker.execution.publish import promised  # noqa: PLC0415 - in memory where somebody publishes
+
+    try:
+        wish = promised(site.broker.desk, caller, Asked.of(wanted.extra["publish"]))
+    except InputError as error:
+        raise InputError(*(InputProblem(f"/publish{one.pointer}", one.detail) for one in error.problems)) from None
+    return replace(wanted, extra={**wanted.extra, "publish": wish})
+
+
 async def _wait(request: Request, site: Site, job: Job, prefer: Preference, base: str) -> Response:
     """Wait for the end of the job: woken by the queue, told by the row."""
     bound = site.settings.api.sync_seconds
@@ -124,7 +136,7 @@ async def check(request: Request, process_id: str, caller: Caller) -> Response:
     wanted = execute_request(body)
     if wanted.subscriber is not None:
         wanted = subscribed(site, wanted, site.base(request))
-    if wanted.extra.get("publish"):
+    if wanted.extra.get("publish") is not None:
         wanted = await site.rows.slow(to_publish, site, caller, wanted)
     return await _checked(site, caller, process_id, wanted)
 
