@@ -44,13 +44,15 @@ class Results:
     outputs: dict[str, Any] = field(default_factory=dict)
     files: list[OutputFile] = field(default_factory=list)
     contents: dict[str, bytes] = field(default_factory=dict)
-    _taken: set[str] = field(default_factory=set)
+    _taken: dict[str, int] = field(default_factory=dict)
 
     def value(self, name: str, value: Any, place: str | None = None) -> Any:
         """A value as CWL has it; `place`: the directory that its files belong to."""
         place = place or folder(name)
         if isinstance(value, list):
-            return self._kept(name, [self.value(name, one, place) for one in value], place)
+            before = len(self.files)
+            items = [self.value(name, one, place) for one in value]
+            return items if len(self.files) > before else self._kept(name, items, place)
         if not isinstance(value, Mapping):
             return self._kept(name, value, place)
         if value.get("class") == "File" and isinstance(value.get("location"), str):
@@ -130,12 +132,10 @@ class Results:
 
     def _place(self, folder_of: str, name: str) -> str:
         """A path that nothing else has."""
-        path, number = f"{folder_of}/{name}", 1
-        while path in self._taken:
-            number += 1
-            path = f"{folder_of}/{number}_{name}"
-        self._taken.add(path)
-        return path
+        number = self._taken.get(f"{folder_of}/{name}", 0)
+        path = f"{folder_of}/{number + 1}_{name}" if number else f"{folder_of}/{name}"
+        self._taken[f"{folder_of}/{name}"] = number + 1
+        return path if not number else self._place(folder_of, path.rpartition("/")[2])
 
 
 def results(reply: Reply, known: frozenset[str]) -> Results:
