@@ -19,6 +19,7 @@ from tests.api.conftest import with_settings as with_settings
 from tests.api.conftest import zygote as zygote
 from tests.api.server import Server
 from tests.peers.chromium import chromium
+from tests.peers.osc import offered
 from tests.security.identity import Known
 from tests.security.identity import idp as idp
 from tests.security.identity import known as known
@@ -55,7 +56,7 @@ def opened(
     state = tmp_path_factory.mktemp("opened")
     file = state / "one.db"
     file.write_bytes(sqlite_migrated.read_bytes())
-    with around.server(f"sqlite:///{file}", state) as server:
+    with around.server(f"sqlite:///{file}", state, publish=offered(state / "catalog")) as server:
         site = Site(server, cast(TestIssuer, None))
         site.open()
         context = chrome.new_context()

@@ -55,6 +55,8 @@ NO_PAGES: Mapping[str, str] = {
     "GET /targets/{name}/vocabulary": "in the form that publishes",
     "GET /projects/{project_id}/publishing": "on the page of the project",
     "GET /processes/{process_id}/package": "a file",
+    "GET /publications/{publication_id}/diff": "a text",
+    "GET /publications/{publication_id}/bundle": "a file",
     "GET /jobs/{job_id}/crate": "a file",
     "GET /jobs/{job_id}/files/{path:path}": "a file",
     "GET /jobs/{job_id}/results/{output}": "a file",
@@ -157,6 +159,7 @@ class Site(World):
         found = [path for route, path in self.paths().items() if route not in NO_PAGES]
         found += [f"/jobs/{job}" for job in self.jobs[1:]] + ["/processes/every-kind", *VARIANTS]
         found += [f"/jobs/{self.jobs[-1]}/{part}" for part in ("results", "comparison")]
+        found += [f"/jobs/{self.jobs[0]}/publications/new?target=osc", "/publications?state=awaiting-approval"]
         found += [f"/uploads/{one['id']}" for one in self._listed("/uploads", "uploads")]
         found = list(dict.fromkeys(found))
         pages = [path for path in found if is_page(self.server, path, headers)]
