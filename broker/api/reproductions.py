@@ -107,7 +107,7 @@ def asked_of(body: Mapping[str, Any]) -> Asked:
         raise InputError(*problems, hint="To run a process: POST /processes/{processID}/execution")
     request = execute_request({name: value for name, value in body.items() if name not in OWN_MEMBERS})
     content = {path: text.encode("utf-8", "replace") for path, text in files.items()}
-    return Asked(str(which).strip(), content, tolerance_of(body.get("tolerance")), request, "inputs" in body)
+    return Asked(str(which).strip(), content, tolerance_of(body.get("tolerance")), request)
 
 
 def _flag(value: Any) -> bool:
@@ -166,8 +166,7 @@ def _body(given: Mapping[str, str]) -> dict[str, Any]:
     body |= {name: given[name].strip() for name in ("platform", "title") if given.get(name, "").strip()}
     if given.get("inputs", "").strip():
         try:
-            if inputs := json.loads(given["inputs"]):
-                body["inputs"] = inputs
+            body["inputs"] = json.loads(given["inputs"])
         except (ValueError, RecursionError) as error:
             raise InputError(InputProblem("/inputs", f"is not JSON: {error}")) from None
     return body

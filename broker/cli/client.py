@@ -189,6 +189,12 @@ class Client:
         made: dict[str, Any] = self.json("POST", path, json=body, headers=headers, repeat=True)
         return made
 
+    def reproduce(self, body: Mapping[str, Any], *, key: str) -> dict[str, Any]:
+        """Start the job that runs an experiment again, and give its status."""
+        headers = {"Idempotency-Key": key}
+        made: dict[str, Any] = self.json("POST", "/reproductions", json=body, headers=headers, repeat=True)
+        return made
+
     def jobs(self, *, limit: int | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
         """Newest first. `filters`: status, processID, tag."""
         return self.pages("/jobs", "jobs", {"limit": limit, **filters}, limit)

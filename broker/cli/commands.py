@@ -62,6 +62,11 @@ COMMANDS = {
     "publish": Entry("publish", _ASK, "Publish the results of jobs, a process, or data that lies elsewhere."),
     "publications": Entry("publication", _ASK, "List publications, newest first."),
     "publication": Entry("publication", _ASK, "A publication: what became of it, and what people do with it."),
+    "reproduce": Entry(
+        "reproduce",
+        _RUN,
+        "Run an experiment again from what was published of it, and compare what it makes with what was published.",
+    ),
     "compare": Entry(
         "compare",
         _ASK,

@@ -18,6 +18,7 @@ from broker.cli.misfits import explained
 from broker.cli.package import LocalPackage
 from broker.cli.package import load as load_package
 from broker.cli.problems import UsageError
+from broker.cli.reproduce import published
 from broker.cli.results import bring
 from broker.cli.submit import converter, described, described_converter, ensure, request
 from broker.cli.uploads import Uploader
@@ -97,6 +98,9 @@ def run(
     share: Annotated[bool, typer.Option("--share", help="Share the job with the project.")] = False,
     subscriber: Subscriber = None,
     reuse: Reuse = None,
+    experiment: Annotated[
+        bool, typer.Option("--experiment", help="PACKAGE names an experiment: run it, on other inputs where given.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the job to end.")] = True,
     download: Annotated[bool, typer.Option("--download/--no-download", help="Bring the results here.")] = True,
     root: Root = None,
@@ -115,18 +119,20 @@ def run(
         broker run water-bodies inputs.yml -i threshold=0.3 --tag trial --outdir results
 
         broker run water-bodies inputs.yml --no-wait --subscriber https://portal.example/done
+
+        broker run --experiment https://catalog.example/experiments/ID/record.json -i threshold=0.3
     """
     order, told = joborder.read(inputs, settings or (), stdin=sys.stdin.read), _told(subscriber or ())
-    local = _local(package, order, root)
+    local = None if experiment else _local(package, order, root)
     with connect(server) as client:
         client.act_in(project)
-        name = _deployed(client, package, local, process_id, quiet=as_json)
+        name = "" if experiment else _deployed(client, package, local, process_id, quiet=as_json)
         with outcome.transfers(quiet=as_json) as shown:
             upload = Uploader(client, shown)
             if local is not None:
                 sent = converter(order, upload, local).inputs()
             else:
-                sent = described_converter(order, upload, described(client, name)).inputs()
+                sent = described_converter(order, upload, described(client, name) if name else {}).inputs()
         shared = "project" if share else None
         body = request(
             order,
@@ -139,7 +145,11 @@ def run(
             reuse=reuse,
         )
         with explained(order):
-            info = client.execute(name, body, key=str(uuid.uuid4()))
+            if experiment:
+                body |= published(client, package)
+                info = client.reproduce(body, key=str(uuid.uuid4()))
+            else:
+                info = client.execute(name, body, key=str(uuid.uuid4()))
         job_id = info["jobID"]
         if not wait:
             _submitted(info, as_json)
@@ -150,7 +160,7 @@ def run(
             _failed(info, as_json)
         if info.get("reusedFrom") and not as_json:
             note(info["message"])
-        _results(client, name, info, outdir, download=download, as_json=as_json)
+        _results(client, str(info["processID"]), info, outdir, download=download, as_json=as_json)
 
 
 def _told(subscriber: Sequence[str]) -> dict[str, str]:

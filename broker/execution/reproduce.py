@@ -60,13 +60,12 @@ _GIVEN = ("no-input", "input-")  # remarks that no longer count when whoever ask
 class Asked:
     """`experiment`: the address of a record, the id of one in a configured catalog, or of one's own job; `files`: the
     records themselves, by their paths in a catalog, where they lie nowhere else; `request`: as of any execution, its
-    inputs over those of the experiment (`given`: there were some, if none)."""
+    inputs over those of the experiment."""
 
     experiment: str
     files: Mapping[str, bytes] = field(default_factory=dict)
     tolerance: Tolerance = field(default_factory=Tolerance)
     request: ExecuteRequest = field(default_factory=ExecuteRequest)
-    given: bool = False
 
     def with_request(self, request: ExecuteRequest) -> Asked:
         return replace(self, request=request)
@@ -133,7 +132,7 @@ def draft(sources: Sources, principal: Principal, asked: Asked, upload_id: Uploa
             return _of_job(tx, principal, asked, upload_id)
     found = _resolved(sources, principal, asked)
     request = _request(asked, found.inputs, found.title)
-    remarks = [_softened(one) if asked.given else one for one in found.remarks]
+    remarks = [_softened(one) if asked.request.inputs else one for one in found.remarks]
     with sources.database.read() as tx:
         process, inspection = _here(tx, principal, found.digest, found.process_id)
     deployment = None
@@ -170,7 +169,7 @@ def accept(
     found = draft(sources, principal, asked, upload_id)
     if wrong := [one for one in found.remarks if one.level == "error"]:
         raise InputError(
-            *(InputProblem("/experiment", one.message) for one in wrong),
+            *(InputProblem(one.pointer, one.message) for one in wrong),
             hint=" ".join(dict.fromkeys(one.advice for one in wrong if one.advice)) or None,
         )
     process = found.process or _deployed(sources, principal, found)
@@ -342,6 +341,10 @@ def _softened(one: Remark) -> Remark:
     return replace(one, level="warning") if one.code.startswith(_GIVEN) else one
 
 
+def _said(one: InputProblem) -> str:
+    return f"The input {one.pointer.removeprefix('/inputs/')} {one.detail}"
+
+
 def _fitted(tx: Connection, principal: Principal, made: Draft, upload_id: UploadId) -> Draft:
     """With job order and platform, and what is wrong about them. Inputs that are not known are complained of once."""
     if made.inspection is None:
@@ -353,7 +356,7 @@ def _fitted(tx: Connection, principal: Principal, made: Draft, upload_id: Upload
             order = ordered(tx, principal, made.inspection, made.request.inputs, upload_id)
     except InputError as error:
         advice = "Give other inputs: --input NAME=VALUE, or inputs in the request."
-        remarks += [Remark("error", "inputs-unfit", f"{one.pointer}: {one.detail}", advice) for one in error.problems]
+        remarks += [Remark("error", "inputs-unfit", _said(one), advice, one.pointer) for one in error.problems]
     try:
         stage = order.stage if order is not None else ()
         platform = str(placed(tx, needs, principal.project, named=made.request.platform, stage=stage).platform)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -16,16 +16,16 @@ Record = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class Remark:
     """What keeps an experiment from being run again (`level` error) or may (warning); `code` is for programs,
-    `message` says what is the matter, `advice` what to do."""
+    `message` says what is the matter, `advice` what to do, `pointer` which member of the request it is about."""
 
     level: str
     code: str
     message: str
     advice: str | None = None
+    pointer: str = "/experiment"
 
     def to_json(self) -> dict[str, str]:
-        full = {"level": self.level, "code": self.code, "message": self.message, "advice": self.advice}
-        return {key: value for key, value in full.items() if value is not None}
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

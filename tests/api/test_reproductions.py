@@ -130,7 +130,7 @@ def changed(files: Mapping[str, bytes], path: str, old: str, new: str) -> dict[s
     [
         ("workflows/say/package.cwl", "[echo]", "[cat]", "digest-differs", "not the one that ran"),
         ("workflows/say/package.cwl", "class: CommandLineTool", "class: Nothing", "package-invalid", "cannot be run"),
-        ("experiments/say-hello/input.yaml", "count: 2", "count: many", "inputs-unfit", "/inputs/count"),
+        ("experiments/say-hello/input.yaml", "count: 2", "count: many", "inputs-unfit", "The input count "),
         ("experiments/say-hello/input.yaml", "text: hello", "words: hello", "inputs-unfit", "is not an input"),
         ("workflows/say/record.json", "./package.cwl", "./package.ipynb", "package-unreachable", "has no workflows"),
     ],
