@@ -62,8 +62,7 @@ def execute_request(body: Mapping[str, Any]) -> ExecuteRequest:
     extra: dict[str, Any] = {} if "response" in body else {"responseDefault": True}
     if "reuse" in body:
         extra["reuse"] = _typed(body, "reuse", bool, "true or false", problems)
-    if "publish" in body:
-        extra["publish"] = _typed(body, "publish", dict, "an object: what the job is published with", problems)
+    wish = _typed(body, "publish", dict, "an object: where the job is published, and with what", problems)
     if problems:
         raise InputError(*problems[:MOST_PROBLEMS])
     return ExecuteRequest(
@@ -75,6 +74,7 @@ def execute_request(body: Mapping[str, Any]) -> ExecuteRequest:
         platform=platform,
         shared=shared,
         subscriber=subscriber,
+        wish=wish,
         extra=extra,
     )
 

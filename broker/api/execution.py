@@ -62,7 +62,7 @@ async def _execute(
     wanted = execute_request(body)
     if wanted.subscriber is not None:
         wanted = subscribed(site, wanted, site.base(request))
-    if wanted.extra.get("publish") is not None:
+    if wanted.wish is not None:
         wanted = await site.rows.slow(to_publish, site, caller, wanted)
     if dry_run:
         return await _checked(site, caller, process_id, wanted)
@@ -102,10 +102,10 @@ def to_publish(site: Site, caller: Principal, wanted: ExecuteRequest) -> Execute
     from broker.execution.publish import promised  # noqa: PLC0415 - in memory where somebody publishes
 
     try:
-        wish = promised(site.broker.desk, caller, Asked.of(wanted.extra["publish"]))
+        publish = promised(site.broker.desk, caller, Asked.of(wanted.wish or {}))
     except InputError as error:
         raise InputError(*(InputProblem(f"/publish{one.pointer}", one.detail) for one in error.problems)) from None
-    return replace(wanted, extra={**wanted.extra, "publish": wish})
+    return replace(wanted, publish=publish)
 
 
 async def _wait(request: Request, site: Site, job: Job, prefer: Preference, base: str) -> Response:
@@ -136,7 +136,7 @@ async def check(request: Request, process_id: str, caller: Caller) -> Response:
     wanted = execute_request(body)
     if wanted.subscriber is not None:
         wanted = subscribed(site, wanted, site.base(request))
-    if wanted.extra.get("publish") is not None:
+    if wanted.wish is not None:
         wanted = await site.rows.slow(to_publish, site, caller, wanted)
     return await _checked(site, caller, process_id, wanted)
 

@@ -46,7 +46,9 @@ class ExecuteRequest:
     """The body of an execution (execute.yaml), with the members that are ours: title, tags, platform,
     shared (private | project: with the one in whose name the job runs).
 
-    `outputs` None: all of them. `response`: raw | document. `subscriber`: as in `jobs.model.Job`.
+    `outputs` None: all of them. `response`: raw | document. `subscriber`: as in `jobs.model.Job`. `wish`: what is to be
+    published of the job, as it was asked; `publish`: the same once somebody has seen that it may be
+    (`publish.promised`).
     """
 
     inputs: Mapping[str, Any] = field(default_factory=dict)
@@ -57,6 +59,8 @@ class ExecuteRequest:
     platform: str | None = None
     shared: str = PRIVATE
     subscriber: Mapping[str, str] | None = None
+    wish: Mapping[str, Any] | None = None
+    publish: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -67,7 +71,7 @@ class ExecuteRequest:
     def remembered(self) -> dict[str, Any]:
         """What the job keeps of the request besides its inputs."""
         kept = {"inputs": dict(self.inputs), "outputs": self.outputs, "response": self.response, **self.extra}
-        return {key: value for key, value in kept.items() if value is not None}
+        return {key: value for key, value in {**kept, "publish": self.publish}.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,8 @@ def prepare(
         return made
     if request.shared != PRIVATE:
         sharing.refuse_stranger(tx, principal)
+    if request.wish is not None and request.publish is None:
+        raise InputError(InputProblem("/publish", "goes with POST /processes/{processID}/execution only"))
     process, inspection = _process(tx, principal, process_id, revision)
     order = _checked(tx, principal, process, inspection, request, upload_id)
     return _ticket(tx, principal, process, request, order, key)
