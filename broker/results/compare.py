@@ -178,8 +178,8 @@ def _bounded(told: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Outputs without what would make the report too large: numbers and pictures."""
     room = MOST_DETAIL
     for one in told:
-        for name in one.keys() & {"numbers", "picture"}:
-            size = len(json.dumps(one[name]))
+        for name in ("numbers", "picture"):
+            size = len(json.dumps(one[name])) if name in one else 0
             if size > room:
                 del one[name]
                 one["notes"] = [*one.get("notes", []), f"the {name} would have made the report too large"]

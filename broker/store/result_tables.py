@@ -104,7 +104,6 @@ comparisons = Table(  # the outputs of a job against others: see `broker.store.c
 _OPEN = "state IN ('waiting', 'comparing')"
 OPEN_COMPARISON = text(_OPEN)  # spelled as in this index, like tables.LIVE_ROW
 Index("ix_comparisons_due", comparisons.c.due_at, sqlite_where=text(_OPEN), postgresql_where=text(_OPEN))
-Index("ix_comparisons_with", comparisons.c.with_job)
 
 call_cache = Table(  # jobs that ended and left something to use again; see `broker.store.callcache`
     "call_cache",

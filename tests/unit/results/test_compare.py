@@ -244,7 +244,9 @@ def test_the_report(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     text, raster = full["outputs"]
     assert text["left"] == text["right"] == {"sha256": hashlib.sha256(b"x").hexdigest(), "size": 1}
     assert b64decode(raster["picture"]).startswith(b"\x89PNG")
-    monkeypatch.setattr("broker.results.compare.MOST_DETAIL", len(json.dumps(raster["numbers"])))
+    monkeypatch.setattr(
+        "broker.results.compare.MOST_DETAIL", sum(len(json.dumps(raster[one])) for one in ("numbers", "picture")) - 1
+    )
     _, bounded = report(pair.all(), "one", "other", Tolerance())["outputs"]
     assert bounded["numbers"] == raster["numbers"]
     assert "picture" not in bounded

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 import rasterio
 
@@ -145,10 +146,13 @@ def test_files_of_ones_own_need_no_bubblewrap(pair: Pair, monkeypatch: pytest.Mo
         '{"by": "x", "verdict": "best", "sentence": "x"}',
         '{"by": "x", "verdict": "identical", "sentence": "x", "picture": "no base64"}',
         '{"unreadable": "\\ud800"}',
+        '{"by": "x", "verdict": "identical", "sentence": "x", "numbers": {"n": NaN}}',
     ],
 )
 def test_a_reader_that_was_taken_over_is_not_believed(pair: Pair, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     for folder in (pair.left, pair.right):
         (folder / "x.bin").write_text(str(folder))
     monkeypatch.setattr("broker.results.confined.PROGRAM", (sys.executable, "-c", f"print({said!r})"))
-    assert (pair.one().by, pair.verdict()) == ("bytes", DIFFERENT)
+    found = pair.one()
+    assert (found.by, found.judgement.verdict) == ("bytes", DIFFERENT)
+    assert orjson.dumps(found.to_json())

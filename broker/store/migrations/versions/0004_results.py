@@ -102,7 +102,6 @@ def comparisons() -> None:
     )
     still = sa.text("state IN ('waiting', 'comparing')")
     op.create_index("ix_comparisons_due", "comparisons", ["due_at"], sqlite_where=still, postgresql_where=still)
-    op.create_index("ix_comparisons_with", "comparisons", ["with_job"])
 
 
 def call_cache() -> None:
