@@ -206,6 +206,51 @@ TEMPLATE = """\
 # tiles = "https://tiles.example.org/{z}/{x}/{y}.png"
 # attribution = "(c) Example"
 
+[publish]
+# How often the broker looks what became of a proposal (minutes), and how long what a catalog knows (projects, themes,
+# variables, missions) is not asked for again:
+# observe_minutes = 5.0
+# vocabulary_minutes = 10.0
+# Members of every request to publish that nobody says otherwise (each project can set its own):
+# [publish.defaults]
+# licence = "CC-BY-4.0"
+# Where results are published: [publish.targets.NAME]. People keep credentials for these: broker credential add.
+# A results repository with reg-api, such as ESA's PRR; {user} is the user name of the credential:
+# [publish.targets.prr]
+# kind = "prr"
+# title = "ESA Project Results Repository"
+# reg_api = "https://eoresults.esa.int/reg-api"
+# stac = "https://eoresults.esa.int/stac"
+# s3_endpoint = "https://eoresults.esa.int"
+# bucket = "sg-{user}-generic"
+# A STAC API with transactions, for items whose data lies elsewhere:
+# [publish.targets.stac]
+# kind = "stac-api"
+# address = "https://stac.example.org"
+# The repository's own application package, deployed here as a process:
+# [publish.targets.package]
+# kind = "prr-package"
+# process = "prr-package"
+# stac = "https://eoresults.esa.int/stac"
+# The catalog's test repository; what is merged there can be promoted to the live one, where somebody has to agree:
+# [publish.targets.osc_test]
+# kind = "github"
+# repository = "ESA-EarthCODE/open-science-catalog-metadata-testing"
+# test = true
+# promotes_to = "osc"
+# [publish.targets.osc]
+# kind = "github"
+# repository = "ESA-EarthCODE/open-science-catalog-metadata"
+# approval = true
+# Any other git repository, and a zip file for who proposes by hand:
+# [publish.targets.ours]
+# kind = "git"
+# remote = "https://git.example.org/catalog.git"
+# base = "main"
+# [publish.targets.zip]
+# kind = "bundle"
+# remote = "https://github.com/ESA-EarthCODE/open-science-catalog-metadata.git"
+
 # Where jobs run: [platforms.NAME]. Without any, the broker runs them on this machine.
 [platforms.local]
 adapter = "local"
