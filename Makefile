@@ -4,7 +4,7 @@ PYTHON  := .venv/bin/python
 PYTEST  := $(PYTHON) -m pytest
 export UV_PYTHON_DOWNLOADS ?= never
 
-.PHONY: help demo test check bench bench-% abuse audit conformance docs-conformance conformance-cwl conformance-js up format clean
+.PHONY: help demo test check bench bench-% abuse audit conformance docs-conformance catalog-verdicts conformance-cwl conformance-js up format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -39,6 +39,9 @@ audit: .venv/dev  ## supply chain: lock and hashes, bandit, SBOM into build/, kn
 
 conformance: .venv/dev  ## OGC's executable test suites (Java 17): ETS=<ets-ogcapi-processes10-aio.jar> ETS2=<part 2's>
 	$(PYTHON) -m tests.conformance.ets $(if $(ETS),1=$(ETS)) $(if $(ETS2),2=$(ETS2)) $(if $(REPORT),--report $(REPORT)) $(if $(VERSIONS),--versions '$(VERSIONS)')
+
+catalog-verdicts: .venv/dev  ## docs/catalog-verdicts.md: which experiments of the Open Science Catalog can be run again: CATALOG=<clone>
+	$(PYTHON) -m tests.conformance.verdicts $(CATALOG)
 
 docs-conformance: .venv/dev  ## docs/conformance.md: the requirements of each class that is claimed, and their tests
 	$(PYTHON) -m tests.conformance.requirements

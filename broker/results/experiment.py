@@ -221,7 +221,7 @@ class _Resolving:
             }
         if not made:
             message = "It does not say what it made (rel=output, with path and sha256 of each file)."
-            self.say("warning", "no-outputs", message, "It can be run again, but there is nothing to compare with.")
+            self.say("warning", "no-outputs", message, "Without that there is nothing to compare with.")
         return made
 
 
