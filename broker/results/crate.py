@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from broker.results.crategraph import WFRUN, Entity, Graph, package_path, ref, refs, status, time
+from broker.results.crategraph import LANGUAGES, WFRUN, Entity, Graph, package_path, ref, refs, status, time
 from broker.results.cratesteps import Steps
 
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"
@@ -26,7 +26,6 @@ PROFILES = {
     "provenance": ("https://w3id.org/ro/wfrun/provenance/0.5", "Provenance Run Crate", "0.5"),
     "workflow-ro-crate": ("https://w3id.org/workflowhub/workflow-ro-crate/1.0", "Workflow RO-Crate", "1.0"),
 }
-CWL = "https://w3id.org/workflowhub/workflow-ro-crate#cwl"
 WORKFLOW = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
 PARAMETER = "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"
 RECORDS = {  # what else lies in the crate
@@ -126,13 +125,10 @@ class _Crate:
             if path != self.main and not key.endswith("/"):
                 self.parts.append(self.graph.add(path, "File", name=key, encodingFormat=_format(key)))
         self.parts.append(self.main)
+        kind = str(process.get("kind"))
+        language, name, short, identifier, url, media = LANGUAGES.get(kind, LANGUAGES["cwl"])
         self.graph.add(
-            CWL,
-            "ComputerLanguage",
-            name="Common Workflow Language",
-            alternateName="CWL",
-            identifier=ref("https://w3id.org/cwl/"),
-            url=ref("https://www.commonwl.org/"),
+            language, "ComputerLanguage", name=name, alternateName=short, identifier=ref(identifier), url=ref(url)
         )
         written = [self.author(one) for one in source.get("authors") or ()]
         self.graph.add(
@@ -141,8 +137,8 @@ class _Crate:
             name=process.get("title") or process["id"],
             version=process.get("version"),
             conformsTo=ref(WORKFLOW),
-            programmingLanguage=ref(CWL),
-            encodingFormat="application/cwl",
+            programmingLanguage=ref(language),
+            encodingFormat=media,
             sha256=hashlib.sha256(self.bundle["documents"][self.document].encode()).hexdigest(),
             identifier=process.get("digest"),
             creator=refs(written),

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from broker.packages import openeo
 from broker.packages.keys import unpacked
 
 PACKAGE = "package"  # directory of the crate where the package lies
+# kind of package -> the language it is written in: its id in crates, names, identifier and page; its media type
+LANGUAGES: Mapping[str, tuple[str, str, str, str, str, str]] = {
+    "cwl": (
+        "https://w3id.org/workflowhub/workflow-ro-crate#cwl",
+        "Common Workflow Language",
+        "CWL",
+        "https://w3id.org/cwl/",
+        "https://www.commonwl.org/",
+        "application/cwl",
+    ),
+    openeo.KIND: (
+        "https://openeo.org",
+        "openEO process graph",
+        "openEO",
+        "https://openeo.org/",
+        "https://api.openeo.org/",
+        openeo.MEDIA_TYPE,
+    ),
+}
 WFRUN = "https://w3id.org/ro/terms/workflow-run#"
 _STATUS = {"successful": "CompletedActionStatus", "replayed": "CompletedActionStatus"}
 Entity = dict[str, Any]

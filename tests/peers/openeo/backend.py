@@ -42,7 +42,7 @@ from openeo_driver.errors import (
 )
 from openeo_driver.processes import ProcessSpec
 from openeo_driver.ProcessGraphDeserializer import ENV_DRY_RUN_TRACER, ConcreteProcessing, non_standard_process
-from openeo_driver.save_result import SaveResult
+from openeo_driver.save_result import SaveResult, to_save_result
 from openeo_driver.util.date_math import now_utc
 from openeo_driver.utils import EvalEnv
 from openeo_driver.views import build_app
@@ -299,7 +299,7 @@ class Jobs(BatchJobs):
             })  # fmt: skip
             graph = copy.deepcopy(job.metadata.process["process_graph"])  # it is changed in place
             result = self.implementation.processing.evaluate(graph, env=env)
-            job.assets = result.write_assets(str(folder))
+            job.assets = to_save_result(result).write_assets(str(folder))
         except Exception as error:  # noqa: BLE001 - whatever it is, the job ends with it
             job.logs.append({"id": "error", "level": "error", "message": str(error)})
             outcome = "error"

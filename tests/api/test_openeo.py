@@ -1,0 +1,153 @@
+"""openEO processes through a whole broker, on a real back-end: deployed, run, and as exact as the same index in CWL."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import rasterio
+from rasterio.io import MemoryFile
+
+from tests.peers.broker import BrokerPeer, broker_peer
+from tests.peers.openeo.peer import HERE, SOFTWARE, OpenEoPeer, one, openeo_peer
+
+EO = SOFTWARE.parent / "eo"
+DATA = HERE.parents[1] / "data" / "openeo"
+SCENE = HERE.parents[2] / "workflows" / "water-bodies" / "data"
+MEDIA = "application/vnd.openeo+json;type=process"
+NDWI: dict[str, Any] = json.loads((DATA / "ndwi.json").read_text())
+
+pytestmark = [pytest.mark.xdist_group("openeo"), pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def back_end(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenEoPeer]:
+    with openeo_peer(tmp_path_factory.mktemp("openeo")) as peer:
+        yield peer
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory, back_end: OpenEoPeer) -> Iterator[BrokerPeer]:
+    platforms = {
+        "local": {"adapter": "local", "software": str(EO)},
+        "sky": {"adapter": "openeo", "url": back_end.url, **back_end.account},
+    }
+    state = tmp_path_factory.mktemp("broker") / "state"
+    with broker_peer(state, platforms=platforms, EGRESS__ALLOW_HOSTS='["127.0.0.1"]') as peer:
+        yield peer
+
+
+def deploy(broker: BrokerPeer, process: dict[str, Any]) -> str:
+    answer = broker.post("/processes", data=json.dumps(process), headers={"Content-Type": MEDIA})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def pixels(data: bytes) -> tuple[Any, Any]:
+    """Values and grid of a one-band raster."""
+    with MemoryFile(data) as memory, memory.open() as source:
+        return source.read(1), (source.crs, source.transform, source.shape)
+
+
+def result(broker: BrokerPeer, job: str) -> bytes:
+    [asset] = broker.get(f"/jobs/{job}/results", headers={"Accept": "application/json"}).json()["assets"]
+    return broker.session.get(asset["href"], timeout=30).content
+
+
+@pytest.mark.skipif(not EO.exists(), reason="numpy and rasterio: make .software/eo")
+def test_the_same_index_as_cwl_here_and_as_openeo_process_there(broker: BrokerPeer, tmp_path: Path) -> None:
+    command: list[str | Path] = [sys.executable, "-m", "broker.cli", "run"]
+    command += [DATA / "ndwi.cwl", "-i", f"scene=@{SCENE}", "--server", broker.url, "--outdir", tmp_path]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert ran.returncode == 0, ran.stderr
+    [here] = tmp_path.rglob("*ndwi.tif")
+    job = broker.execute(deploy(broker, NDWI), {})
+    status = broker.ended(job)
+    assert status["status"] == "successful", status
+    ours, grid = pixels(here.read_bytes())
+    theirs, their_grid = pixels(result(broker, job))
+    assert their_grid == grid
+    assert numpy.isfinite(ours).sum() > 10_000
+    numpy.testing.assert_allclose(theirs, ours, atol=1e-6, equal_nan=True)
+
+
+def test_the_official_client_gets_the_same_pixels(broker: BrokerPeer, back_end: OpenEoPeer, tmp_path: Path) -> None:
+    extent = {"bbox": [-67.65, -47.875, -67.60, -47.85]}
+    job = broker.execute(deploy(broker, NDWI | {"id": "ndwi-part"}), {"area": extent})
+    assert broker.ended(job)["status"] == "successful"
+    ours, grid = pixels(result(broker, job))
+    graph = json.loads(json.dumps(NDWI["process_graph"]))
+    west, south, east, north = extent["bbox"]
+    graph["load"]["arguments"]["spatial_extent"] = {"west": west, "south": south, "east": east, "north": north}
+    (tmp_path / "graph.json").write_text(json.dumps(graph))
+    command = [
+        SOFTWARE / "bin" / "python",
+        HERE / "client.py",
+        back_end.url,
+        tmp_path / "graph.json",
+        tmp_path / "out.tif",
+    ]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 0, ran.stderr
+    with rasterio.open(tmp_path / "out.tif") as source:
+        assert (source.crs, source.transform, source.shape) == grid
+        assert source.width < 400
+        numpy.testing.assert_array_equal(source.read(1), ours)
+
+
+def test_a_job_there_has_everything_that_a_job_here_has(broker: BrokerPeer) -> None:
+    process = deploy(broker, NDWI | {"id": "ndwi-all"})
+    described = broker.get(f"/processes/{process}").json()
+    assert described["title"] == "Water index"
+    assert described["inputs"]["area"]["schema"]["format"] == "ogc-bbox"
+    package = broker.get(f"/processes/{process}/package")
+    assert package.headers["content-type"] == MEDIA
+    assert package.json() == NDWI | {"id": process}
+    assert broker.get(f"/processes/{process}?f=html").status_code == 200
+    job = broker.execute(process, {})
+    assert broker.ended(job)["status"] == "successful"
+    record = broker.get(f"/jobs/{job}/prov?f=record").json()
+    assert record["process"]["kind"] == "openeo"
+    assert record["delegated"]["costs"] == 1.5
+    assert record["delegated"]["version"] == "1.2.3-test"
+    assert record["steps"][0]["measured"]["cpu"] >= 1
+    assert broker.get(f"/jobs/{job}?f=html").status_code == 200
+    assert broker.get(f"/jobs/{job}/results?f=html").status_code == 200
+    crate = broker.get(f"/jobs/{job}/prov?f=crate")
+    assert crate.status_code == 200, crate.text
+    [workflow] = [part for part in crate.json()["@graph"] if "ComputationalWorkflow" in part["@type"]]
+    assert workflow["encodingFormat"] == MEDIA
+    assert workflow["programmingLanguage"]["@id"] == "https://openeo.org"
+
+
+def test_inputs_are_checked_here_before_anything_is_sent_there(broker: BrokerPeer) -> None:
+    process = deploy(broker, NDWI | {"id": "ndwi-checked"})
+    answer = broker.post(f"/processes/{process}/execution", json={"inputs": {"area": {"bbox": [1, 2]}}})
+    assert answer.status_code == 400
+    assert "/inputs/area" in answer.text
+
+
+def test_a_failure_there_is_told_here(broker: BrokerPeer) -> None:
+    job = broker.execute(deploy(broker, one("fail", "the band is missing")), {})
+    status = broker.ended(job)
+    assert status["status"] == "failed"
+    assert "the band is missing" in status["message"]
+
+
+def test_a_dismissed_job_is_cancelled_there_and_gone(broker: BrokerPeer, back_end: OpenEoPeer) -> None:
+    job = broker.execute(deploy(broker, one("wait", 600)), {})
+    broker.reaches(job, "running")
+    assert broker.delete(f"/jobs/{job}").status_code == 200
+    assert broker.ended(job)["status"] == "dismissed"
+
+
+def test_cwl_and_openeo_processes_go_where_they_can_run(broker: BrokerPeer) -> None:
+    body = {"executionUnit": {"value": NDWI | {"id": "ndwi-where"}, "mediaType": MEDIA}}
+    report = broker.post("/check", json=body, headers={"Content-Type": "application/ogcapppkg+json"}).json()
+    assert {one["name"].split("@")[0]: one["fits"] for one in report["platforms"]} == {"local": False, "sky": True}
