@@ -190,7 +190,7 @@ _STATUS = {
 }
 # What can be asked for by `?f=` has a page, but these (that this is true is tested).
 WITHOUT_PAGE = frozenset({
-    "projectMembers", "projectMember", "projectInvitations", "projectPublishing", "targets", "vocabulary", "me",
+    "projectMembers", "projectMember", "projectInvitations", "targets", "vocabulary", "me",
 })  # fmt: skip
 _PAGE = {HTML: {"schema": {"type": "string"}}}
 _PROBLEM = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from broker.errors import InputError, InputProblem
@@ -72,13 +73,14 @@ def field_of(member: str, fields: Mapping[str, str]) -> str:
 
 
 def names_of(fields: Mapping[str, str], name: str) -> list[str]:
-    """The fields of one list, in order."""
-    return [f"{name}.{number}" for number in range(len(fields)) if f"{name}.{number}" in fields]
+    """The fields of one list, in order: of boxes that nobody has ticked there are none."""
+    found = [one.removeprefix(f"{name}.") for one in fields if one.startswith(f"{name}.")]
+    return [f"{name}.{number}" for number in sorted(int(one) for one in found if one.isdecimal() and len(one) < 6)]
 
 
 def contacts_of(fields: Mapping[str, str]) -> range:
     """The numbers of the contacts."""
-    return range(sum(f"contacts.{number}.name" in fields for number in range(len(fields))))
+    return range(next(number for number in count() if f"contacts.{number}.name" not in fields))
 
 
 def _numbered(fields: Mapping[str, str], name: str) -> list[str]:

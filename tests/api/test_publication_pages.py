@@ -154,3 +154,27 @@ def test_where_nothing_is_configured_that_is_said(with_settings: MakeServer) -> 
     plain.succeed(job, {})
     assert "publications/new" not in plain.get(f"/jobs/{job}?f=html", headers=HERE).text
     assert "operator of this broker configures" in plain.get(f"/jobs/{job}/publications/new", headers=HERE).text
+
+
+def test_what_a_project_publishes_with_is_set_and_drafted(server: Server, ada: Account, job: str) -> None:
+    assert ada("POST", "/projects", json={"id": "lab", "title": "The lab"}).status_code == 201
+    place = "/projects/lab/publishing"
+    assert place in ada.page("/projects/lab?f=html")
+    page = ada.page(f"{place}?f=html")
+    assert '<option value="land">Land</option>' in page
+    wrong = ada("POST", place, data={**fields_of({}), "themes.0": "land", "keywords": "a, a"}, headers=HERE)
+    assert wrong.status_code == 400
+    assert re.search(r'id="keywords-error">must be a list', wrong.text)
+    assert 'name="themes.0" maxlength="200" value="land"' in wrong.text
+    kept = ada("POST", place, data=fields_of({"themes": ["land"], "contract_number": "4000"}), headers=HERE)
+    assert kept.status_code == 303
+    assert ada("GET", place).json()["request"] == {"themes": ["land"], "contract_number": "4000"}
+    root = account(server, "root", *SCOPES, "admin")
+    assert 'name="officer.0"' not in ada.page(f"{place}?f=html")
+    assert 'name="officer.0" value="ada"' in root.page(f"{place}?f=html")
+    named = root("POST", place, data={"do": "officers", "officer.0": "ada"}, headers=HERE)
+    assert named.status_code == 303
+    assert ada("GET", place).json() == ada("GET", place).json() | {
+        "officers": ["ada"],
+        "request": {"themes": ["land"], "contract_number": "4000"},
+    }

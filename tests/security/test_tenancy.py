@@ -63,6 +63,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "uploadShareForm": {"data": {"with": "project:lair"}},
     "processForm": {"data": {"do": "undeploy", "sure": "secret-process"}},
     "projectPart": {"json": {"part": "maintainer"}},
+    "projectPublishingForm": {"data": {"licence": "MIT"}},
     "setProjectPublishing": {"json": {"request": {"licence": "MIT"}}},
     "projectInvite": {"json": {"part": "maintainer"}},
     "processShare": {"json": {"shared": "project", "project": "lair"}},

@@ -53,7 +53,6 @@ NO_PAGES: Mapping[str, str] = {
     "GET /projects/{project_id}/invitations": "on the page of the project",
     "GET /targets": "in the form that publishes",
     "GET /targets/{name}/vocabulary": "in the form that publishes",
-    "GET /projects/{project_id}/publishing": "on the page of the project",
     "GET /processes/{process_id}/package": "a file",
     "GET /publications/{publication_id}/diff": "a text",
     "GET /publications/{publication_id}/bundle": "a file",

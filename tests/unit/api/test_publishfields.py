@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from broker.api.publishfields import field_of, fields_of, request_of
+from broker.api.publishfields import field_of, fields_of, names_of, request_of
 from broker.errors import InputError
 
 REQUEST: dict[str, Any] = {
@@ -66,6 +66,13 @@ def test_where_a_finding_is_shown(member: str, field: str) -> None:
 def test_other_members_are_a_json_object(text: str) -> None:
     with pytest.raises(InputError, match="/others"):
         request_of({"others": text})
+
+
+def test_boxes_are_found_also_where_others_are_not_ticked() -> None:
+    assert names_of({"officer.12": "b", "officer.3": "a", "officer.x": "c", "do": "officers"}, "officer") == [
+        "officer.3",
+        "officer.12",
+    ]
 
 
 def test_a_box_of_words_stays_as_it_is() -> None:
