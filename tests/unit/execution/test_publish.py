@@ -17,9 +17,10 @@ from sqlalchemy import Connection
 from broker.access.credential import Kind, Secret
 from broker.access.principal import Scope
 from broker.egress import Egress, EgressPolicy
-from broker.errors import Forbidden, InputError, NoSuchJob, NoSuchPublication, ResultsGone, WrongPhase
+from broker.errors import Forbidden, Held, InputError, NoSuchJob, NoSuchPublication, ResultsGone, WrongPhase
 from broker.execution import publish, publishbundle, retention
 from broker.execution.publishrequest import Asked
+from broker.execution.publishstep import step
 from broker.jobs.model import Phase
 from broker.jobs.publication import State
 from broker.results.gitrepository import GitRepository
@@ -446,3 +447,34 @@ def test_only_ones_own_successful_jobs(press: Made, remote: Path) -> None:
     retention.delete_results(world.database, ADA, job.id)
     with pytest.raises(ResultsGone):
         world.ask(job, target="osc", **ELSEWHERE)
+
+
+def test_what_was_done_on_a_claim_that_is_over_is_not_written(press: Made, remote: Path) -> None:
+    """Somebody takes it back while a step of it is under way; and a lease that ended is another's."""
+    world = press({"osc": {"kind": "git", "remote": str(remote)}})
+    first, second = (world.ask(world.job(**NOTHING_SENT), target="osc", **ELSEWHERE)[0] for _ in range(2))
+    with world.database.write() as tx:
+        slow = publicationclaims.claim(tx, 2)
+        assert publicationclaims.claim(tx, 2) == [], "they are held"
+    assert publish.withdraw(world.desk, ADA, first.id).state is State.WITHDRAWN
+    world.later()
+    with world.database.write() as tx:
+        (again,) = publicationclaims.claim(tx, 2)
+        assert [publicationclaims.renew(tx, one) for one in (*slow, again)] == [False, False, True]
+    assert [step(world.desk, one) for one in slow] == [None, None]
+    assert (world.get(first).state, world.get(second).receipt) == (State.WITHDRAWN, None)
+    done = step(world.desk, again)
+    assert done is not None
+    assert receipt_of(done)["commit"] == run(remote, "rev-parse", f"broker/{second.id}").strip()
+
+
+def test_results_that_were_deleted_are_not_published(press: Made, prr: PrrPeer) -> None:
+    world = press({"prr": of_prr(prr)}, key_of(prr))
+    job = world.job()
+    (made,) = world.ask(job, target="prr")
+    prr.items["points", f"points-{job.id}"] = {"id": f"points-{job.id}", "assets": {}}
+    world.until(made, State.FAILED)
+    retention.delete_results(world.database, ADA, job.id)
+    with pytest.raises(Held, match="were deleted"):
+        publish.retry(world.desk, ADA, made.id)
+    assert world.get(made).state is State.FAILED
