@@ -203,6 +203,6 @@ def _looks(client: Client, publication: str) -> Iterator[dict[str, Any]]:
     while True:
         found = client.json("GET", f"/publications/{quote(publication, safe='')}")
         yield found
-        if found["state"] in SETTLED:
+        if found["state"] in SETTLED and not found.get("withdrawing"):
             return
         time.sleep(PAUSE)
