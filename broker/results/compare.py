@@ -165,7 +165,9 @@ def report(found: list[Compared], left: str, right: str, tolerance: Tolerance) -
     return {
         "type": TYPE,
         "verdict": whole.value if found else Verdict.DIFFERENT.value,
-        "sentence": f"Of {len(found):,} outputs: {told}." if found else "There are no outputs to compare.",
+        "sentence": f"Of {len(found):,} output{'s' * (len(found) != 1)}: {told}."
+        if found
+        else "There are no outputs to compare.",
         "left": left,
         "right": right,
         "tolerance": tolerance.to_json(),

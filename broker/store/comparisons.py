@@ -2,7 +2,7 @@
 
 One waits until its jobs have ended; then whoever claims it has it for the time of a lease. A claim raises `attempts`,
 and who saves names the attempt: what somebody else has taken over by then stays as it is. The results of the jobs are
-held meanwhile.
+held from the claim to the end; who deletes them sooner has a comparison that fails.
 """
 
 from __future__ import annotations
@@ -93,19 +93,18 @@ def ask(tx: Connection, job_id: str, against: Mapping[str, Any], tolerance: Mapp
     made = _insert(tx, comparisons).values(values).on_conflict_do_nothing(index_elements=[c.job_id, c.asked])
     if tx.execute(made.returning(c.id)).first() is None:
         return str(tx.execute(select(c.id).where(of_it)).scalar_one())
-    _hold(tx, comparison_id, job_id, other)
     ended = select(c.id).where(c.job_id == job_id, c.state.in_((DONE, FAILED))).order_by(c.id.desc()).offset(MOST_KEPT)
     tx.execute(delete(comparisons).where(c.id.in_(tx.execute(ended).scalars().all())))
     return comparison_id
 
 
-def _hold(tx: Connection, comparison_id: str, job_id: str, other: str | None) -> None:
+def _hold(tx: Connection, taken: Comparison) -> None:
     """The results of the job; of the other one too, if it is of the same owner: nobody else may keep people from
     deleting what is theirs."""
-    owner = select(jobs.c.owner).where(jobs.c.id == job_id).scalar_subquery()
-    mine = select(jobs.c.id).where(jobs.c.id.in_([job_id, other]), jobs.c.owner == owner)
+    owner = select(jobs.c.owner).where(jobs.c.id == taken.job_id).scalar_subquery()
+    mine = select(jobs.c.id).where(jobs.c.id.in_(_jobs(taken)), jobs.c.owner == owner)
     for held in tx.execute(mine).scalars().all():
-        hold = {"job_id": held, "reason": _reason(comparison_id), "created": now()}
+        hold = {"job_id": held, "reason": _reason(taken.id), "created": now()}
         tx.execute(_insert(tx, holds).values(hold).on_conflict_do_nothing())
 
 
@@ -153,7 +152,11 @@ def claim(tx: Connection, seconds: float) -> Comparison | None:
     if chosen is None:
         return None
     row = tx.execute(_TAKE, {"taken": chosen, "seconds": seconds}).mappings().first()
-    return None if row is None else _comparison(row)
+    if row is None:
+        return None
+    taken = _comparison(row)
+    _hold(tx, taken)
+    return taken
 
 
 def renew(tx: Connection, taken: Comparison, seconds: float) -> bool:

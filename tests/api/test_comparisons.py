@@ -95,14 +95,14 @@ def test_the_pages(server: Server) -> None:
         "notes": ["a note"], "numbers": {"bands": [1]}, "picture": picture, "left": {"sha256": "0", "size": 10},
     }  # fmt: skip
     made_id = server.compared(
-        mine, {"verdict": "different", "sentence": "Of 1 outputs: 1 different.", "outputs": [output]}
+        mine, {"verdict": "different", "sentence": "Of 1 output: 1 different.", "outputs": [output]}
     )
     shown = server.get(f"/jobs/{mine}/comparison", headers=HTML).text
     for part in (f"data:image/png;base64,{picture}", "&lt;b&gt;.tif", "Two pixels differ.", "a note", "water"):
         assert part in shown
     listed = server.get(f"/jobs/{mine}", headers=HTML).text
     assert f"/jobs/{mine}/comparison?id={made_id}&amp;f=html" in listed
-    assert "Of 1 outputs: 1 different." in listed
+    assert "Of 1 output: 1 different." in listed
     answer = server.get(f"/jobs/{mine}/comparisons", headers=HTML, allow_redirects=False)
     assert answer.headers["Location"].endswith(f"/jobs/{mine}?f=html#comparisons")
 

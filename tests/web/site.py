@@ -29,7 +29,7 @@ LAKES = {
 }
 COMPARED = {
     "verdict": "different",
-    "sentence": "Of 1 outputs: 1 different.",
+    "sentence": "Of 1 output: 1 different.",
     "outputs": [
         {
             "path": "look.png", "by": "a picture", "verdict": "different", "sentence": "2 of 9 pixels differ.",

@@ -61,18 +61,19 @@ def test_one_is_made_when_both_jobs_have_ended(database: Database) -> None:
     assert claim(database) is None, "a lease keeps others from it"
 
 
-def test_the_results_of_both_are_held_until_it_is_made(database: Database) -> None:
+def test_the_results_of_both_are_held_while_it_is_made(database: Database) -> None:
     job, other, stranger = job_row(database, "a"), job_row(database, "a"), job_row(database, "b")
     against = [{"kind": "job", "id": one.id} for one in (other, stranger)]
     for one in against:
         ask(database, job, one)
-    assert [len(held(database, one)) for one in (job, other, stranger)] == [2, 1, 0]
     end(database, job, other, stranger)
-    for _ in against:
-        taken = claim(database)
-        assert taken is not None
+    assert [held(database, one) for one in (job, other, stranger)] == [[], [], []]
+    taken = [claim(database) for _ in against]
+    assert [len(held(database, one)) for one in (job, other, stranger)] == [2, 1, 0]
+    for one in taken:
+        assert one is not None
         with database.write() as tx:
-            assert comparisons.finish(tx, taken, DONE, "", REPORT)
+            assert comparisons.finish(tx, one, DONE, "", REPORT)
     assert [held(database, one) for one in (job, other, stranger)] == [[], [], []]
 
 
