@@ -12,17 +12,17 @@ from urllib.parse import urlsplit
 from adapters.openeo import request, status
 from adapters.openeo.api import Api, JobNotFound
 from adapters.openeo.download import Download
+from adapters.openeo.graph import SUM
 from adapters.openeo.results import MOST, Layout, Part, item_links
 from broker.egress import Answer
 from broker.errors import PlatformRefused, PlatformUnavailable
 from broker.jobs.model import Failure, Fault, JobSpec, Reason, Step
-from broker.platform import Attempt, Collected, Handle, LogChunk, LogPage, Observation, State
+from broker.platform import Attempt, Collected, Estimate, Handle, LogChunk, LogPage, Observation, State
 
 FEW = 3  # jobs that are asked for one by one; more are looked up in the list
 LOG_LINES = 1000
 LOG_CHARACTERS = 2**20
 LINKS_SECONDS = 60.0  # that links of results are used again
-NOTHING = {"nothing": {"process_id": "add", "arguments": {"x": 0, "y": 0}, "result": True}}
 _OVER = frozenset({"finished", "error", "canceled"})
 
 
@@ -51,6 +51,15 @@ class Batch:
         body = request.body(self.api, spec, synchronous=False)
         reply = self.api.call("POST", "/jobs", {**body, "title": f"{spec.name} {spec.title or spec.process}"})
         return _identifier(reply.headers)
+
+    def estimate(self, spec: JobSpec) -> Estimate:
+        """The back-end estimates jobs that are there: one is made for it, not started, and deleted."""
+        job_id = self._made(spec)
+        try:
+            found = self.api.get(f"/jobs/{job_id}/estimate") or {}
+        finally:
+            self.api.call("DELETE", f"/jobs/{job_id}")
+        return status.estimated(self.api.capabilities(), found)
 
     def _start(self, job_id: str) -> None:
         """Once only: where the answer is lost, the job itself says whether it was heard."""
@@ -152,7 +161,7 @@ class Batch:
             return
         if job is not None:  # also where it was only queued: cancelling puts it back to `created`
             self.api.call("DELETE", f"/jobs/{job['id']}")
-        body = {"title": attempt.name, "description": status.DISMISSED, "process": {"process_graph": NOTHING}}
+        body = {"title": attempt.name, "description": status.DISMISSED, "process": {"process_graph": SUM}}
         self.api.call("POST", "/jobs", body)
 
     def release(self, attempt: Attempt) -> None:

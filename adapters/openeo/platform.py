@@ -7,21 +7,23 @@ shows up. A synchronous request is made when its result is fetched, and made aga
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, ClassVar
 
 from adapters.openeo.api import Api
 from adapters.openeo.batch import Batch
+from adapters.openeo.graph import SUM
 from adapters.openeo.settings import OpenEoSettings
 from adapters.openeo.synchronous import Synchronous
 from broker.errors import PlatformError
 from broker.jobs.model import Capabilities, JobSpec, Step
-from broker.packages.openeo import KIND
-from broker.platform import Attempt, Collected, Handle, Health, LogPage, Observation
+from broker.packages.openeo import KIND, MEDIA_TYPE
+from broker.platform import Attempt, Collected, Estimate, Handle, Health, LogPage, Observation, Trial
 
 
 class OpenEoPlatform:
-    """Implements `broker.platform.Platform`. The back-end and the handle remember, this object does not."""
+    """Implements `broker.platform.Platform`, `Estimating` and `Proving`; remembers nothing about jobs."""
 
     Settings: ClassVar[type[OpenEoSettings]] = OpenEoSettings
     page = 200
@@ -40,6 +42,15 @@ class OpenEoPlatform:
 
     def submit(self, spec: JobSpec) -> Iterator[Handle]:
         return self._mode().submit(spec)
+
+    def estimate(self, spec: JobSpec) -> Estimate:
+        """Says nothing where the back-end does not, nor of synchronous requests."""
+        if self._mode() is not self.batch or not self.api.offers("/jobs/{job_id}/estimate"):
+            return Estimate(text="The platform gives no estimates.")
+        return self.batch.estimate(spec)
+
+    def trial(self) -> Trial:
+        return Trial(json.dumps({"id": "sum", "process_graph": SUM}), MEDIA_TYPE)
 
     def observe(self, attempts: Sequence[Attempt]) -> Iterable[Observation]:
         asked = attempts[: self.page]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -11,11 +12,14 @@ from broker.jobs.model import Failure, Fault, Progress, Reason, Step
 from broker.jobs.observation import Observation, State
 from broker.jobs.record import known
 from broker.jobs.secrets import unsigned
+from broker.platform import Estimate
 
 DISMISSED = "Dismissed before it was started."  # the description of a job that keeps another one from being made
 STEP = "process"  # the only step, and its log
 LONGEST_LOOK = 60.0  # seconds between two looks
 TAIL = 4000  # characters of the log in a failure
+_DURATION = re.compile(r"P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?)?")
+_UNITS = (7 * 86400, 86400, 3600, 60, 1)
 _STATES = {
     "queued": State.QUEUED,
     "running": State.RUNNING,
@@ -101,9 +105,33 @@ def line(entry: Mapping[str, Any]) -> str:
     return text if level in ("info", "debug") else f"{level.upper()}: {text}"
 
 
+def currency(back_end: Mapping[str, Any]) -> str:
+    return str((back_end.get("billing") or {}).get("currency") or "credits")
+
+
+def estimated(back_end: Mapping[str, Any], found: Mapping[str, Any]) -> Estimate:
+    """What a back-end says that a job would take."""
+    costs, size = found.get("costs"), found.get("size")
+    return Estimate(
+        costs=float(costs) if isinstance(costs, int | float) else None,
+        currency=currency(back_end),
+        duration=seconds(found.get("duration")),
+        size=size if isinstance(size, int) else None,
+        text=f"Good until {found['expires']}." if found.get("expires") else "",
+    )
+
+
+def seconds(duration: Any) -> float | None:
+    """Of an ISO 8601 duration without months and years."""
+    parts = _DURATION.fullmatch(str(duration))
+    if parts is None or not any(parts.groups()):
+        return None
+    return sum(float(number or 0) * unit for number, unit in zip(parts.groups(), _UNITS, strict=True))
+
+
 def facts(back_end: Mapping[str, Any], url: str, job: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """What the record of provenance says of a job that ended there. Nothing that signs a link is in it."""
-    costs, billing = job.get("costs"), back_end.get("billing") or {}
+    costs = job.get("costs")
     told = known(
         {
             "kind": "openeo",
@@ -122,5 +150,5 @@ def facts(back_end: Mapping[str, Any], url: str, job: Mapping[str, Any], **more:
         "engine": known({"name": told.get("title"), "version": told.get("version")}),
     }
     if isinstance(costs, int | float):
-        found["costs"] = {"amount": costs, "currency": billing.get("currency") or "credits"}
+        found["costs"] = {"amount": costs, "currency": currency(back_end)}
     return found

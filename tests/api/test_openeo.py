@@ -86,7 +86,7 @@ def test_the_official_client_gets_the_same_pixels(broker: BrokerPeer, back_end: 
     west, south, east, north = extent["bbox"]
     graph["load"]["arguments"]["spatial_extent"] = {"west": west, "south": south, "east": east, "north": north}
     (tmp_path / "graph.json").write_text(json.dumps(graph))
-    command = [
+    command: list[str | Path] = [
         SOFTWARE / "bin" / "python",
         HERE / "client.py",
         back_end.url,

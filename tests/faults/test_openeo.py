@@ -3,6 +3,7 @@ started twice for it. The numbers are those of the list in the adapter's referen
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -440,6 +441,32 @@ def test_the_budget_goes_along_and_the_costs_come_back(back_end: OpenEoPeer, fau
     assert facts["delegated"]["jobId"] == (attempt.handle or {})["id"]
     assert facts["delegated"]["process"]["process_graph"]["say"]["arguments"] == {"value": "costs"}
     assert facts["delegated"]["version"] == "1.2.3-test"
+
+
+def test_an_estimate_leaves_nothing_there(back_end: OpenEoPeer, faults: Faults, platform: OpenEoPlatform) -> None:
+    """The peer gives none by itself: the answer is scripted, what is around it is real."""
+    spec = back_end.spec(one("say", "how much"))
+    assert platform.estimate(spec).costs is None
+    listed = {"path": "/jobs/{id}/estimate", "methods": ["GET"]}
+    faults.change("GET", "/openeo/1.2/$", lambda page: page | {"endpoints": [*page["endpoints"], listed]})
+    told = {"costs": 3.5, "duration": "P1DT2H3M4.5S", "size": 1024, "expires": "2026-12-01T00:00:00Z"}
+    faults.answer("GET", "/estimate$", 200, body=told)
+    estimating = back_end.platform(faults.url)
+    found = estimating.estimate(spec)
+    assert (found.costs, found.currency, found.duration, found.size) == (3.5, "credits", 93784.5, 1024)
+    assert "2026-12-01" in found.text
+    assert back_end.ids(spec) == []
+    faults.answer("GET", "/estimate$", 500, "EstimateComplexity")
+    with pytest.raises(PlatformUnavailable):
+        estimating.estimate(spec)
+    assert back_end.ids(spec) == []
+
+
+def test_what_tries_the_platform_runs_there(back_end: OpenEoPeer, platform: OpenEoPlatform) -> None:
+    attempt = submitted(platform, back_end.spec(json.loads(platform.trial().package)))
+    assert ended(platform, attempt).state == State.SUCCEEDED
+    [asset] = platform.collect(attempt).outputs["assets"]
+    assert read(platform, attempt, asset["location"]) == b"3"
 
 
 @pytest.mark.parametrize("status", [402, 400])

@@ -89,7 +89,6 @@ class Cube(DriverDataCube):
         return {
             path.name: {
                 "href": str(path),
-                "output_dir": str(path.parent),
                 "type": GTIFF,
                 "roles": ["data"],
                 "bbox": [west, south, east, north],
@@ -181,7 +180,7 @@ class Text(SaveResult):
     def write_assets(self, directory):
         path = Path(directory) / "said.txt"
         path.write_text(self.text)
-        asset = {"href": str(path), "output_dir": str(path.parent), "type": "text/plain", "roles": ["data"]}
+        asset = {"href": str(path), "type": "text/plain", "roles": ["data"]}
         return {path.name: asset}
 
     def create_flask_response(self):
@@ -299,7 +298,8 @@ class Jobs(BatchJobs):
             })  # fmt: skip
             graph = copy.deepcopy(job.metadata.process["process_graph"])  # it is changed in place
             result = self.implementation.processing.evaluate(graph, env=env)
-            job.assets = to_save_result(result).write_assets(str(folder))
+            written = to_save_result(result).write_assets(str(folder))
+            job.assets = {name: {"output_dir": str(folder), **asset} for name, asset in written.items()}
         except Exception as error:  # noqa: BLE001 - whatever it is, the job ends with it
             job.logs.append({"id": "error", "level": "error", "message": str(error)})
             outcome = "error"

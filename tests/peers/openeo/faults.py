@@ -71,9 +71,10 @@ class Faults:
         *,
         times: int = 1,
         headers: Mapping[str, str] | None = None,
+        body: Any = None,
     ) -> None:
-        """The next requests do not get through, and are answered like this."""
-        body = {"id": "x", "code": code, "message": f"scripted {status}", "links": []}
+        """The next requests do not get through, and are answered like this: with an error of openEO, or a body."""
+        body = body or {"id": "x", "code": code, "message": f"scripted {status}", "links": []}
         self._add(_Rule(method, re.compile(path), times, status, body, headers or {}))
 
     def lose(self, method: str, path: str, *, times: int = 1) -> None:
