@@ -94,6 +94,20 @@ class _Document:
             self.prov.wasInformedBy(self.job, self.job_ids[job["parent"]])
         if isinstance(reused := self.record.get("reused"), Mapping) and reused.get("job"):
             self.prov.wasInfluencedBy(self.job, self.job_ids[reused["job"]])
+        if isinstance(first := self.record.get("reproduces"), Mapping):
+            self.reproduces(first)
+
+    def reproduces(self, first: Mapping[str, Any]) -> None:
+        """The job whose run is done again, or the published experiment, which the package was taken from."""
+        if first.get("job"):
+            self.prov.wasInfluencedBy(self.job, self.job_ids[first["job"]])
+            return
+        about = {name: first.get(name) for name in ("name", "title", "href", "workflow", "digest")}
+        experiment = self.prov.entity(
+            self.run["experiment"], {PROV_TYPE: self.terms["Experiment"]} | self.said(**about)
+        )
+        self.prov.wasDerivedFrom(self.plan, experiment)
+        self.prov.used(self.job, experiment)
 
     def agents(self) -> None:
         record = self.record

@@ -158,6 +158,7 @@ class Site(World):
         found = [path for route, path in self.paths().items() if route not in NO_PAGES]
         found += [f"/jobs/{job}" for job in self.jobs[1:]] + ["/processes/every-kind", *VARIANTS]
         found += [f"/jobs/{self.jobs[-1]}/{part}" for part in ("results", "comparison")]
+        found += [f"/reproductions/new?experiment={one}" for one in (self.jobs[-1], "not-there")]
         found += [f"/jobs/{self.jobs[0]}/publications/new?target=osc", "/publications?state=awaiting-approval"]
         found += [f"/uploads/{one['id']}" for one in self._listed("/uploads", "uploads")]
         found = list(dict.fromkeys(found))

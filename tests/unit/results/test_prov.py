@@ -68,3 +68,13 @@ def test_nobody_pays_for_it_who_does_not_ask() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_a_run_does_again() -> None:
+    experiment = {"name": "lakes", "href": "https://osc.example/experiments/lakes/record.json", "digest": "ab" * 32}
+    text = prov.written({**record(), "reproduces": experiment}, "provn").decode()
+    assert "wasDerivedFrom(run:package, run:experiment, -, -, -)" in text
+    assert experiment["href"] in text
+    first = "01a204ae-0000-7e5a-8c8d-b7b3b9d22a25"
+    text = prov.written({**record(), "reproduces": {"name": first, "job": first}}, "provn").decode()
+    assert f"wasInfluencedBy(run:job, job:{first})" in text
