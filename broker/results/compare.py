@@ -161,13 +161,12 @@ def report(found: list[Compared], left: str, right: str, tolerance: Tolerance) -
     outputs [{path, by, verdict, sentence, numbers, notes, picture (PNG, base64), left, right {sha256, size}}]."""
     counts = {verdict.value: sum(one.judgement.verdict is verdict for one in found) for verdict in Verdict}
     told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    many = "1 output" if len(found) == 1 else f"{len(found):,} outputs"
     whole = worst(one.judgement.verdict for one in found)
     return {
         "type": TYPE,
         "verdict": whole.value if found else Verdict.DIFFERENT.value,
-        "sentence": f"Of {len(found):,} output{'s' * (len(found) != 1)}: {told}."
-        if found
-        else "There are no outputs to compare.",
+        "sentence": f"Of {many}: {told}." if found else "There are no outputs to compare.",
         "left": left,
         "right": right,
         "tolerance": tolerance.to_json(),

@@ -70,10 +70,10 @@ def test_the_results_of_both_are_held_while_it_is_made(database: Database) -> No
     assert [held(database, one) for one in (job, other, stranger)] == [[], [], []]
     taken = [claim(database) for _ in against]
     assert [len(held(database, one)) for one in (job, other, stranger)] == [2, 1, 0]
-    for one in taken:
-        assert one is not None
+    for made in taken:
+        assert made is not None
         with database.write() as tx:
-            assert comparisons.finish(tx, one, DONE, "", REPORT)
+            assert comparisons.finish(tx, made, DONE, "", REPORT)
     assert [held(database, one) for one in (job, other, stranger)] == [[], [], []]
 
 
