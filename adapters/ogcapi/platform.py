@@ -31,7 +31,7 @@ from broker.platform import Attempt, Collected, Handle, Health, LogPage, Observa
 CORE = "http://www.opengis.net/spec/ogcapi-processes-1/{}/conf/core"
 PART2 = "http://www.opengis.net/spec/ogcapi-processes-2/1.0/conf/"
 CWL_JSON = "application/cwl+json"
-GRACE = 10.0  # seconds in which a new job may be unknown yet (servers that answer before they have written it down)
+GRACE = 5.0  # seconds in which a new job may be unknown yet (servers that answer before they have written it down)
 LARGEST_ANSWER = 256 * 1024  # bytes of a result without a job, which is kept in the handle
 _ENDED = {State.SUCCEEDED: "successful", State.FAILED: "failed", State.CANCELLED: "failed", State.LOST: "failed"}
 

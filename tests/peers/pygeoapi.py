@@ -1,8 +1,4 @@
-"""pygeoapi with its TinyDB manager and processes of its own (`remote/pygeoapi_processes.py`), from `.software/bench`.
-
-    with pygeoapi_peer(folder) as server:
-        requests.get(server.url + "/processes")
-"""
+"""pygeoapi with its TinyDB manager and processes of its own (`remote/pygeoapi_processes.py`), from `.software/bench`."""
 
 from __future__ import annotations
 
@@ -59,6 +55,12 @@ class PygeoapiPeer:
     url: str
     folder: Path
 
+    def runs(self, process: str) -> list[str]:
+        """The jobs in which one of our processes really ran."""
+        file = self.folder / "runs.txt"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [line.partition(" ")[2] for line in lines if line.startswith(f"{process} ")]
+
 
 @contextmanager
 def pygeoapi_peer(folder: Path) -> Iterator[PygeoapiPeer]:
@@ -84,7 +86,7 @@ def pygeoapi_peer(folder: Path) -> Iterator[PygeoapiPeer]:
         wait_for(lambda: _answers(port), 60, lambda: (folder / "server.log").read_text())
         yield PygeoapiPeer(f"http://127.0.0.1:{port}", folder)
     finally:
-        server.terminate()
+        server.kill()  # it would wait for its jobs
         server.wait(20)
 
 
