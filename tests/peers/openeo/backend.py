@@ -81,7 +81,7 @@ class Cube(DriverDataCube):
         return filename
 
     def write_assets(self, filename, format, format_options=None):
-        path = Path(filename) / "openEO.tif"
+        path = Path(filename).parent / "openEO.tif"
         self.save_result(str(path), format)
         with rasterio.open(path) as source:
             west, south, east, north = transform_bounds(source.crs, "EPSG:4326", *source.bounds)
@@ -178,7 +178,7 @@ class Text(SaveResult):
         self.text = text
 
     def write_assets(self, directory):
-        path = Path(directory) / "said.txt"
+        path = Path(directory).parent / "said.txt"
         path.write_text(self.text)
         asset = {"href": str(path), "type": "text/plain", "roles": ["data"]}
         return {path.name: asset}
@@ -298,7 +298,7 @@ class Jobs(BatchJobs):
             })  # fmt: skip
             graph = copy.deepcopy(job.metadata.process["process_graph"])  # it is changed in place
             result = self.implementation.processing.evaluate(graph, env=env)
-            written = to_save_result(result).write_assets(str(folder))
+            written = to_save_result(result).write_assets(str(folder / "out"))
             job.assets = {name: {"output_dir": str(folder), **asset} for name, asset in written.items()}
         except Exception as error:  # noqa: BLE001 - whatever it is, the job ends with it
             job.logs.append({"id": "error", "level": "error", "message": str(error)})
