@@ -29,7 +29,8 @@ MOST_DETAIL = 12 * 2**20  # bytes of all numbers and pictures of a report
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A file, or a Zarr store, of a run: `sha256` in hex (of a store: of its files and their names), `size` in bytes.
+    """A file, or a Zarr store, of a run: `sha256` in hex (of a store: of its files and their names; "": not known),
+    `size` in bytes.
     `path` where it is on this machine; None where only its checksum is known."""
 
     sha256: str
@@ -145,11 +146,13 @@ def _single(key: Callable[[str, Output], str], side: Mapping[str, Output]) -> di
 
 def _compared(path: str, other: str, left: Output, right: Output, tolerance: Tolerance, judge: Judge) -> Compared:
     renamed = () if path == other else (f"it is called {other} in the second run",)
-    if left.sha256 == right.sha256 and left.size == right.size:
+    known = left.sha256 and right.sha256
+    if known and left.sha256 == right.sha256 and left.size == right.size:
         same = Judgement(Verdict.IDENTICAL, "The same bytes.", notes=renamed)
         return Compared(path, "checksum", same, left, right)
     if left.path is None or right.path is None:
-        unequal = Judgement(Verdict.DIFFERENT, "The checksums differ, and the file itself is not at hand.")
+        why = "The checksums differ" if known else "A checksum is not known"
+        unequal = Judgement(Verdict.DIFFERENT, f"{why}, and the file itself is not at hand.")
         return Compared(path, "checksum", unequal, left, right)
     by, found = judge(left.path, right.path, tolerance)
     noted = Judgement(found.verdict, found.sentence, found.numbers, (*renamed, *found.notes), found.picture)

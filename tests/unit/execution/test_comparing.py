@@ -166,6 +166,9 @@ def test_without_a_checksum_the_bytes_tell(world: World, web: WebPeer) -> None:
     job = world.job({"a.txt": b"same"})
     world.against(job, against)
     assert world.verdicts(job) == {"a.txt": ("checksum", "identical")}
+    against["outputs"]["a.txt"]["href"] = None
+    world.against(job, against)
+    assert "A checksum is not known" in world.sentence(job)
 
 
 @pytest.mark.parametrize(
