@@ -223,10 +223,10 @@ def test_what_is_shared_with_a_project_is_used_again_by_those_who_work_in_it(wor
     assert world.job(owner="eve", project="reef").reused is None
 
 
-def test_a_private_job_of_a_project_is_not_the_projects(world: Cache) -> None:
+def test_what_is_no_longer_shared_is_not_used_again(world: Cache) -> None:
     with world.database.write() as tx:
         tx.execute(insert(members).values(project="reef", person="bob", part="member", since=now()))
-    world.done(owner="alice", project="reef")
+    world.done(owner="alice", project="reef", shared="private", shared_with="reef")
     assert world.job(owner="bob", project="reef").reused is None
 
 

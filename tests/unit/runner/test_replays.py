@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from adapters.local.platform import LocalPlatform
 from broker.jobs.model import JobSpec, StageItem, Step
 from broker.jobs.observation import State
+from broker.packages.bundle import build
 from broker.runner import replaystore
 from tests.peers.runner import RunnerPeer, attempt_of, ended
 
@@ -222,6 +225,17 @@ stdout: out.txt
     assert cache.run(package.replace("date", "date -u"), **tree(a="1", b="2")) != first
 
 
+def test_a_file_of_the_package_is_known_by_what_it_holds(cache: Cache) -> None:
+    staging = "requirements: {InitialWorkDirRequirement: {listing: [{class: File, location: script.sh}]}}"
+    package = (CLOCK % (staging, "cat script.sh")).encode()
+    found = []
+    for text in (b"one", b"one", b"two"):
+        script: Callable[[str], bytes] = partial(lambda text, path: text, text)
+        found.append(cache.run(CHAIN, bundle=build(package, read=script).to_json(), job_order={}))
+    assert found[0] == found[1]
+    assert found[2]["out/out.txt"].startswith("two")
+
+
 @pytest.mark.parametrize(
     ("which", "harm"),
     [
@@ -234,11 +248,12 @@ stdout: out.txt
     ids=["file", "in-directory", "empty", "no-json", "no-result"],
 )
 def test_a_result_that_is_damaged_is_computed_and_kept_again(cache: Cache, which: str, harm: Any) -> None:
-    cache.run(CHAIN, **staged("hello"))
+    first = cache.run(CHAIN, **staged("hello"))
     for path in cache.mine.glob(f"j*/*/{which}"):
         harm(path)
-    cache.run(CHAIN, **staged("hello"))
+    second = cache.run(CHAIN, **staged("hello"))
     assert "two" not in cache.replayed()
+    assert set(second) == set(first)  # what had been brought of it is gone
     last = cache.run(CHAIN, **staged("hello"))
     assert cache.replayed() == {"one", "two"}
     assert last["tree/tree/deep/copy.txt"].startswith("hello")
