@@ -30,8 +30,7 @@ MOST_DETAIL = 12 * 2**20  # bytes of all numbers and pictures of a report
 @dataclass(frozen=True, slots=True)
 class Output:
     """A file, or a Zarr store, of a run: `sha256` in hex (of a store: of its files and their names; "": not known),
-    `size` in bytes.
-    `path` where it is on this machine; None where only its checksum is known."""
+    `size` in bytes, `path` where it is on this machine (None: its bytes are not at hand)."""
 
     sha256: str
     size: int
