@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 
 from broker.errors import InputError, InputProblem, LimitError, PackageError
+from broker.packages import openeo
 from broker.packages.bundle import Bundle, build
 from broker.packages.cwl import MAX_DOCUMENT, parse
 from broker.packages.graph import fragment, processes
@@ -83,6 +84,9 @@ def load(reference: str, *, root: Path | None = None) -> LocalPackage:
             error.hint = "Say which directory holds the whole package, with --root DIR, or move the file below it."
         raise
     document = parse(bundle.documents[bundle.document], bundle.document)
+    if bundle.kind == openeo.KIND:
+        found = openeo.process_of(bundle.documents, bundle.entry)
+        return LocalPackage(bundle, found, {}, process_name(bundle.entry, found, file))
     process = choose(document, bundle.entry)
     namespaces = document.get("$namespaces") if isinstance(document, Mapping) else None
     return LocalPackage(bundle, process, namespaces or {}, process_name(bundle.entry, process, file))

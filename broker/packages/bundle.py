@@ -117,7 +117,7 @@ def build(
     """
     check_key(name)
     text = decode(body, name)
-    if (found := openeo.documents(text, name, process, read)) is not None:
+    if (found := openeo.documents(text, posixpath.basename(name) if trim else name, process, read)) is not None:
         return Bundle.make(found[0], found[1], {}, openeo.KIND)
     if (found := ogcapi.documents(text, base or name)) is not None:
         return Bundle.make(found[0], found[1], {}, ogcapi.KIND)

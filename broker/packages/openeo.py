@@ -53,7 +53,7 @@ def documents(text: str, name: str, process: str | None, read: Read | None) -> t
         found = read(link).decode()
     except (BrokerError, UnicodeDecodeError, OSError) as error:
         raise PackageError(f"The process {link} that the record links to cannot be read: {error}") from error
-    return _entry(found, link, process), {name: text, link: found}
+    return _entry(found, link, process), {link: found}
 
 
 def _json(text: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,13 @@ def test_requirements_of_a_job_order_are_not_for_v1_0(tmp_path: Path) -> None:
     (tmp_path / "old.cwl").write_text(TOOL.replace("v1.2", "v1.0"))
     with pytest.raises((InputError, UnsupportedPackage), match=r"v1\.0"):
         load(str(tmp_path / "old.cwl")).with_requirements([{"class": "NetworkAccess"}])
+
+
+def test_an_openeo_process_is_a_package(tmp_path: Path) -> None:
+    graph = {"sum": {"process_id": "add", "arguments": {"x": 1, "y": 2}, "result": True}}
+    file = tmp_path / "below" / "sum.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps({"id": "one-and-two", "process_graph": graph}))
+    found = load(str(file), root=tmp_path)
+    assert (found.process_id, found.bundle.kind, found.bundle.entry) == ("one-and-two", "openeo", "sum.json")
+    assert secondary_files(found.process) == {}
