@@ -96,9 +96,9 @@ async def _page(
     lists = await site.rows.slow(lists_of, publishers, catalog, caller.owner, project_id)
     project, members = await site.rows.read(_people, caller, project_id)
     fields = {**fields_of(found.request), **(typed or {})}
-    wrong: dict[str, list[str]] = {}
+    wrong: dict[str, list[tuple[str, str]]] = {}
     for member, words in errors(refused).items():
-        wrong.setdefault(field_of(member.removeprefix("request/"), fields), []).append(words)
+        wrong.setdefault(field_of(member.removeprefix("request/"), fields), []).append(("error", words))
     return page(
         request,
         "projectpublishing.html",

@@ -148,9 +148,9 @@ def lists_of(publishers: Publishers, catalog: str | None, owner: str, project: s
 
 def _placed(
     findings: Sequence[Mapping[str, Any]], wrong: InputError | None, fields: Mapping[str, str]
-) -> tuple[dict[str, list[str]], list[dict[str, str]]]:
-    """What is wrong by field, and what has no field: prerequisites, files."""
-    beside: dict[str, list[str]] = {}
+) -> tuple[dict[str, list[tuple[str, str]]], list[dict[str, str]]]:
+    """What is wrong or doubtful by field (level and words), and what has no field: prerequisites, files."""
+    beside: dict[str, list[tuple[str, str]]] = {}
     apart = []
     told = [(str(one["level"]), str(one["field"]), _words(one)) for one in findings]
     known = {member for level, member, _ in told if level == "error"}
@@ -158,7 +158,7 @@ def _placed(
         told += [("error", one.pointer, one.detail) for one in wrong.problems if one.pointer.lstrip("/") not in known]
     for level, member, words in dict.fromkeys(told):
         if name := field_of(member, fields):
-            beside.setdefault(name, []).append(words)
+            beside.setdefault(name, []).append((level, words))
         else:
             apart.append({"level": level, "field": member, "words": words})
     return beside, apart
@@ -166,7 +166,7 @@ def _placed(
 
 def _words(one: Mapping[str, Any]) -> str:
     allowed = f" Allowed: {', '.join(one['allowed'])}." if one.get("allowed") else ""
-    return f"{one['message']}{allowed}" + (f" Granted by {one['grants']}." if one.get("grants") else "")
+    return f"{one['message'].rstrip('.')}.{allowed}" + (f" Granted by {one['grants']}." if one.get("grants") else "")
 
 
 # ---- the list, and one

@@ -173,7 +173,7 @@ def _drafted(draft: Mapping[str, Any], whole: bool, as_json: bool) -> None:
 def _finding(one: Mapping[str, Any]) -> str:
     where = f"{one['target']}: {one['field']}" if one.get("target") else one["field"]
     allowed = f" Allowed: {', '.join(one['allowed'])}." if one.get("allowed") else ""
-    return f"{one['level']}: {where}: {one['message']}{allowed}" + (
+    return f"{one['level']}: {where}: {one['message'].rstrip('.')}.{allowed}" + (
         f" Granted by {one['grants']}." if one.get("grants") else ""
     )
 

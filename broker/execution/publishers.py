@@ -167,10 +167,11 @@ class Publishers:
             if isinstance(target, Catalog):
                 self.catalog(name, owner, project).live()
                 return []
-            if collection is None:
-                message = "is missing: the collection of the repository that the items go to"
-                return [Finding("error", "collection", message, grants=target.contact)]
-            return self.repository(name, owner, project, collection).check()
+            repository = self.repository(name, owner, project, collection or "")
+            if collection is not None:
+                return repository.check()
+            message = "is missing: the collection of the repository that the items go to"
+            return [Finding("error", "collection", message, grants=target.contact)]
         except TargetRefused as refusal:
             return [Finding("error", "credential", str(refusal), grants=target.contact)]
         except TargetUnavailable as problem:

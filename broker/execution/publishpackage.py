@@ -18,7 +18,7 @@ from typing import Any
 from broker.access.principal import Principal, Scope
 from broker.access.quota import Quotas
 from broker.egress import Egress
-from broker.errors import BrokerError, TargetRefused, TargetUnavailable
+from broker.errors import BrokerError, NoSuchProcess, TargetRefused, TargetUnavailable
 from broker.execution.accept import CREDENTIAL_SCHEME, STORED_SCHEME, ExecuteRequest, Key, admit, prepare_own
 from broker.jobs.model import TERMINAL, Job, Phase, StageItem
 from broker.packages.inputs import Order
@@ -57,8 +57,12 @@ class PackageTarget:
 
     def check(self) -> list[Finding]:
         """See `Target.check`."""
-        with self._database.read() as tx:
-            processes.which(tx, self._process, reach=self._principal.reach)
+        try:
+            with self._database.read() as tx:
+                processes.which(tx, self._process, reach=self._principal.reach)
+        except NoSuchProcess as missing:
+            who = "who deployed the repository's package, and has to share it with everybody"
+            return [Finding("error", "target", missing.detail, grants=who)]
         return self._seen.check_collection()
 
     def plan(self, items: list[Json]) -> Json:

@@ -126,11 +126,11 @@ def test_what_is_offered(office: Office) -> None:
 
 def test_a_repository_without_and_with_its_credential(office: Office, prr: PrrPeer) -> None:
     offices = office({"prr": a_prr(prr)})
-    assert [finding.field for finding in offices.prerequisites("prr", "ada", "ada")] == ["collection"]
     lacking = offices.prerequisites("prr", "ada", "ada", "lakes")
     assert [(one.level, one.field, one.grants) for one in lacking] == [("error", "credential", "earth-code@esa.int")]
     assert f"broker credential add prr prr {prr.url} --username NAME" in lacking[0].message
     office({}, of_prr(prr))
+    assert [finding.field for finding in offices.prerequisites("prr", "ada", "ada")] == ["collection"]
     assert offices.prerequisites("prr", "ada", "ada", "lakes") == []
     assert [one.field for one in offices.prerequisites("prr", "ada", "ada", "rivers")] == ["collection"]
     assert offices.prerequisites("prr", "bob", "bob", "lakes") != []  # it is ada's

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,9 @@ def broker(peer: BrokerPeer, prr: PrrPeer) -> Broker:
     return made
 
 
-def keep(broker: Broker, prr: PrrPeer, password: str = SECRET_KEY) -> None:
+def keep(broker: Broker, prr: PrrPeer, password: str = SECRET_KEY, owner: str = "local") -> None:
     secret = Secret(Kind.PRR, prr.url, {"username": ACCESS_KEY, "password": password})
-    credentials.keep(broker.database, broker.vault, LOCAL, "prr", secret)
+    credentials.keep(broker.database, broker.vault, replace(LOCAL, owner=owner, project=owner), "prr", secret)
 
 
 def planned(name: str) -> Json:
@@ -98,6 +99,9 @@ def test_the_package_registers_and_the_repository_is_looked_at(broker: Broker, p
     assert lacking.field == "credential"
     keep(broker, prr)
     assert broker.publishers.prerequisites("official", "local", "local") == []
+    keep(broker, prr, owner="bob")
+    [unseen] = broker.publishers.prerequisites("official", "bob", "bob")  # whom nobody has shared the package with
+    assert (unseen.field, unseen.message) == ("target", "There is no process 'prr-package'.")
     receipt = published(broker, "lakes-1")
     own = receipt["items"]["lakes-1"]
     assert own["href"] == f"{prr.url}/stac/collections/lakes/items/lakes-1"
