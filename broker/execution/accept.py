@@ -266,10 +266,10 @@ def _checked(
     ]
     if problems:
         raise InputError(*problems)
-    return ordered(tx, principal, inspection, request.inputs, upload_id)
+    return order_of(tx, principal, inspection, request.inputs, upload_id)
 
 
-def ordered(
+def order_of(
     tx: Connection,
     principal: Principal,
     inspection: Inspection,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from broker.access.credential import Kind, Secret
 from broker.access.principal import Principal
@@ -22,7 +22,8 @@ MOST_IMAGES = 100
 
 @dataclass(frozen=True)
 class Images:
-    """The operator's rules for images, and what asks registries. `insecure`: registries without TLS."""
+    """The operator's rules for images, and what asks registries. `insecure`: registries without TLS; `meant`: the
+    digests that some images (full spelling) had when they ran, for whoever wants those again."""
 
     registries: tuple[str, ...]
     insecure: tuple[str, ...]
@@ -30,6 +31,7 @@ class Images:
     egress: Egress
     database: Database
     vault: Vault
+    meant: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, images: Iterable[str]) -> dict[str, Reference]:
         """Each image read. Raises PackageError for one that is no reference, or of a registry that is not allowed."""
@@ -54,9 +56,9 @@ class Images:
         silent: dict[str, str] = {}  # registries that were asked in vain: they are not asked again
         until = time.monotonic() + LONGEST_PINNING
         for image, reference in self.check(images).items():
-            if reference.digest:
-                digests[image] = reference.digest
-            if reference.digest or reference.local or not self.pinning:
+            if digest := reference.digest or (None if reference.local else self.meant.get(str(reference))):
+                digests[image] = digest
+            if digest or reference.local or not self.pinning:
                 continue
             try:
                 if reference.host in silent or time.monotonic() > until:

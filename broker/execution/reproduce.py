@@ -26,7 +26,7 @@ from broker.errors import (
     StagingError,
     WrongPhase,
 )
-from broker.execution.accept import ExecuteRequest, Key, Ticket, ordered, prepare
+from broker.execution.accept import ExecuteRequest, Key, Ticket, order_of, prepare
 from broker.execution.deploy import deploy
 from broker.execution.images import Images
 from broker.execution.placing import placed
@@ -34,6 +34,7 @@ from broker.jobs.model import Job, Phase
 from broker.jobs.secrets import unsigned, unsigned_link
 from broker.packages.cwl import Inspection
 from broker.packages.deployment import Deployment
+from broker.packages.images import Reference
 from broker.packages.inputs import Order
 from broker.packages.media import BUNDLE_TYPE, CWL_TYPES
 from broker.results.experiment import Experiment, Read, resolve
@@ -135,6 +136,8 @@ def draft(sources: Sources, principal: Principal, asked: Asked, upload_id: Uploa
     remarks = [_softened(one) if asked.request.inputs else one for one in found.remarks]
     with sources.database.read() as tx:
         process, inspection = _here(tx, principal, found.digest, found.process_id)
+    if process is not None:
+        remarks += _other_images(found, process)
     deployment = None
     if process is not None:
         remarks = [one for one in remarks if one.code != "package-unreachable"]
@@ -301,6 +304,16 @@ def _other_package(found: Experiment, digest: str) -> Remark:
     return Remark("error", "digest-differs", message, advice)
 
 
+def _other_images(found: Experiment, process: Process) -> Iterator[Remark]:
+    """Images that are pinned here to others than those that ran."""
+    pinned = {str(Reference.parse(image)): digest for image, digest in (process.images or {}).items()}
+    for image, digest in found.images.items():
+        if pinned.get(image, digest) != digest:
+            message = f"The image {image} is {pinned[image][:19]}… here, and was {digest[:19]}… when it ran."
+            advice = f"To run the one that it was, undeploy {process.id}: it is then deployed with that one."
+            yield Remark("warning", "image-differs", message, advice)
+
+
 def _here(
     tx: Connection, principal: Principal, digest: str | None, name: str | None
 ) -> tuple[Process, Inspection] | tuple[None, None]:
@@ -317,11 +330,13 @@ def _deployed(sources: Sources, principal: Principal, found: Draft) -> Process:
     if deployment is None or inspection is None:
         raise InputError(InputProblem("/experiment", "has no package"))
     name = found.experiment.process_id or deployment.process_id or found.experiment.workflow.get("id") or "experiment"
+    images = replace(sources.images, meant=found.experiment.images)
     for wanted in _names(name, deployment.bundle.digest):
         try:
-            return deploy(
-                sources.database, principal, deployment, lambda _: inspection, images=sources.images, process_id=wanted
-            )[0]
+            made, _ = deploy(
+                sources.database, principal, deployment, lambda _: inspection, images=images, process_id=wanted
+            )
+            return made
         except (DuplicatedProcess, ImmutableProcess):
             continue
     raise DuplicatedProcess(f"The process {name!r} is already deployed.", hint="Deploy the package under another id.")
@@ -353,7 +368,7 @@ def _fitted(tx: Connection, principal: Principal, made: Draft, upload_id: Upload
     needs = made.inspection.needs
     try:
         if not any(one.level == "error" and one.code.startswith(_GIVEN) for one in remarks):
-            order = ordered(tx, principal, made.inspection, made.request.inputs, upload_id)
+            order = order_of(tx, principal, made.inspection, made.request.inputs, upload_id)
     except InputError as error:
         advice = "Give other inputs: --input NAME=VALUE, or inputs in the request."
         remarks += [Remark("error", "inputs-unfit", _said(one), advice, one.pointer) for one in error.problems]

@@ -18,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 
 from broker.errors import BrokerError, InputError, InputProblem, LimitError, PackageError
 from broker.packages.cwl import parse
+from broker.packages.images import Reference
 from broker.results.osc import HOME, entry_path
 from broker.results.recordparts import DIGEST
 from broker.results.workflowkind import Package, Remark, package_of
@@ -64,14 +65,19 @@ class Experiment:
 
     @property
     def images(self) -> dict[str, str]:
-        """Container image -> its digest when it ran."""
+        """Container image (in full spelling) -> the digest that its registry had for it when it ran. Apptainer's is
+        that of a file which it made of the image."""
+        if _mapping(self.environment.get("platform")).get("containerEngine") == "apptainer":
+            return {}
         steps = self.environment.get("steps")
-        found = (_mapping(step) for step in steps if step) if isinstance(steps, list) else ()
-        return {
-            image: digest
-            for step in found
-            if (image := _text(step.get("image"))) and (digest := _text(step.get("imageDigest")))
-        }
+        found: dict[str, str] = {}
+        for step in map(_mapping, steps if isinstance(steps, list) else ()):
+            try:
+                image = Reference.parse(str(step.get("image")))
+                found[str(image)] = str(Reference.parse(f"{image.repository}@{step.get('imageDigest')}").digest)
+            except PackageError:
+                continue
+        return found
 
 
 def resolve(address: str, read: Read) -> Experiment:

@@ -182,6 +182,7 @@ FILES: list[tuple[Any, str, dict[str, Any]]] = [
     ({"class": "File", "location": "https://h/x.tif"}, "a/x.tif", {"url": "https://h/x.tif"}),
     ({"class": "File", "location": "https://h/x", "basename": "y.tif"}, "a/y.tif", {"url": "https://h/x"}),
     ({"class": "File", "contents": "text", "basename": "y.txt"}, "a/y.txt", {"text": "text"}),
+    ({"class": "File", "location": "https://h/x", "sha256": SHA}, "a/x", {"url": "https://h/x", "sha256": SHA}),
 ]
 
 
@@ -229,6 +230,7 @@ def test_files_by_value(given: Any, name: str, text: str) -> None:
         ({"class": "Directory", "location": "https://h/x"}, "but a File is wanted"),
         ({"class": "File"}, "neither a location nor contents"),
         ({"class": "File", "location": "https://h/x", "basename": "../x"}, "basename"),
+        ({"class": "File", "location": "https://h/x", "sha256": "AB"}, "64 hexadecimal digits"),
     ],
 )
 def test_files_that_are_none(given: Any, words: str) -> None:
