@@ -77,6 +77,7 @@ def test_steps() -> None:
     assert (first["requested"], first["measured"]) == ({"cores": 1, "ram": 256}, {"cpu": 0.5, "rss": 20.0})
     assert (first["start"], first["inputs"]) == ("2027-01-15T08:00:02.000Z", ["inputs/scene/a.tif"])
     assert second["cacheHit"] is True
+    assert second["reused"] == "01a204ae-0000-7e5a-8c8d-b7b3b9d22a25"
     assert third["commandCut"] == 1001
     assert sum(map(len, third["command"])) <= MOST_COMMAND
 

@@ -54,7 +54,7 @@ STEPS = (
     ),
     Step(
         "count_2", "replayed", 1_800_000_002.0, 1_800_000_003.0, 0, command=("grep",), tool="package.cwl#count",
-        used=("inputs/items",), made=("work/out4/b.txt",),
+        used=("inputs/items",), made=("work/out4/b.txt",), reused="01a204ae-0000-7e5a-8c8d-b7b3b9d22a25",
     ),
     Step(
         "join", "successful", 1_800_000_004.0, 1_800_000_005.0, 0, command=tuple(["cat", *["file.txt"] * 1000]),

@@ -78,3 +78,10 @@ def test_what_a_run_does_again() -> None:
     first = "01a204ae-0000-7e5a-8c8d-b7b3b9d22a25"
     text = prov.written({**record(), "reproduces": {"name": first, "job": first}}, "provn").decode()
     assert f"wasInfluencedBy(run:job, job:{first})" in text
+
+
+def test_what_was_not_computed_again() -> None:
+    first = "01a204ae-0000-7e5a-8c8d-b7b3b9d22a25"
+    text = prov.written({**record(), "reused": {"job": first}}, "provn").decode()
+    for what in ("run:job", "run:step.2"):
+        assert f"wasInfluencedBy({what}, job:{first})" in text
