@@ -77,6 +77,7 @@ SCHEMAS: Mapping[str, Any] = {
         platform=_TEXT,
         subscriber=_object([], successUri=_URI, inProgressUri=_URI, failedUri=_URI, successUrl=_URI),
         reuse={"type": "boolean"},
+        publish={"type": "object"},
     ),
     "reproduction": _object(
         ["experiment"],

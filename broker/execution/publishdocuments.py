@@ -44,8 +44,8 @@ def package_document(bundle: Mapping[str, Any]) -> Document:
     return Document("package", "package.json", BUNDLE_TYPE, _json(bundle))
 
 
-def documents(run: Run, home: str | None, report: bytes | None = None) -> Iterator[Document]:
-    """`home`: address of this broker, if others can reach it; `report`: of a comparison with another run."""
+def documents(run: Run, home: str | None) -> Iterator[Document]:
+    """`home`: address of this broker, if others can reach it."""
     record = run.record
     here = f"{home or 'urn:earthcode-broker'}/jobs/{run.job.id}"
     yield package_document(run.bundle)
@@ -56,8 +56,8 @@ def documents(run: Run, home: str | None, report: bytes | None = None) -> Iterat
     yield Document("provenance", "provenance.json", "application/json", _json(record))
     metadata = crate.metadata(record, run.bundle, run.inspection, here)
     yield Document("crate", "run-crate.zip", "application/zip", packed(metadata, record, run.bundle))
-    if report is not None:
-        yield Document("reproduction", "reproduction.json", "application/json", report)
+    if run.report is not None:
+        yield Document("comparison", "comparison.json", "application/json", run.report)
     for path, content in run.values.items():
         yield Document(_key(path), _key(path), guessed(path), content, path)
 

@@ -17,7 +17,7 @@ from broker.execution.publishrequest import Asked
 from broker.jobs.model import Job, Phase, StageItem
 from broker.jobs.publicrecord import published
 from broker.results.target import File
-from broker.store import files, jobs, processes, projects, provenance, uploads
+from broker.store import comparisons, files, jobs, processes, projects, provenance, uploads
 from broker.store.publications import Publication
 
 Json = dict[str, Any]
@@ -26,7 +26,8 @@ Json = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Run:
     """One job: `record` as it is published; `files`: its kept outputs; `uploads` and `values`: inputs that lie nowhere
-    but here, by their paths in the record; `bundle`, `inspection`: of its package; `log`: what its steps wrote."""
+    but here, by their paths in the record; `bundle`, `inspection`: of its package; `log`: what its steps wrote;
+    `report`: of the newest comparison of its outputs with others."""
 
     job: Job
     record: Json
@@ -36,6 +37,7 @@ class Run:
     bundle: Mapping[str, Any] = field(repr=False)
     inspection: Mapping[str, Any] = field(repr=False)
     log: str = field(repr=False)
+    report: bytes | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,8 @@ def _run(tx: Connection, job: Job) -> Run:
     outputs = tuple(File(f.path, key(job, f.attempt, f.path), f.size, f.sha256, f.media_type) for f in kept)
     bundle, inspection = processes.package(tx, record["package"]["digest"])
     log = "".join(row.text for row in _log(tx, job))
-    return Run(job, record, outputs, *_only_here(tx, job, record), bundle, inspection, log)
+    report = comparisons.report_document(tx, job.id)
+    return Run(job, record, outputs, *_only_here(tx, job, record), bundle, inspection, log, report)
 
 
 def _log(tx: Connection, job: Job) -> Iterator[files.LogRow]:

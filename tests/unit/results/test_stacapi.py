@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from broker.egress import Egress, EgressPolicy
-from broker.errors import TargetRefused
+from broker.errors import InputError, TargetRefused
+from broker.jobs.publication import State
 from broker.results.stacapi import StacApi, other
 from broker.results.target import done
+from broker.store.database import Database
 from tests.peers.stac import collection
 from tests.peers.stacapi import StacApiPeer, stac_api_peer
 from tests.peers.web import WebPeer
+from tests.unit.execution.press import Press
 
 BYTES = b"a small cube"
 
@@ -144,3 +149,31 @@ def test_files_are_not_sent(api: StacApiPeer, web: WebPeer) -> None:
 )
 def test_what_counts_as_the_same_document(ours: Any, found: Any, where: str | None) -> None:
     assert other(ours, found) == where
+
+
+def test_a_publication_of_what_lies_elsewhere(
+    api: StacApiPeer, web: WebPeer, sqlite_migrated: Path, tmp_path: Path
+) -> None:
+    """From the request to an item that is there once; and what it refuses before anything leaves."""
+    document = collection("elsewhere")
+    assert requests.post(f"{api.url}/collections", json=document, timeout=10).status_code in (200, 201)
+    database = Database(f"sqlite:///{shutil.copyfile(sqlite_migrated, tmp_path / 'one.db')}")
+    with Egress(EgressPolicy(schemes=frozenset({"http"}), allow_networks=("127.0.0.0/8",))) as egress:
+        press = Press(database, tmp_path, egress, {"cubes": {"kind": "stac-api", "address": api.url}})
+        with pytest.raises(InputError, match="A repository takes items"):
+            press.ask(target="cubes", collection="elsewhere")
+        with pytest.raises(InputError, match="has no collection lakes"):
+            press.ask(target="cubes", collection="lakes", items=[planned(web)["item"]])
+        with pytest.raises(InputError, match="has files to be sent"):
+            press.ask(press.job(), target="cubes", collection="elsewhere")
+        (made,) = press.ask(target="cubes", collection="elsewhere", items=[planned(web, "cube-7")["item"]])
+        done = press.until(made, State.PUBLISHED)
+    assert [item["id"] for item in items(api, "elsewhere")] == ["cube-7"]
+    assert done.receipt is not None
+    assert done.receipt["items"]["cube-7"]["href"].endswith("/collections/elsewhere/items/cube-7")
+    database.close()
+
+
+def items(api: StacApiPeer, name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = requests.get(f"{api.url}/collections/{name}/items", timeout=10).json()["features"]
+    return found
