@@ -3,7 +3,7 @@
 Runs in its own environment (`make .software/openeo`): `python backend.py`, set up as `configuration.py` says.
 
 Deviations from a real back-end: jobs are threads and gone when it ends; a cube is one scene without time; beside the
-standard processes there are `say`, `wait`, `fail` and `chat`, so that tests can have jobs of each kind.
+standard processes there are `say`, `wait`, `slow`, `fail` and `chat`, so that tests can have jobs of each kind.
 """
 # mypy: ignore-errors
 
@@ -214,6 +214,11 @@ def say(text, job):
 @_special("wait", "number")
 def wait(seconds, job):
     job.cancelled.wait(seconds)
+
+
+@_special("slow", "number")
+def slow(seconds, job):
+    time.sleep(seconds)
 
 
 @_special("fail", "string")
