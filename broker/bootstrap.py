@@ -18,6 +18,7 @@ from broker.access.principal import Principal, Scope
 from broker.access.quota import Kind, Quota
 from broker.access.vault import KeyFile, Vault
 from broker.egress import Egress, EgressPolicy, git
+from broker.execution import notices
 from broker.execution.deploy import deploy
 from broker.execution.fleet import Fleet
 from broker.execution.images import Images
@@ -41,9 +42,9 @@ from broker.store import processes, tokens
 from broker.store.database import Database, new_id
 
 if TYPE_CHECKING:
+    from broker.execution.experiments import Sources
     from broker.execution.publishdesk import Desk
     from broker.execution.publishers import Publishers
-    from broker.execution.reproduce import Sources
 
 SYSTEM = Principal("system", "system", frozenset(Scope))
 RESERVE = 256 * 2**20  # bytes left free for the database when it lives on the same disk as the files
@@ -67,7 +68,10 @@ class Broker:
         """The platforms of this process by full name; those of other hosts (`name@host`) are not among them."""
 
         def make(name: str, kind: str, options: Mapping[str, Any]) -> Platform:
-            return _platform(name, kind, dict(options), self.settings, self.shared)
+            options = dict(options)
+            if kind == "ogcapi" and self.settings.api.url:
+                options["callbacks"] = notices.addresses(self.settings.public_url, lambda: self.vault)
+            return _platform(name, kind, options, self.settings, self.shared)
 
         return Fleet(self.settings.platform_names(), self.database, lambda: self.vault, make)
 
@@ -129,7 +133,7 @@ class Broker:
     @cached_property
     def sources(self) -> Sources:
         """Where experiments are looked up that somebody published."""
-        from broker.execution.reproduce import Sources  # noqa: PLC0415 - heavy
+        from broker.execution.experiments import Sources  # noqa: PLC0415 - heavy
 
         policy = replace(input_policy(self.settings), max_bytes=MAX_ANSWER, max_seconds=25.0)
         return Sources(self.database, Egress(policy), lambda: self.publishers, self.read_package, self.images)
@@ -192,15 +196,25 @@ class Broker:
         egress. Raises PackageError (and its kinds), LimitError, EgressRefused."""
 
         def fetch(url: str) -> bytes:
-            for platform in self.platforms.values():
-                if isinstance(platform, Describing) and (found := platform.describe(url)) is not None:
-                    return found
+            if (found := self._described_at(url)) is not None:
+                return found
             return self.egress.get_bytes(url, self.settings.limits.document_bytes)
 
         def clone(repository: str, commit: str) -> bytes:
             return git.commit(self.git_egress, repository, commit, largest=MAX_BLOB, limit=MAX_ANSWER)
 
         return self.zygote.read(body, media_type, process, fetch, clone=clone, strangers=self.shared())
+
+    def _described_at(self, url: str) -> bytes | None:
+        """The process at an address of one of the platforms, asked for with its account; None for other addresses.
+        Raises as `Describing.describe`."""
+        for name, entry in self.fleet.entries().items():
+            base = entry.options.get("url")
+            if isinstance(base, str) and url.startswith(base.rstrip("/") + "/"):
+                platform = self.platforms[name]
+                if isinstance(platform, Describing) and (found := platform.describe(url)) is not None:
+                    return found
+        return None
 
     def install_builtin(self) -> None:
         """Deploy the processes that come with the broker: immutable, owned by the system, once per content."""

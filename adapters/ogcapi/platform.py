@@ -29,9 +29,11 @@ from broker.packages.media import BUNDLE_TYPE
 from broker.platform import Attempt, Collected, Handle, Health, LogPage, Observation, State
 
 CORE = "http://www.opengis.net/spec/ogcapi-processes-1/{}/conf/core"
+CALLBACK = frozenset(CORE.format(version).replace("/core", "/callback") for version in ("1.0", "2.0"))
 PART2 = "http://www.opengis.net/spec/ogcapi-processes-2/1.0/conf/"
 CWL_JSON = "application/cwl+json"
 GRACE = 5.0  # seconds in which a new job may be unknown yet (servers that answer before they have written it down)
+RARELY = 10.0  # seconds between looks at a job of which the server sends notices
 LARGEST_ANSWER = 256 * 1024  # bytes of a result without a job, which is kept in the handle
 _ENDED = {State.SUCCEEDED: "successful", State.FAILED: "failed", State.CANCELLED: "failed", State.LOST: "failed"}
 
@@ -39,9 +41,9 @@ _ENDED = {State.SUCCEEDED: "successful", State.FAILED: "failed", State.CANCELLED
 class OgcApiPlatform:
     """Implements `broker.platform.Platform`.
 
-    A handle: `job` (its address), `process`, `outputs` (names), `version` of the process as it is now, `created`, and
-    `request` as the record of provenance has it; instead of `job`, `document` of a process that ran at once and left
-    no job.
+    A handle: `job` (its address), `process`, `outputs` (names), `version` of the process as it is now, `created`,
+    `request` as the record of provenance has it, and `told` where the server sends notices; instead of `job`,
+    `document` of a process that ran at once and left no job.
     """
 
     Settings: ClassVar[type[OgcApiSettings]] = OgcApiSettings
@@ -136,9 +138,10 @@ class OgcApiPlatform:
         draft = CORE.format("1.0") not in (classes := self.server.classes()) and CORE.format("2.0") in classes
         sending = Sending(self.settings.value_bytes, self.settings.s3)
         body = execute_request(spec, described, sending, draft=draft)
-        if self.settings.callbacks:
-            told = f"{self.settings.callbacks}/{spec.job_id}"
-            body["subscriber"] = {"successUri": told, "failedUri": told}
+        told = self.settings.callbacks is not None and not CALLBACK.isdisjoint(classes)
+        if self.settings.callbacks is not None and told:
+            notice = self.settings.callbacks(spec.job_id)
+            body["subscriber"] = {"successUri": notice, "failedUri": notice, "inProgressUri": notice}
         options = described.get("jobControlOptions")
         waits = isinstance(options, list) and "async-execute" not in options and bool(options)
         prefer = [] if waits else ["respond-async"]  # alone, for servers that compare the whole header (pygeoapi)
@@ -151,6 +154,7 @@ class OgcApiPlatform:
             "outputs": [*described["outputs"]],
             "version": str(described.get("version") or ""),
             "request": recorded(body),
+            **({"told": True} if told else {}),
         }
         if reply.status == 409 and (job := self._tagged(spec.name)) is not None:
             return {"job": job, **known}  # the same job; its request differs in how its links are signed
@@ -219,6 +223,8 @@ class OgcApiPlatform:
                 return Observation(attempt.name, State.QUEUED, next_look=1.0)
             return Observation(attempt.name, State.LOST, "The server does not know the job.")
         seen = status.observation(attempt.name, told, time.time())
+        if seen.next_look is not None and "told" in handle:
+            seen = replace(seen, next_look=max(seen.next_look, RARELY))
         if seen.state in (State.FAILED, State.CANCELLED):
             seen = replace(seen, facts=facts(self.server, handle, job, told))
         if seen.failure is not None and not (told.get("message") or told.get("failure")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +23,8 @@ class OgcApiSettings(BaseModel):
     jobs run under. `deploys`: whether CWL packages are deployed there (None: as its conformance classes say). `cores`,
     `ram_mib`, `gpu`: the largest step that it runs, as far as its operator says. `seconds`: for one answer, which for a
     process that runs synchronously only is its whole run. `value_bytes`: of an input file that is sent by value,
-    because the server cannot fetch it from here. `callbacks`: the address of this broker for the server's notices
-    (None: it is asked only); the broker sets it. `egress` and `s3`: as of a local platform.
+    because the server cannot fetch it from here. `callbacks`: gives the address for the server's notices about
+    a job (None: it is asked only); the broker sets it. `egress` and `s3`: as of a local platform.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,10 +41,10 @@ class OgcApiSettings(BaseModel):
     slots: int | None = Field(default=None, ge=1)
     seconds: float = Field(default=30.0, gt=0, le=600)
     value_bytes: int = Field(default=8 * 2**20, ge=0)
-    callbacks: str | None = None
     ca_file: Path | None = None
     egress: dict[str, Any] = Field(default_factory=dict)
     s3: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)
+    callbacks: Callable[[str], str] | None = Field(default=None, exclude=True)
 
     def account(self) -> dict[str, str]:
         """The header fields that say who asks."""

@@ -11,6 +11,7 @@ import base64
 import binascii
 import contextlib
 import hashlib
+import hmac
 import os
 import re
 import secrets
@@ -118,6 +119,14 @@ class Vault:
                 "A credential's row is not as the broker wrote it.", hint="Add the credential again."
             ) from None
 
+    def token(self, bond: Sequence[str]) -> str:
+        """A word that only who has the keys can make, the same as long as the first key stays. Raises SetupError."""
+        return _token(self._keys(make=True)[0], bond)
+
+    def gave(self, token: str, bond: Sequence[str]) -> bool:
+        """Whether a word is the token of this bond, made with any of the keys."""
+        return token.isascii() and any(hmac.compare_digest(_token(key, bond), token) for key in self._keys())
+
     def knows(self, sealed: bytes) -> bool:
         """Whether the key is here that it was sealed with."""
         return sealed[1 : 1 + _NAME] in map(_name, self._keys())
@@ -146,6 +155,10 @@ def parsed(text: str, source: str) -> tuple[bytes, ...]:
 def _name(key: bytes) -> bytes:
     """Tells keys apart, and nothing of them."""
     return hashlib.sha256(b"earthcode-broker key name\0" + key).digest()[:_NAME]
+
+
+def _token(key: bytes, bond: Sequence[str]) -> str:
+    return hmac.digest(key, b"earthcode-broker token\0" + _bound(bond), "sha256").hex()
 
 
 def _bound(bond: Sequence[str]) -> bytes:

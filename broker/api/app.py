@@ -23,6 +23,7 @@ from broker.api.comparisons import COMPARISON
 from broker.api.credentials import CREDENTIALS
 from broker.api.deployment import DEPLOYMENT
 from broker.api.deploypages import DEPLOY_PAGE
+from broker.api.estimates import ESTIMATES
 from broker.api.execution import EXECUTION, execute_plain
 from broker.api.health import HEALTH
 from broker.api.jobfiles import FILES
@@ -32,6 +33,7 @@ from broker.api.jobs import JOBS, status
 from broker.api.landing import CORE
 from broker.api.line import Line
 from broker.api.login import LOGIN, OWN
+from broker.api.notices import NOTICES
 from broker.api.platforms import PLATFORMS
 from broker.api.processapi import PROCESS_API
 from broker.api.processes import PROCESSES
@@ -51,6 +53,7 @@ from broker.api.site import Site
 from broker.api.targets import TARGETS
 from broker.api.tokens import TOKENS
 from broker.api.uploads import UPLOADS
+from broker.api.usage import USAGE
 from broker.bootstrap import open_broker
 from broker.queue.relay import Relay
 from broker.queue.wakeups import Wakeups
@@ -59,8 +62,8 @@ from broker.web import static
 
 CLASSES: tuple[ConformanceClass, ...] = (
     JOBS, EXECUTION, CORE, PROCESSES, PROCESS_API, FORMS, DEPLOYMENT, DEPLOY_PAGE, RESULTS, RECORDS, FILES, UPLOADS,
-    PROJECTS, PROJECT_PUBLISHING, SHARING, QUOTAS, PLATFORMS, HEALTH, AUDIT, LOGIN, OWN, TOKENS, CREDENTIALS, CALLBACKS,
-    TARGETS, PUBLICATION_PAGES, PROVENANCE, COMPARISON, REPRODUCTIONS, PUBLICATIONS,
+    PROJECTS, PROJECT_PUBLISHING, SHARING, QUOTAS, USAGE, PLATFORMS, ESTIMATES, NOTICES, HEALTH, AUDIT, LOGIN, OWN, TOKENS, CREDENTIALS,
+    CALLBACKS, TARGETS, PUBLICATION_PAGES, PROVENANCE, COMPARISON, REPRODUCTIONS, PUBLICATIONS,
 )  # fmt: skip
 # routes are tried in this order: the busiest first
 # of every answer that does not say otherwise: it is nobody else's, and no browser makes more of it than it says

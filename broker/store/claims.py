@@ -17,7 +17,7 @@ from broker.access.quota import NONE, Quotas
 from broker.jobs import lifecycle, placement, schedule
 from broker.jobs.lifecycle import Change
 from broker.jobs.model import TERMINAL, Capabilities, Job, Phase, Reason
-from broker.store import callbacks, callcache, provenance, publicationclaims, quarantine, usage
+from broker.store import callbacks, callcache, deliveries, provenance, publicationclaims, quarantine, usage
 from broker.store.jobs import as_job, record
 from broker.store.tables import LIVE_ROW, jobs, now, platforms
 from broker.store.waiting import ACCEPTED, FREE, HERE, Active, heads, say
@@ -90,6 +90,16 @@ def released_later(tx: Connection, ended: Sequence[Job], after: float) -> set[st
     early = update(jobs).where(c.id.in_(ids), c.finished > now() - after)
     later = early.values(due_at=c.finished + after, lease_owner=None, lease_until=None)
     return set(tx.execute(later.returning(c.id)).scalars())
+
+
+def look_now(tx: Connection, job_id: str) -> bool:
+    """A job that runs is due at once, and its platform nudged: somebody says that it has changed. False where there is
+    no such job, or it is due anyway."""
+    runs = (c.phase.in_([Phase.SUBMITTED.value, Phase.RUNNING.value]), c.due_at > now())
+    platform = tx.execute(update(jobs).where(c.id == job_id, *runs).values(due_at=now()).returning(c.platform)).scalar()
+    if platform is not None:
+        deliveries.add(tx, "observe", {job_id: platform})
+    return platform is not None
 
 
 def claim_due(tx: Connection, platform: str, phases: Iterable[Phase], holder: str, limit: int) -> list[Job]:

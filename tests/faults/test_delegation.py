@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -15,11 +16,11 @@ pytestmark = pytest.mark.xdist_group("delegation")
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[BrokerPeer, BrokerPeer]]:
-    """A broker that has no platform but the other one."""
+    """A broker that has no platform but the other one, which sends it notices."""
     folder = tmp_path_factory.mktemp("two")
-    with broker_peer(folder / "far") as far:
+    with broker_peer(folder / "far", EGRESS__ALLOW_NETWORKS='["127.0.0.0/8"]') as far:
         there = {"far": {"adapter": "ogcapi", "url": far.url}}
-        with broker_peer(folder / "near", platforms=there) as near:
+        with broker_peer(folder / "near", platforms=there, public=True) as near:
             wait_for(lambda: near.get("/platforms").json()["platforms"] != [], 30, lambda: near.log.read_text())
             yield near, far
 
@@ -53,6 +54,18 @@ def test_a_package_runs_there_and_its_provenance_comes_along(pair: tuple[BrokerP
     assert delegated["request"]["inputs"] == {"message": "hello"}
     theirs = delegated["provenance"]["activity"]
     assert any(one.get("prov:label") == there["processID"] or "broker:phase" in one for one in theirs.values()), theirs
+
+
+def test_the_other_broker_tells_when_a_job_has_ended(pair: tuple[BrokerPeer, BrokerPeer]) -> None:
+    """Without a notice it would be looked at every ten seconds."""
+    near, far = pair
+    job = near.execute(near.deploy("id: doze\n" + SLEEP), {"seconds": "2"})
+    assert near.ended(job)["status"] == "successful"
+    there = remote(far, job)["jobID"]
+    told = far.get(f"/jobs/{there}/callbacks").json()["callbacks"]
+    assert told[-1]["state"] == "delivered", told
+    done, seen = (datetime.fromisoformat(one["finished"]) for one in (far.status(there), near.status(job)))
+    assert (seen - done).total_seconds() < 7
 
 
 def test_a_process_there_is_registered_by_its_address(pair: tuple[BrokerPeer, BrokerPeer]) -> None:

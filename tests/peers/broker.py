@@ -128,13 +128,21 @@ class BrokerPeer:
 
 @contextmanager
 def broker_peer(
-    state: Path, *, options: tuple[str, ...] = (), platforms: Mapping[str, Any] | None = None, **variables: str
+    state: Path,
+    *,
+    options: tuple[str, ...] = (),
+    platforms: Mapping[str, Any] | None = None,
+    public: bool = False,
+    **variables: str,
 ) -> Iterator[BrokerPeer]:
-    """Start a broker; stop it at the end. `variables`: BROKER_... settings without the prefix."""
+    """Start a broker; stop it at the end. `variables`: BROKER_... settings without the prefix; `public`: it is told
+    its address, so that it gives that to others."""
     port = free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("BROKER_", "REDIS_"))}
     environment = clean | {"BROKER_STATE": str(state), "BROKER_API__PORT": str(port)}
     environment |= canaries.of_brokers() | {f"BROKER_{name}": value for name, value in variables.items()}
+    if public:
+        environment["BROKER_API__URL"] = f"http://127.0.0.1:{port}"
     if platforms is not None:
         environment["BROKER_PLATFORMS"] = json.dumps(platforms)
     peer = BrokerPeer(state, port, environment, options)
