@@ -101,11 +101,15 @@ def ask(tx: Connection, job_id: str, against: Mapping[str, Any], tolerance: Mapp
 def _hold(tx: Connection, taken: Comparison) -> None:
     """The results of the job; of the other one too, if it is of the same owner: nobody else may keep people from
     deleting what is theirs."""
-    owner = select(jobs.c.owner).where(jobs.c.id == taken.job_id).scalar_subquery()
-    mine = select(jobs.c.id).where(jobs.c.id.in_(_jobs(taken)), jobs.c.owner == owner)
+    mine = select(jobs.c.id).where(jobs.c.id.in_(_jobs(taken)), jobs.c.owner == _owner(taken.job_id))
     for held in tx.execute(mine).scalars().all():
         hold = {"job_id": held, "reason": _reason(taken.id), "created": now()}
         tx.execute(_insert(tx, holds).values(hold).on_conflict_do_nothing())
+
+
+def _owner(job_id: str) -> Any:
+    asked = jobs.alias("asked")
+    return select(asked.c.owner).where(asked.c.id == job_id).scalar_subquery()
 
 
 def _reason(comparison_id: str) -> str:
@@ -135,8 +139,10 @@ def report(tx: Connection, comparison_id: str) -> dict[str, Any] | None:
 
 
 def report_document(tx: Connection, job_id: str) -> bytes | None:
-    """The newest report of a job as a JSON document to publish beside its outputs; None where there is none."""
-    made = select(c.report).where(c.job_id == job_id, c.state == DONE).order_by(c.id.desc()).limit(1)
+    """The newest report of a job as a JSON document to publish beside its outputs, but none that tells of a job of
+    somebody else's; None where there is none."""
+    ours = or_(c.with_job.is_(None), exists().where(jobs.c.id == c.with_job, jobs.c.owner == _owner(job_id)))
+    made = select(c.report).where(c.job_id == job_id, c.state == DONE, ours).order_by(c.id.desc()).limit(1)
     found = tx.execute(made).scalar()
     return None if found is None else orjson.dumps(found, option=orjson.OPT_INDENT_2)
 

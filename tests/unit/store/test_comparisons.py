@@ -136,6 +136,18 @@ def test_one_with_a_job_is_seen_by_who_sees_that_job(database: Database) -> None
         assert [one.id for one in comparisons.of_job(tx, job.id, Reach("a"))] == ids[::-1]
 
 
+def test_no_report_on_somebody_elses_job_is_published(database: Database) -> None:
+    job, other = job_row(database, "a"), job_row(database, "b", shared="public")
+    end(database, job, other)
+    for against, published in (({"kind": "job", "id": other.id}, False), (EXPERIMENT, True)):
+        ask(database, job, against)
+        taken = claim(database)
+        assert taken is not None
+        with database.write() as tx:
+            comparisons.finish(tx, taken, DONE, "", REPORT)
+            assert (comparisons.report_document(tx, job.id) is not None) is published
+
+
 def test_old_ones_go_and_all_go_with_the_job(database: Database) -> None:
     job = job_row(database)
     end(database, job)
