@@ -6,54 +6,38 @@ here yet is deployed as a private process of who asks; one that is here, with th
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection
 
 from broker.access.principal import Principal, Scope
-from broker.egress import Egress
 from broker.errors import (
     BrokerError,
-    DuplicatedProcess,
-    ImmutableProcess,
     InputError,
     InputProblem,
     ResultsGone,
-    StagingError,
     WrongPhase,
 )
 from broker.execution.accept import ExecuteRequest, Key, Ticket, order_of, prepare
-from broker.execution.deploy import deploy
-from broker.execution.images import Images
+from broker.execution.experimentpackage import deployed, here, other_images, other_package, read
+from broker.execution.experiments import Sources, resolved
 from broker.execution.placing import placed
 from broker.jobs.model import Job, Phase
 from broker.jobs.secrets import unsigned, unsigned_link
 from broker.packages.cwl import Inspection
 from broker.packages.deployment import Deployment
-from broker.packages.images import Reference
 from broker.packages.inputs import Order
-from broker.packages.media import BUNDLE_TYPE, CWL_TYPES
-from broker.results.experiment import Experiment, Read, resolve
-from broker.results.osc import HOME, entry_path
-from broker.results.tree import Files, Tree
+from broker.results.experiment import UNREACHABLE, Experiment
 from broker.results.verdict import Tolerance
-from broker.results.workflowkind import Package, Remark
+from broker.results.workflowkind import Remark
 from broker.store import jobs, processes
-from broker.store.database import Database
 from broker.store.processes import Process
 
-if TYPE_CHECKING:
-    from broker.execution.publishers import Publishers  # heavy: it brings the schemas of the catalog
-
-UNIT_TYPE = "application/ogcapppkg+json"
-MOST_NAMES = 20  # that are tried for a process
 UploadId = Callable[[str], str | None]
 _JOB = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-_ID = re.compile(r"[\w.-]{1,200}\Z")
 _GIVEN = ("no-input", "input-")  # remarks that no longer count when whoever asks gives inputs
 
 
@@ -70,17 +54,6 @@ class Asked:
 
     def with_request(self, request: ExecuteRequest) -> Asked:
         return replace(self, request=request)
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """What an experiment is looked up with: addresses (`egress`), configured catalogs, and what reads packages."""
-
-    database: Database
-    egress: Egress
-    publishers: Callable[[], Publishers]
-    read_package: Callable[[bytes, str, str | None], tuple[Deployment, Inspection]]
-    images: Images
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,30 +104,37 @@ def draft(sources: Sources, principal: Principal, asked: Asked, upload_id: Uploa
     if _JOB.match(asked.experiment) and not asked.files:
         with sources.database.read() as tx:
             return _of_job(tx, principal, asked, upload_id)
-    found = _resolved(sources, principal, asked)
-    request = _request(asked, found.inputs, found.title)
-    remarks = [_softened(one) if asked.request.inputs else one for one in found.remarks]
-    with sources.database.read() as tx:
-        process, inspection = _here(tx, principal, found.digest, found.process_id)
-    if process is not None:
-        remarks += _other_images(found, process)
-    deployment = None
-    if process is not None:
-        remarks = [one for one in remarks if one.code != "package-unreachable"]
-    elif found.package is not None and not any(one.code == "package-unreachable" for one in remarks):
-        try:
-            deployment, inspection = _read(sources, found, found.package)
-        except BrokerError as error:
-            remarks.append(Remark("error", "package-invalid", f"Its package cannot be run: {error.detail}", error.hint))
-    if deployment is not None:
-        digest = deployment.bundle.digest
-        if found.digest not in (None, digest):
-            remarks.append(_other_package(found, digest))
-        with sources.database.read() as tx:
-            process, _ = _here(tx, principal, digest, found.process_id)
-    made = Draft(found, request, tuple(remarks), process, deployment, inspection)
+    found = resolved(sources, principal, asked.experiment, asked.files)
+    made = Draft(found, _request(asked, found.inputs, found.title), found.remarks)
+    made = _packaged(sources, principal, made)
+    needs_none = made.inspection is not None and not made.inspection.process["inputs"]
+    if asked.request.inputs or needs_none:
+        made = replace(made, remarks=tuple(map(_softened, made.remarks)))
     with sources.database.read() as tx:
         return _fitted(tx, principal, made, upload_id)
+
+
+def _packaged(sources: Sources, principal: Principal, made: Draft) -> Draft:
+    """With the process that has the package, or with the deployment that makes one."""
+    found, remarks = made.experiment, list(made.remarks)
+    with sources.database.read() as tx:
+        process, inspection = here(tx, principal, found.digest, found.process_id)
+    if process is not None:
+        remarks = [one for one in remarks if one.code != UNREACHABLE] + list(other_images(found, process))
+        return replace(made, process=process, inspection=inspection, remarks=tuple(remarks))
+    if found.package is None or any(one.code == UNREACHABLE for one in remarks):
+        return made
+    try:
+        deployment, inspection = read(sources, found, found.package)
+    except BrokerError as error:
+        remarks.append(Remark("error", "package-invalid", f"Its package cannot be run: {error.detail}", error.hint))
+        return replace(made, remarks=tuple(remarks))
+    digest = deployment.bundle.digest
+    if found.digest not in (None, digest):
+        remarks.append(other_package(found, digest))
+    with sources.database.read() as tx:
+        process, _ = here(tx, principal, digest, found.process_id)
+    return replace(made, process=process, deployment=deployment, inspection=inspection, remarks=tuple(remarks))
 
 
 def accept(
@@ -175,7 +155,11 @@ def accept(
             *(InputProblem(one.pointer, one.message) for one in wrong),
             hint=" ".join(dict.fromkeys(one.advice for one in wrong if one.advice)) or None,
         )
-    process = found.process or _deployed(sources, principal, found)
+    process = found.process
+    if process is None:
+        assert found.deployment is not None  # noqa: S101 - what has neither is refused above
+        assert found.inspection is not None  # noqa: S101
+        process = deployed(sources, principal, found.experiment, found.deployment, found.inspection)
     against, extra = found.against, {**found.request.extra, "reproduces": found.origin}
     request = replace(found.request, extra=extra)
     with sources.database.read() as tx:
@@ -184,67 +168,6 @@ def accept(
         return ticket
     job = replace(ticket.job, reproduces=found.job or unsigned_link(found.experiment.href))
     return replace(ticket, job=job, compared=None if against is None else (against, asked.tolerance.to_json()))
-
-
-# ---- where it is found
-
-
-def _resolved(sources: Sources, principal: Principal, asked: Asked) -> Experiment:
-    """The experiment, wherever its records lie."""
-    where = asked.experiment
-    if asked.files:
-        return resolve(HOME + where, _reader(Files(asked.files), sources.egress))
-    if where.startswith(("https://", "http://")):
-        for name, home in _catalogs(sources):
-            if where.startswith(home):
-                path = where.removeprefix(home)
-                return _in_catalog(sources, principal, name, path)
-        return resolve(where, _reader(Files({}), sources.egress))
-    if not _ID.match(where):
-        raise InputError(InputProblem("/experiment", "is neither the address of a record, nor the id of one, or a job"))
-    path = entry_path("experiments", where)
-    names = [name for name, _ in _catalogs(sources)]
-    for number, name in enumerate(names):
-        try:
-            return _in_catalog(sources, principal, name, path)
-        except InputError:
-            if number == len(names) - 1:
-                raise
-    raise InputError(
-        InputProblem("/experiment", f"{where} is no address, and this broker has no catalog to look it up in"),
-        hint=f"Give the address of its record: {HOME}{path}",
-    )
-
-
-def _catalogs(sources: Sources) -> list[tuple[str, str]]:
-    """Names and homes of the configured catalogs, those that count before those for tests."""
-    offers = sorted(sources.publishers().offered(), key=lambda offer: offer.test)
-    return [(offer.name, offer.home.rstrip("/") + "/") for offer in offers if offer.home is not None]
-
-
-def _in_catalog(sources: Sources, principal: Principal, name: str, path: str) -> Experiment:
-    def look(tree: Tree) -> Experiment:
-        return resolve(HOME + path, _reader(tree, sources.egress))
-
-    return sources.publishers().tree(name, principal.owner, principal.project, look)
-
-
-def _reader(tree: Tree, egress: Egress) -> Read:
-    """Reads what the catalog has from there, and all else from its address."""
-    paths = frozenset(tree.paths())
-
-    def read(address: str, limit: int) -> bytes:
-        path = address.removeprefix(HOME)
-        if path not in paths:
-            if paths and address.startswith(HOME):
-                raise StagingError(f"The catalog has no {path[:200]}.")
-            return egress.get_bytes(address, limit)
-        content = tree.read(path) or b""
-        if len(content) > limit:
-            raise StagingError(f"{path[:200]} has more than {limit} bytes.")
-        return content
-
-    return read
 
 
 def _of_job(tx: Connection, principal: Principal, asked: Asked, upload_id: UploadId) -> Draft:
@@ -268,85 +191,6 @@ def _request(asked: Asked, inputs: Mapping[str, Any], title: str) -> ExecuteRequ
     extra = {name: value for name, value in asked.request.extra.items() if name != "reuse"}
     merged = {**inputs, **asked.request.inputs}
     return replace(asked.request, inputs=merged, title=asked.request.title or f"Again: {title}"[:500], extra=extra)
-
-
-# ---- its package
-
-
-def _read(sources: Sources, found: Experiment, package: Package) -> tuple[Deployment, Inspection]:
-    """Raises PackageError and its kinds, LimitError, EgressRefused, StagingError."""
-    content, media_type = package.content, package.media_type
-    if content is None:
-        unit = {"executionUnit": {"href": package.href, "type": media_type}}
-        return sources.read_package(json.dumps(unit).encode(), UNIT_TYPE, None)
-    if content.lstrip()[:1] == b"{" and _is_bundle(content):
-        return sources.read_package(content, BUNDLE_TYPE, None)
-    if found.entry is not None and media_type in CWL_TYPES:  # its digest counts the name that it had, too
-        text = content.decode("utf-8", "replace")
-        bundle = {"kind": "cwl", "entry": found.entry, "documents": {found.entry.partition("#")[0]: text}, "files": {}}
-        return sources.read_package(json.dumps(bundle).encode(), BUNDLE_TYPE, None)
-    return sources.read_package(content, media_type, None)
-
-
-def _is_bundle(content: bytes) -> bool:
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(found, dict) and "documents" in found and "entry" in found
-
-
-def _other_package(found: Experiment, digest: str) -> Remark:
-    message = (
-        f"Its package is not the one that ran: the digest is {digest[:16]}…, and was {(found.digest or '')[:16]}… then."
-    )
-    advice = "To run what is there now, deploy it (broker deploy) and run it: that is no reproduction."
-    return Remark("error", "digest-differs", message, advice)
-
-
-def _other_images(found: Experiment, process: Process) -> Iterator[Remark]:
-    """Images that are pinned here to others than those that ran."""
-    pinned = {str(Reference.parse(image)): digest for image, digest in (process.images or {}).items()}
-    for image, digest in found.images.items():
-        if pinned.get(image, digest) != digest:
-            message = f"The image {image} is {pinned[image][:19]}… here, and was {digest[:19]}… when it ran."
-            advice = f"To run the one that it was, undeploy {process.id}: it is then deployed with that one."
-            yield Remark("warning", "image-differs", message, advice)
-
-
-def _here(
-    tx: Connection, principal: Principal, digest: str | None, name: str | None
-) -> tuple[Process, Inspection] | tuple[None, None]:
-    """The process with a package, if one may run it; best the one of a name."""
-    process = None if digest is None else processes.with_digest(tx, digest, principal.reach, prefer=name)
-    if process is None:
-        return None, None
-    return process, Inspection.from_json(processes.inspection(tx, process.digest))
-
-
-def _deployed(sources: Sources, principal: Principal, found: Draft) -> Process:
-    """The package as a private process of who asks, under the first name that is free."""
-    deployment, inspection = found.deployment, found.inspection
-    if deployment is None or inspection is None:
-        raise InputError(InputProblem("/experiment", "has no package"))
-    name = found.experiment.process_id or deployment.process_id or found.experiment.workflow.get("id") or "experiment"
-    images = replace(sources.images, meant=found.experiment.images)
-    for wanted in _names(name, deployment.bundle.digest):
-        try:
-            made, _ = deploy(
-                sources.database, principal, deployment, lambda _: inspection, images=images, process_id=wanted
-            )
-            return made
-        except (DuplicatedProcess, ImmutableProcess):
-            continue
-    raise DuplicatedProcess(f"The process {name!r} is already deployed.", hint="Deploy the package under another id.")
-
-
-def _names(name: str, digest: str) -> Iterator[str]:
-    yield name
-    yield f"{name}-{digest[:8]}"
-    for number in range(2, MOST_NAMES):
-        yield f"{name}-{digest[:8]}-{number}"
 
 
 # ---- whether it fits

@@ -29,6 +29,7 @@ MAX_YAML = 2**19
 MAX_PACKAGE = 12 * 2**20  # as much as a deployment takes
 MOST_OUTPUTS = 20_000  # files
 LONGEST = 200
+UNREACHABLE = "package-unreachable"  # the code of a remark
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _COMMENTS = ("$comment", "cwl:tool", "id", "$schema")
 _ADDRESS = ("https://", "http://", "s3://", "data:")
@@ -141,7 +142,7 @@ class _Resolving:
         try:
             return replace(package, content=self.read(package.href, MAX_PACKAGE))
         except BrokerError as error:
-            self.say("error", "package-unreachable", f"Its package cannot be read: {error.detail}", _ASK)
+            self.say("error", UNREACHABLE, f"Its package cannot be read: {error.detail}", _ASK)
             return package
 
     def workflow(self) -> tuple[Mapping[str, Any], str]:

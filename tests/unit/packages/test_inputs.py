@@ -164,6 +164,7 @@ def test_inputs_that_are_no_object(given: Any) -> None:
 
 
 # Files: what is given, the StageItem's path and source
+SHA = "ab" * 32
 FILES: list[tuple[Any, str, dict[str, Any]]] = [
     ("https://h/a/b%20c.tif?sig=1", "a/b c.tif", {"url": "https://h/a/b%20c.tif?sig=1"}),
     ({"href": "https://h/x.tif", "type": "image/tiff"}, "a/x.tif", {"url": "https://h/x.tif"}),
