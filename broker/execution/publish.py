@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from broker.access.principal import Principal, Scope
 from broker.errors import Forbidden, Held, InputError, InputProblem, WrongPhase
 from broker.execution.publishdesk import Desk
-from broker.execution.publishdraft import ASKED, Draft, Drafted, draft, offered
+from broker.execution.publishdraft import ASKED, Draft, Drafted, draft, offered, strange_previous
 from broker.execution.publishrequest import Asked
 from broker.jobs import publication as life
 from broker.jobs.publication import State
@@ -202,6 +202,9 @@ def promised(desk: Desk, principal: Principal, asked: Asked) -> dict[str, Any]:
     principal.need(Scope.PUBLISH)
     if asked.jobs or asked.process is not None:
         raise InputError(InputProblem("/jobs", "the job that this request makes is what is published"))
+    with desk.database.read() as tx:
+        if wrong := strange_previous(tx, principal, asked.members):
+            raise InputError(InputProblem("/previous", wrong[0].message))
     found = sorted(offered(desk, asked), key=lambda one: not one.repository)
     targets = [
         {"target": one.name, "kind": one.kind, "approval": one.approval, "repository": one.repository} for one in found

@@ -10,7 +10,7 @@ from broker.errors import InputError, InputProblem, NoSuchFile, TargetError
 from broker.execution.publishdesk import Desk
 from broker.execution.publishdraft import draft
 from broker.execution.publishrequest import Asked
-from broker.execution.publishstep import catalog_plan
+from broker.execution.publishstep import catalog_plan, items_plan
 from broker.results import catalog, collection
 from broker.results.catalogplan import Plan
 from broker.store import publications
@@ -20,12 +20,17 @@ OFFICER = "the technical officer of the project"
 
 
 def diff(desk: Desk, principal: Principal, publication_id: str) -> str:
-    """What a catalog's publication still changes there, as a unified diff. Raises NoSuchPublication, NoSuchFile for one
-    in a repository, InputError, TargetUnavailable."""
+    """What a publication still changes in a catalog, as a unified diff; for a repository a line for each file that it
+    gets. Raises NoSuchPublication, InputError, TargetUnavailable."""
     found = _seen(desk, principal, publication_id)
-    if desk.publishers.offer(found.target).repository:
-        raise NoSuchFile(f"The publication {found.id} is one in a repository: it has items, and no diff.")
-    return _changes(desk, found).diff()
+    if not desk.publishers.offer(found.target).repository:
+        return _changes(desk, found).diff()
+    lines = (
+        f"+ {one['item']['id']}/{href} {file.get('size') or '?'} bytes {file.get('sha256') or ''}".rstrip() + "\n"
+        for one in _items(desk, found)
+        for href, file in one["files"].items()
+    )
+    return "".join(lines)
 
 
 def bundle(desk: Desk, principal: Principal, publication_id: str) -> tuple[str, bytes]:
@@ -34,7 +39,7 @@ def bundle(desk: Desk, principal: Principal, publication_id: str) -> tuple[str, 
     found = _seen(desk, principal, publication_id)
     name = f"{found.target}-{found.id}.zip"
     if desk.publishers.offer(found.target).repository:
-        return name, _collection(desk, found.owner, found.project, found.request, (found.plan or {}).get("items") or ())
+        return name, _collection(desk, found.owner, found.project, found.request, _items(desk, found))
     return name, _zipped(_changes(desk, found))
 
 
@@ -57,6 +62,14 @@ def bundle_of(desk: Desk, principal: Principal, asked: Asked) -> tuple[str, byte
 def _seen(desk: Desk, principal: Principal, publication_id: str) -> Publication:
     with desk.database.read() as tx:
         return publications.get(tx, publication_id, principal.reach)
+
+
+def _items(desk: Desk, found: Publication) -> Sequence[Mapping[str, Any]]:
+    """The planned items, also of what nobody has begun to send yet."""
+    if found.plan is not None:
+        planned: list[Mapping[str, Any]] = found.plan["items"]
+        return planned
+    return items_plan(desk, found)[1].items
 
 
 def _changes(desk: Desk, found: Publication) -> Plan:

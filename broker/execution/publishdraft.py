@@ -26,7 +26,7 @@ from broker.access.principal import Principal
 from broker.errors import Forbidden, InputError, InputProblem, NoSuchPublication, TargetUnavailable
 from broker.execution.publishdesk import Desk
 from broker.execution.publishers import Offer
-from broker.execution.publishplan import Items, Kept, extent_of, items_of, maker
+from broker.execution.publishplan import Items, Kept, extent_of, items_of, kept_by, maker
 from broker.execution.publishrequest import Asked, unknown
 from broker.execution.publishsubject import Subject, of_asked, of_publication
 from broker.jobs.publication import State
@@ -134,14 +134,14 @@ def draft(desk: Desk, principal: Principal, asked: Asked, like: Publication | No
     offers = offered(desk, asked)
     making = _Drafting(desk, principal, subject, complete(desk, subject, {ASKED: asked.members}))
     with desk.database.read() as tx:
-        making.previous(tx)
-    kept = None if earlier is None else Kept.of(earlier.plan or {}, earlier.receipt or {})
+        making.findings += strange_previous(tx, principal, making.request)
+    kept = kept_by(earlier)
     made = []
     for offer in sorted(offers, key=lambda one: not one.repository):
         if offer.repository:
             drafted, kept = making.repository(offer)
         else:
-            drafted = making.catalog(offer, kept or Kept())
+            drafted = making.catalog(offer, kept)
         made.append(drafted)
     return Draft(subject, making.request, tuple(made), tuple(making.findings), None if earlier is None else earlier.id)
 
@@ -157,6 +157,16 @@ def offered(desk: Desk, asked: Asked) -> list[Offer]:
     if problems:
         raise InputError(*problems)
     return found
+
+
+def strange_previous(tx: Connection, principal: Principal, members: Mapping[str, Any]) -> list[Finding]:
+    """What is corrected has to be there, and one's own to correct."""
+    try:
+        if members.get("previous") is not None:
+            publications.get_to_change(tx, str(members["previous"]), principal.reach)
+    except (NoSuchPublication, Forbidden) as error:
+        return [Finding("error", "previous", error.detail)]
+    return []
 
 
 def complete(desk: Desk, subject: Subject, request: Mapping[str, Any]) -> Json:
@@ -200,7 +210,8 @@ def _repository_of(tx: Connection, principal: Principal, asked: Asked, like: Pub
     if not asked.jobs:
         return None
     found = publications.page(tx, principal.reach, limit=100, job_id=asked.jobs[0], state=State.PUBLISHED)
-    return next((one for one in found if one.jobs == asked.jobs), None)
+    same = next((one.id for one in found if one.jobs == asked.jobs), None)
+    return publications.get(tx, same) if same else None
 
 
 @dataclass(slots=True)
@@ -219,14 +230,6 @@ class _Drafting:
     def wrong(self, target: str, error: InputError) -> None:
         for problem in error.problems:
             self.findings.append(Finding("error", problem.pointer.lstrip("/"), problem.detail, target))
-
-    def previous(self, tx: Connection) -> None:
-        """What is corrected has to be there, and one's own to correct."""
-        if "previous" in self.request:
-            try:
-                publications.get_to_change(tx, str(self.request["previous"]), self.principal.reach)
-            except (NoSuchPublication, Forbidden) as error:
-                self.findings.append(Finding("error", "previous", error.detail))
 
     @property
     def whose(self) -> tuple[str, str]:

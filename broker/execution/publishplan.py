@@ -17,6 +17,7 @@ from broker.results.cloudready import warnings
 from broker.results.collection import around
 from broker.results.published import Published
 from broker.results.target import Finding, Json
+from broker.store.publications import Publication
 
 MOST_DOCUMENTS = 64 * 2**20  # bytes of STAC documents that are read to make the items of one run
 
@@ -158,6 +159,13 @@ class Kept:
         packages = [address for (_, title), address in documents.items() if title == "package"]
         crates = {job: address for (job, title), address in documents.items() if title == "crate"}
         return cls(collection, packages[0] if packages else None, places, crates)
+
+
+def kept_by(repository: Publication | None) -> Kept:
+    """What a publication in a repository has come to; nothing without one."""
+    if repository is None or not repository.plan or not repository.receipt:
+        return Kept()
+    return Kept.of(repository.plan, repository.receipt)
 
 
 def maker(

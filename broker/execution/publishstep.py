@@ -24,7 +24,7 @@ from broker.execution.hold import renewing
 from broker.execution.publishdesk import Desk, Reading
 from broker.execution.publishdocuments import keep
 from broker.execution.publishdraft import complete
-from broker.execution.publishplan import Kept, extent_of, items_of, maker
+from broker.execution.publishplan import Items, extent_of, items_of, kept_by, maker
 from broker.execution.publishsubject import of_publication
 from broker.jobs import publication as life
 from broker.jobs.lifecycle import backoff
@@ -32,7 +32,7 @@ from broker.jobs.publication import State
 from broker.results.catalog import CatalogTarget, Make, receipt_of, valid
 from broker.results.osc import HOME
 from broker.results.target import done
-from broker.store import publicationclaims, publications
+from broker.store import audit, publicationclaims, publications
 from broker.store.publicationclaims import LEASE_SECONDS, LostClaim
 from broker.store.publications import Publication
 
@@ -77,9 +77,24 @@ def step(desk: Desk, taken: Publication) -> Publication | None:
     try:
         with desk.database.write() as tx:
             said, due = became.message, became.due_in
-            return publicationclaims.save(tx, taken, became.state, message=said, due_in=due, **columns)
+            saved = publicationclaims.save(tx, taken, became.state, message=said, due_in=due, **columns)
+            if saved.state not in (taken.state, State.SENDING):
+                audit.record(tx, _entry(saved))
+            return saved
     except LostClaim:
         return None
+
+
+def _entry(saved: Publication) -> audit.Entry:
+    """What the broker did in the name of who asked for it."""
+    return audit.Entry(
+        actor=saved.owner,
+        project=saved.project,
+        action=f"publication-{saved.state.value}",
+        subject=f"publication/{saved.id}",
+        delegate=saved.delegate,
+        data={"target": saved.target, "jobs": list(saved.jobs)},
+    )
 
 
 def _refused(taken: Publication, error: BrokerError) -> Became:
@@ -159,11 +174,7 @@ def _by_hand(target: CatalogTarget, make: Make, taken: Publication) -> dict[str,
 
 def _planned(desk: Desk, taken: Publication) -> Became:
     """The plan, which never changes from then on, and the documents of it in storage."""
-    with desk.database.read() as tx:
-        subject = of_publication(tx, taken)
-    request = complete(desk, subject, taken.request)
-    prefix = publications.documents(taken)
-    made = items_of(desk, subject, request, prefix)
+    request, made, prefix = items_plan(desk, taken)
     if errors := [one for one in made.findings if one.level == "error"]:
         raise TargetRefused(" ".join(f"{one.field}: {one.message}" for one in errors))
     for run, found in made.documents:
@@ -172,6 +183,16 @@ def _planned(desk: Desk, taken: Publication) -> Became:
     request.setdefault("collection", offer.collection)
     target = desk.publishers.repository(taken.target, taken.owner, taken.project, request["collection"])
     return Became(State.SENDING, 0.0, None, {"request": request, "plan": target.plan(made.items)})
+
+
+def items_plan(desk: Desk, found: Publication) -> tuple[dict[str, Any], Items, str]:
+    """The complete request of a repository's publication, its items, and below which key their documents are kept.
+    Raises NoSuchJob, InputError, StorageError."""
+    with desk.database.read() as tx:
+        subject = of_publication(tx, found)
+    request = complete(desk, subject, found.request)
+    prefix = publications.documents(found)
+    return request, items_of(desk, subject, request, prefix), prefix
 
 
 def _sent(desk: Desk, taken: Publication, files: _Sending) -> Became:
@@ -188,13 +209,11 @@ def catalog_plan(desk: Desk, taken: Publication) -> tuple[dict[str, Any], Make]:
         subject = of_publication(tx, taken)
         repository = publications.get(tx, taken.after) if taken.after else None
     request = complete(desk, subject, taken.request)
-    kept = Kept()
-    if repository is not None and repository.plan and repository.receipt:
-        kept = Kept.of(repository.plan, repository.receipt)
+    if repository is not None and repository.plan:
         extent = extent_of([one["item"] for one in repository.plan["items"]])
         if extent is not None:
             request.setdefault("extent", extent)
-    return request, maker(taken.id, taken.created, subject, request, kept, desk.home)
+    return request, maker(taken.id, taken.created, subject, request, kept_by(repository), desk.home)
 
 
 def _live(desk: Desk, taken: Publication, home: str) -> Became:

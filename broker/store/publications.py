@@ -20,6 +20,7 @@ from broker.store.visible import PRIVATE, PROJECT, by, changeable, visible
 
 c, e, j = publications.c, publication_events.c, publication_jobs.c
 _ID: Any = bindparam("wanted", type_=Text)
+LISTED = [column for column in c if column.name != "plan"]
 _SEEN = select(*c).where(c.id == _ID, visible(publications))
 _CHANGEABLE = select(c.id).where(c.id == _ID, changeable(publications))
 
@@ -153,8 +154,8 @@ def page(
     job_id: str | None = None,
     state: str | None = None,
 ) -> list[Publication]:
-    """Those that the reach sees, newest first; of one job, in one state."""
-    query = select(*c).where(visible(publications)).order_by(c.id.desc()).limit(limit)
+    """Those that the reach sees, newest first; of one job, in one state. Without their plans, which may be long."""
+    query = select(*LISTED).where(visible(publications)).order_by(c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(c.id < before)
     if job_id is not None:
@@ -223,9 +224,8 @@ def with_jobs(tx: Connection, rows: Sequence[RowMapping]) -> list[Publication]:
     query = select(j.publication_id, j.job_id).where(j.publication_id.in_(ids)).order_by(j.publication_id, j.number)
     for one in tx.execute(query):
         found.setdefault(one.publication_id, []).append(one.job_id)
-    return [
-        Publication(
-            **{name: row[name] for name in _NAMES}, state=State(row["state"]), jobs=tuple(found.get(row["id"], ()))
-        )
-        for row in rows
-    ]
+    made = []
+    for row in rows:
+        values: dict[str, Any] = {name: row.get(name) for name in _NAMES}
+        made.append(Publication(**values, state=State(row["state"]), jobs=tuple(found.get(row["id"], ()))))
+    return made

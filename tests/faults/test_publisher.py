@@ -43,7 +43,7 @@ def peer(tmp_path: Path, prr: PrrPeer) -> Iterator[BrokerPeer]:
     rest = {"reg_api": f"{prr.url}/reg-api", "stac": f"{prr.url}/stac", "s3_endpoint": prr.s3.endpoint}
     catalog = {"kind": "git", "remote": bare(tmp_path / "osc.git")}
     targets = {"prr": {"kind": "prr", "collection": "words", **rest}, "osc": catalog}
-    variables = {"EGRESS__ALLOW_NETWORKS": '["127.0.0.0/8"]', "PUBLISH__TARGETS": json.dumps(targets)}
+    variables: dict[str, Any] = {"EGRESS__ALLOW_NETWORKS": '["127.0.0.0/8"]', "PUBLISH__TARGETS": json.dumps(targets)}
     with broker_peer(tmp_path / "state", **variables) as broker:
         account = {"kind": "prr", "origin": prr.url, "username": ACCESS_KEY, "password": SECRET_KEY}
         kept = broker.session.put(f"{broker.url}/credentials/prr?test=false", json=account, timeout=30)

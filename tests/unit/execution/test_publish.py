@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import itertools
+import json
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -25,8 +27,8 @@ from broker.jobs.model import Phase
 from broker.jobs.publication import State
 from broker.results.gitrepository import GitRepository
 from broker.results.osc import HOME
+from broker.store import audit, publicationclaims, publications
 from broker.store import jobs as store_jobs
-from broker.store import publicationclaims, publications
 from broker.store.database import Database
 from broker.store.publications import Publication
 from tests.peers.github import GitHubPeer
@@ -34,7 +36,7 @@ from tests.peers.osc import bare, run
 from tests.peers.prr import PrrPeer, prr_peer
 from tests.peers.s3 import ACCESS_KEY, SECRET_KEY
 from tests.peers.web import WebPeer
-from tests.unit.execution.press import ADA, BOB, OUTPUTS, PACKAGE, REQUEST, ROOT, Press
+from tests.unit.execution.press import ADA, BOB, OUTPUTS, PACKAGE, POINTS, REQUEST, ROOT, Press
 
 ELSEWHERE: dict[str, Any] = {
     "access": [{"href": "https://data.example/points"}],
@@ -394,7 +396,10 @@ def test_a_bundle_is_merged_when_the_catalog_has_it(press: Made, remote: Path) -
 @pytest.mark.parametrize("phase", [Phase.SUCCESSFUL, Phase.FAILED])
 def test_a_job_is_published_as_soon_as_it_ends_well(press: Made, remote: Path, phase: Phase) -> None:
     world = press({"osc": {"kind": "git", "remote": str(remote)}})
-    wish = publish.promised(world.desk, ADA, Asked.of({"target": "osc", **REQUEST, **ELSEWHERE}))
+    asked = {"target": "osc", **REQUEST, **ELSEWHERE}
+    wish = publish.promised(world.desk, ADA, Asked.of(asked))
+    with pytest.raises(InputError, match="There is no publication"):
+        publish.promised(world.desk, ADA, Asked.of({**asked, "previous": "made-up"}))
     job = world.waiting(request={"publish": wish}, **NOTHING_SENT)
     world.succeed(job, OUTPUTS, phase)
     with world.database.read() as tx:
@@ -433,6 +438,49 @@ def test_everything_that_is_missing_is_said_at_once(press: Made, prr: PrrPeer, r
         assert publications.page(tx, ADA.reach, limit=5) == [], "nothing is kept"
     with pytest.raises(InputError, match="/licnce: is not known; did you mean licence"):
         world.ask(job, target="osc", licnce="MIT")
+
+
+def test_who_has_to_agree_sees_every_file_before_anything_leaves(press: Made, prr: PrrPeer) -> None:
+    world = press({"prr": of_prr(prr, approval=True)}, key_of(prr))
+    job = world.job()
+    (made,) = world.ask(job, target="prr")
+    told = publishbundle.diff(world.desk, ROOT, made.id)
+    assert f"+ points-{job.id}/points.csv {len(POINTS)} bytes {hashlib.sha256(POINTS).hexdigest()}\n" in told
+    assert f"+ points-{job.id}/run-crate.zip " in told
+    assert prr.items == {}
+    with pytest.raises(NoSuchPublication):
+        publishbundle.diff(world.desk, BOB, made.id)
+
+
+def test_a_collection_is_asked_for_with_a_bundle(press: Made, prr: PrrPeer) -> None:
+    """The repository has no such collection yet: people make it from what they are sent."""
+    world = press({"prr": of_prr(prr, collection="new")}, key_of(prr))
+    job = world.job()
+    more = {
+        "project_description": "A test.", "project_website": "https://example.org", "initiative": "earthcode",
+        "contract_number": "4000", "parameters": ["water"], "thumbnail": {"href": "https://example.org/a.png"},
+        "contacts": [{"name": "O", "email": "o@example.org", "roles": ["technical_officer"]}],
+    }  # fmt: skip
+    asked = Asked.of({"target": "prr", **REQUEST, **more}, job.id)
+    (missing,) = publish.check(world.desk, ADA, asked).errors
+    assert missing.message == "The repository has no collection new."
+    name, body = publishbundle.bundle_of(world.desk, ADA, asked)
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        made = json.loads(archive.read("collection.json"))
+        assert "Cc: O <o@example.org>" in archive.read("LETTER.txt").decode()
+        assert f"items/points-{job.id}.json" in archive.namelist()
+    assert (name, made["id"], made["extent"]["spatial"]["bbox"]) == ("prr.zip", "new", [[10, 50, 11, 51]])
+    with pytest.raises(InputError, match="contract_number is missing"):
+        publishbundle.bundle_of(world.desk, ADA, Asked.of({"target": "prr", **REQUEST}, job.id))
+
+
+def test_what_the_broker_did_is_in_the_audit(press: Made, remote: Path) -> None:
+    world = press({"osc": {"kind": "git", "remote": str(remote)}})
+    (made,) = world.ask(world.job(**NOTHING_SENT), target="osc", **ELSEWHERE)
+    world.until(made, State.PROPOSED)
+    with world.database.read() as tx:
+        rows = [row for row in audit.page(tx) if row["subject"] == f"publication/{made.id}"]
+    assert [(row["actor"], row["action"]) for row in rows] == [("ada", "publish"), ("ada", "publication-proposed")]
 
 
 def test_only_ones_own_successful_jobs(press: Made, remote: Path) -> None:
