@@ -185,6 +185,24 @@ class Estimate:
         return known | ({"currency": self.currency} if self.costs is not None else {})
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A small package of the platform's kind, and inputs for it: `broker platforms check` deploys and runs it there."""
+
+    package: str
+    media_type: str
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Proving(Protocol):
+    """A platform that cannot run CWL, and brings what tries it end to end."""
+
+    def trial(self) -> Trial | None:
+        """None where there is nothing of which it is certain that it runs there."""
+        ...
+
+
 @runtime_checkable
 class Estimating(Protocol):
     """A platform that says what a job would take before it runs."""

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import io
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from itertools import islice
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import orjson
+from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from broker.api.problems import BodyTooLarge, BodyTooLate, NotJson, WrongMediaType
-from broker.errors import InputProblem
+from broker.errors import InputError, InputProblem
 
 READ_SECONDS = 60.0  # how long a document may take to arrive
 SMALL = 256 * 1024  # bytes of a document that cannot hold too much
 MOST_VALUES, MOST_MEMBERS = 1_000_000, 200_000
+M = TypeVar("M", bound=BaseModel)
 _MEMBER = re.compile(rb'"\s*:')
 
 
@@ -85,6 +87,15 @@ def _refuse_many(body: bytes) -> None:
     values = body.count(b",") + body.count(b"[") + body.count(b"{")
     if values > MOST_VALUES or next(islice(_MEMBER.finditer(body), MOST_MEMBERS, None), None) is not None:
         raise BodyTooLarge(f"A document may hold {MOST_VALUES} values at most, and {MOST_MEMBERS} members of objects.")
+
+
+def modelled(model: type[M], body: Mapping[str, Any], hint: str | None = None) -> M:
+    """The body as a model. Raises InputError, with a problem for each member that is not right."""
+    try:
+        return model.model_validate(dict(body))
+    except ValidationError as error:
+        problems = [InputProblem("/" + "/".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]
+        raise InputError(*problems, hint=hint) from None
 
 
 async def parsed_object(request: Request, limit: int) -> tuple[dict[str, Any], bytes]:

@@ -1,27 +1,57 @@
-"""Platforms: where jobs can run, and what each offers, as last checked."""
+"""Platforms: where jobs can run, what each offers as last checked, and what operators do with them."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from broker.api import aboutpages
+from broker.access.principal import Principal, Scope
+from broker.api import aboutpages, bodies
 from broker.api.answers import JSON, Json, link, representation
+from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
 from broker.api.paging import Representation
 from broker.api.site import site_of
+from broker.execution import operate
 from broker.execution.placing import wish
 from broker.jobs.model import Needs
 from broker.jobs.placement import Candidate, against
-from broker.store import platforms
+from broker.store import platforms, processes
+from broker.store.platforms import Queue
 from broker.web import HTML
 
 router = guarded("Platforms")
 OFFERS = {"json": JSON, "html": HTML}
 PLATFORMS = ConformanceClass(router, (), (("/platforms", "related", "Where jobs can run"),))
+WORKFLOWS = {  # kind of package -> what people call it
+    "cwl": "CWL 1.0 to 1.2 (application packages)",
+    "openeo": "openEO processes (UDP)",
+    "ogcapi": "processes of another OGC API server, by reference",
+}
+Name = Annotated[str, Path(max_length=255, description="The platform's name.")]
+LONGEST = 64 * 1024
+EMPTY = Queue()
+
+
+class New(BaseModel):
+    """A platform to add: `options` as in broker.toml, below [platforms.NAME]."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    adapter: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Paused(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    paused: bool
 
 
 @router.get("/platforms", name="platforms")
@@ -30,7 +60,7 @@ async def page(request: Request, f: Representation = None) -> Response:
     chosen = representation(request, OFFERS)
     site = site_of(request)
     base = site.base(request)
-    found = [_document(candidate) for candidate in await site.rows.read(platforms.candidates)]
+    found = await site.rows.read(_documents)
     if chosen == "html":
         return aboutpages.platforms(request, found)
     return Json(
@@ -41,22 +71,106 @@ async def page(request: Request, f: Representation = None) -> Response:
     )
 
 
+@router.post("/platforms", name="platformAdd")
+async def add(request: Request, caller: Caller) -> Response:
+    """For operators: add a platform while the broker runs, or configure anew one that was added."""
+    caller.need(Scope.ADMIN)
+    site = site_of(request)
+    new = bodies.modelled(New, (await bodies.parsed_object(request, LONGEST))[0])
+    broker = site.broker
+    made = await site.rows.slow(
+        operate.add, broker.database, broker.vault, broker.fleet, caller, new.name, new.adapter, new.options
+    )
+    await site.rows.slow(operate.check, broker.database, broker.fleet, caller, new.name)
+    where = f"{site.base(request)}/platforms/{new.name}"
+    return Json(await site.rows.read(_document_of, new.name), 201 if made else 200, {"Location": where})
+
+
 @router.get("/platforms/{name}", name="platform")
-async def one(request: Request, name: str, f: Representation = None) -> Response:
+async def one(request: Request, name: Name, f: Representation = None) -> Response:
     """One platform."""
     chosen = representation(request, OFFERS)
-    found = _document(await site_of(request).rows.read(platforms.one, name))
+    found = await site_of(request).rows.read(_document_of, name)
     return aboutpages.platforms(request, [found], name) if chosen == "html" else Json(found)
 
 
-def _document(candidate: Candidate) -> dict[str, Any]:
-    return {
+@router.delete("/platforms/{name}", name="platformRemove")
+async def remove(request: Request, name: Name, caller: Caller) -> Response:
+    """For operators: remove a platform that was added while the broker runs, and has no jobs any more."""
+    caller.need(Scope.ADMIN)
+    site = site_of(request)
+    await site.rows.quick(operate.remove, site.broker.database, site.broker.fleet, caller, name)
+    return Response(status_code=204)
+
+
+@router.put("/platforms/{name}/paused", name="platformPause")
+async def pause(request: Request, name: Name, caller: Caller) -> Response:
+    """For operators: whether a platform takes no new jobs."""
+    caller.need(Scope.ADMIN)
+    site = site_of(request)
+    wanted = bodies.modelled(Paused, (await bodies.parsed_object(request, LONGEST))[0])
+    await site.rows.quick(operate.pause, site.broker.database, caller, name, paused=wanted.paused)
+    return Json(await site.rows.read(_document_of, name))
+
+
+@router.post("/platforms/{name}/check", name="platformCheck")
+async def check(request: Request, name: Name, caller: Caller) -> Response:
+    """For operators: ask a platform now what it offers; with `trial`, a package and inputs that try it end to end."""
+    caller.need(Scope.ADMIN)
+    site = site_of(request)
+    broker = site.broker
+    await site.rows.slow(operate.check, broker.database, broker.fleet, caller, name)
+    trial = await site.rows.slow(operate.trial, broker.fleet, name)
+    return Json(await site.rows.read(_document_of, name) | {"trial": trial})
+
+
+@router.get("/processes/{process_id}/platforms", name="processPlatforms")
+async def of_process(request: Request, process_id: str, caller: Caller, f: Representation = None) -> Response:
+    """For each platform, whether it can run the process in your project, and which requirement fails if not."""
+    chosen = representation(request, OFFERS)
+    site = site_of(request)
+    process, found = await site.rows.read(_of_process, process_id, caller)
+    if chosen == "html":
+        return aboutpages.platforms_of(request, process, found)
+    here = f"{site.base(request)}/processes/{process_id}"
+    links = [link(f"{here}/platforms", "self", "This list"), link(here, "up", "The process")]
+    return Json(
+        {"processID": process.id, "needs": process.needs.to_json(), "platforms": found, "links": links},
+    )
+
+
+def _of_process(tx: Connection, process_id: str, caller: Principal) -> tuple[processes.Process, list[dict[str, Any]]]:
+    process = processes.get(tx, process_id, reach=caller.reach)
+    return process, fitting(tx, process.needs, caller.project)
+
+
+def _documents(tx: Connection) -> list[dict[str, Any]]:
+    queues = platforms.queues(tx)
+    return [_document(one, queues.get(one.name, EMPTY)) for one in platforms.candidates(tx)]
+
+
+def _document_of(tx: Connection, name: str) -> dict[str, Any]:
+    return _document(platforms.one(tx, name), platforms.queues(tx).get(name, EMPTY))
+
+
+def _document(candidate: Candidate, queue: Queue) -> dict[str, Any]:
+    offer, terms = candidate.capabilities, candidate.terms
+    found = {
         "name": candidate.name,
+        "title": terms.title or candidate.name,
+        "kind": candidate.adapter,
         "available": candidate.available,
         "paused": candidate.paused,
         "message": candidate.message,
-        "capabilities": candidate.capabilities.to_json(),
+        "queue": {"waiting": queue.waiting, "active": queue.active, "collecting": queue.collecting},
+        "workflows": [WORKFLOWS.get(kind, kind) for kind in sorted(offer.kinds)],
+        "dataTypes": sorted({*offer.data_types, *terms.data_types}),
+        "near": list(terms.near),
+        "capabilities": offer.to_json(),
     }
+    if terms.priced:
+        found["prices"] = {name: getattr(terms, name) for name in ("core_hour", "gib_hour", "job", "currency")}
+    return found
 
 
 def fitting(tx: Connection, needs: Needs, project: str | None = None) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import Path
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
@@ -224,9 +224,5 @@ async def _shown(site: Site, tenant: Tenant) -> Response:
 
 def _limits(body: Mapping[str, Any]) -> Quota:
     """Raises InputError."""
-    try:
-        given = Limits.model_validate(dict(body))
-    except ValidationError as error:
-        problems = [InputProblem("/" + "/".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
-        raise InputError(*problems, hint=f"The limits are: {', '.join(NAMES)}.") from None
+    given = bodies.modelled(Limits, body, f"The limits are: {', '.join(NAMES)}.")
     return Quota(**given.model_dump())

@@ -37,6 +37,8 @@ def status_info(job: Job, base: str, *, position: int | None = None) -> dict[str
         full["started"] = time(job.started)
     if job.finished is not None:
         full["finished"] = time(job.finished)
+    if job.placement is not None:
+        full["placement"] = job.placement
     if job.reused is not None:
         full["reusedFrom"] = job.reused
     if job.reproduces is not None:

@@ -34,7 +34,10 @@ COMMANDS = {
     "dismiss": Entry("jobs", _ASK, "Stop a job."),
     "processes": Entry("processes", _ASK, "List what can be run."),
     "undeploy": Entry("processes", _ASK, "Take a process away; its jobs stay."),
-    "platforms": Entry("processes", _ASK, "List where jobs can run."),
+    "platforms": Entry("platforms", _ASK, "List where jobs can run; operators add, remove, pause and check platforms."),
+    "usage": Entry(
+        "usage", _ASK, "What your jobs, and those of your projects, took and cost; for operators everybody's."
+    ),
     "project": Entry("projects", _ASK, "Projects: people who share what they make."),
     "invitation": Entry("projects", _ASK, "Accept an invitation to a project."),
     "share": Entry("share", _ASK, "Show a process, a job or an upload to a project, to everybody, or to nobody."),

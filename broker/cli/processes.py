@@ -1,8 +1,8 @@
-"""`broker processes`, `broker undeploy` and `broker platforms`."""
+"""`broker processes` and `broker undeploy`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -54,34 +54,3 @@ def undeploy(
         put_json({"id": process, "action": "undeployed"})
     else:
         note(f"Undeployed {process}.")
-
-
-@app.command()
-@command
-def platforms(server: Server = None, as_json: AsJson = False) -> None:
-    """List where jobs can run.
-
-    Example:
-
-        broker platforms
-    """
-    with connect(server) as client:
-        found = client.platforms()
-    if as_json:
-        put_json(found)
-        return
-    put_table(("PLATFORM", "STATE", "CORES", "MEMORY", "ENGINE", "MESSAGE"), (_row(one) for one in found))
-
-
-def _row(one: dict[str, Any]) -> tuple[object, ...]:
-    offers = one.get("capabilities") or {}
-    state = "paused" if one.get("paused") else "available" if one.get("available") else "not available"
-    memory = offers.get("ramMiB")
-    return (
-        one.get("name"),
-        state,
-        offers.get("cores"),
-        f"{memory / 1024:.1f} GiB" if memory else "",
-        offers.get("containerEngine") or "none",
-        one.get("message"),
-    )

@@ -222,10 +222,22 @@ def check(
 ) -> tuple[Order, str]:
     """What `accept` would check, without making a job: the job order, and the platform. Raises as `accept`."""
     with database.read() as tx:
-        process, inspection = _process(tx, principal, process_id)
-        order = _checked(tx, principal, process, inspection, request, upload_id)
+        process, order = ordered(tx, principal, process_id, request, upload_id=upload_id)
         found = placed(tx, process.needs, principal.project, named=request.platform, stage=order.stage)
         return order, str(found.platform)
+
+
+def ordered(
+    tx: Connection,
+    principal: Principal,
+    process_id: str,
+    request: ExecuteRequest,
+    *,
+    upload_id: Callable[[str], str | None],
+) -> tuple[Process, Order]:
+    """The process and the job order of a request, wherever it may run. Raises as `prepare`."""
+    process, inspection = _process(tx, principal, process_id)
+    return process, _checked(tx, principal, process, inspection, request, upload_id)
 
 
 def _process(

@@ -98,7 +98,7 @@ def _spec(database: Database, job: Job, storage: Storage, limits: Limits) -> Job
     with database.read() as tx:
         process = processes.get(tx, job.process_id, job.process_revision)
         bundle, _ = processes.package(tx, process.digest)
-        stage = tuple(_linked(tx, storage, item) for item in job.stage)
+        stage = tuple(linked(tx, storage, item) for item in job.stage)
     return JobSpec(
         job_id=job.id,
         attempt=job.attempt,
@@ -149,7 +149,7 @@ def _with_credential(database: Database, job: Job, item: StageItem, vault: Vault
     return replace(item, url=None, text=text)
 
 
-def _linked(tx: Connection, storage: Storage, item: StageItem) -> StageItem:
+def linked(tx: Connection, storage: Storage, item: StageItem) -> StageItem:
     """One of our own uploads and files becomes a link that the platform can fetch. Raises NoSuchUpload."""
     if item.url is not None and item.url.startswith(STORED_SCHEME):
         return replace(item, url=storage.link(item.url.removeprefix(STORED_SCHEME), LINK_SECONDS), trusted=True)

@@ -100,6 +100,11 @@ class Fleet(Mapping[str, Platform]):
     def __len__(self) -> int:
         return len(self.entries())
 
+    def tried(self, name: str, adapter: str, options: Mapping[str, Any]) -> Platform:
+        """A platform as it would be with these options. Raises NoSuchPlatform, SetupError."""
+        terms_of(options)
+        return self._make(name, adapter, {key: value for key, value in options.items() if key != TERMS})
+
     def _new(self, name: str, entry: Entry) -> Platform:
         options = {key: value for key, value in entry.options.items() if key != TERMS}
         if entry.config is not None and entry.config.sealed is not None:

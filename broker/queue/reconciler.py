@@ -22,9 +22,8 @@ from broker.errors import BrokerError
 from broker.execution import failover
 from broker.execution.fleet import Entry
 from broker.execution.notify import Document
+from broker.execution.operate import asked
 from broker.execution.retention import DAY, Ages, Retention
-from broker.jobs.model import Capabilities
-from broker.platform import Health
 from broker.queue.app import make_app, publish, queue_name
 from broker.queue.comparer import Comparer
 from broker.queue.notifier import Notifier
@@ -108,26 +107,13 @@ class Reconciler:
 
     def _check(self, name: str, entry: Entry, position: int) -> None:
         try:
-            health = self._health(name)
+            health = asked(self.broker.database, self.broker.platforms, name)
             with self.broker.database.write() as tx:
                 platforms.checked(tx, name, entry.adapter, position, health, entry.terms)
         except BrokerError as error:
             log.warning("the platform %s is not checked: %s", name, error)
         finally:
             self._asking.discard(name)
-
-    def _health(self, name: str) -> Health:
-        """What it says; one that does not answer still has what it offered when it last did, so that jobs wait."""
-        try:
-            return self.broker.platforms[name].check()
-        except BrokerError as error:
-            message = str(error)
-        except Exception as error:  # the boundary of one platform: the others are still checked
-            log.exception("the check of %s failed", name)
-            message = f"Its check failed in a way that nobody foresaw ({type(error).__name__})."
-        with self.broker.database.read() as tx:
-            known = {candidate.name: candidate.capabilities for candidate in platforms.candidates(tx)}
-        return Health(False, known.get(name, Capabilities()), message)
 
     def _checks(self) -> None:
         """Beside the sweeps: a platform that takes its time to answer holds up no job."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from broker.errors import NoSuchPlatform
@@ -88,6 +88,16 @@ def queues(tx: Connection) -> Mapping[str, Queue]:
         queue, name = found.get(platform, Queue()), names.get(phase, "active")
         found[platform] = replace(queue, **{name: getattr(queue, name) + count})
     return found
+
+
+def left_on(tx: Connection, name: str) -> int:
+    """How many jobs a platform has, or keeps something of (they have ended, and are not released)."""
+    there = or_(LIVE_ROW, jobs.c.due_at.is_not(None))
+    return int(tx.execute(select(func.count()).where(jobs.c.platform == name, there)).scalar_one())
+
+
+def pause(tx: Connection, name: str, paused: bool) -> None:
+    tx.execute(update(platforms).where(t.name == name).values(paused=paused))
 
 
 def remove(tx: Connection, name: str) -> None:

@@ -24,9 +24,10 @@ from broker.platform import Health, LogChunk, OutputFile
 from broker.queue.wakeups import Wake
 from broker.results.verdict import Tolerance
 from broker.settings import Settings
-from broker.store import claims, comparisons, files, jobs, platforms, publications
+from broker.store import claims, comparisons, files, jobs, platformconfigs, platforms, publications
 from broker.store.database import Database, new_id
 from broker.store.files import KeptFile
+from broker.store.platformconfigs import Config
 from broker.store.publications import New
 from tests.peers.broker import wait_for
 from tests.unit.results.samples import a_request
@@ -90,6 +91,14 @@ class Server:
         capabilities = replace(Capabilities(cores=4.0, ram_mib=8192, container_engine="podman"), **offer)
         with self.database.write() as tx:
             platforms.checked(tx, name, "scripted", 0, Health(True, capabilities))
+
+    def far(self) -> str:
+        """A platform that was added while the broker runs, of another kind, and does not answer; its name."""
+        with self.database.write() as tx:
+            platformconfigs.put(tx, Config("far", "ogcapi", {"url": "http://127.0.0.1:9"}))
+            offer = Capabilities(kinds=frozenset({"ogcapi"}))
+            platforms.checked(tx, "far", "ogcapi", 1, Health(False, offer, "It does not answer."))
+        return "far"
 
     def execute(self, process: str = "say", inputs: Mapping[str, Any] | None = None, **body: Any) -> str:
         """An accepted job; its id."""

@@ -35,8 +35,11 @@ OWN = (
 BESIDE: dict[str, str] = {"output": "said", "path": "said.txt"}  # below an id of those
 NOT_OF_ANYBODY = {
     "/platforms/{name}": "platforms are everybody's",
+    "/platforms/{name}/paused": "operators only",
+    "/platforms/{name}/check": "operators only",
     "/targets/{name}/vocabulary": "what a catalog knows is everybody's",
     "/login/{issuer}": "who can be logged in with is told before anybody is known",
+    "/budgets/{project}/{platform}": "operators only",
     "/quotas/{kind}/{subject}": "operators only, whoever is asked about",
     "/credentials/{name}": "a name is looked for among one's own credentials only",
     "/credentials/{name}/test": "the same",
@@ -47,6 +50,7 @@ CWL = {"Content-Type": "application/cwl+yaml"}
 REQUESTS: dict[str, dict[str, Any]] = {
     "execute": {"json": EXECUTION, "headers": {"Prefer": "respond-async"}},
     "checkExecution": {"json": EXECUTION},
+    "estimate": {"json": EXECUTION},
     "replace": {"data": TOOL.format(id="secret-process"), "headers": CWL},
     "uploadAppend": {"data": b"more", "headers": {"Upload-Offset": "3"}},
     "projectRename": {"json": {"title": "mine now"}},

@@ -13,11 +13,12 @@ from broker.access import tokens as secrets_of
 from broker.access.principal import Part, Scope
 from broker.jobs.model import Phase
 from broker.store import account_tables as rows
-from broker.store import audit, sessions
+from broker.store import audit, budgets, sessions
 from broker.store import tables as more
+from broker.store.budgets import Budget
 from broker.store.database import new_id
 from broker.store.tables import metadata, now
-from tests.api.server import PLATFORM, TOOL, Server
+from tests.api.server import TOOL, Server
 from tests.security.people import NAME, TestIssuer, own_token, person
 
 EVERY = tuple(one for one in Scope if one is not Scope.ADMIN)
@@ -83,7 +84,7 @@ class World:
             "path": "a.txt",
             "upload_id": begun.json()["id"],
             "/targets": "osc",
-            "/platforms": PLATFORM,
+            "/platforms": self.server.far(),
             "/static": "style.css",
             "/login": NAME,
             **self._account_things(number),
@@ -127,8 +128,12 @@ class World:
         assert kept.status_code == 201, kept.text
         quota = self.server.put(f"/quotas/person/{member}", json={"queued": 9}, headers=self.who["operator"])
         assert quota.status_code < 300, quota.text
+        with database.write() as tx:
+            budgets.put(tx, Budget(project, "far", 5.0, "NoR-1"))
         return {
             "project_id": project,
+            "project": project,
+            "platform": "far",
             "person": member,
             "kind": "person",
             "subject": member,
