@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
-from broker.jobs.model import Job, StageItem
+from broker.jobs.model import Capabilities, Job, StageItem
 from broker.jobs.record import by_value
 
 
@@ -14,27 +14,30 @@ class NotReusable(Exception):
     """Why nobody can say whether an execution is the same as another one: a sentence."""
 
 
-def key(job: Job, package: str, images: Mapping[str, str], engine: str) -> str:
+def key(job: Job, package: str, images: Mapping[str, str], offer: Capabilities, engine: str) -> str:
     """The sha256 (hex) of all that the results of a job depend on. Raises NotReusable.
 
     `package`: digest of the closed package; `images`: digests of the images that were pinned at its deployment;
-    `engine`: the version of what runs it. The platform counts, since programs that are in no image are its own, and so
-    do the names of input files, which tools see.
+    `offer`: the platform's now; `engine`: the version of what runs it. The platform counts, since programs that are in
+    no image are its own, and so do the names of input files, which tools see.
     """
     needs = job.needs
+    if needs.kind != "cwl":
+        raise NotReusable("It is computed from what is not in its package, and nobody knows what.")
     if not needs.reusable:
         raise NotReusable(
             "The package says that its results may not be used again (WorkReuse), or was deployed before anybody asked."
         )
     if needs.network:
         raise NotReusable("The package reads from the network while it runs, and nobody knows what.")
-    for image in sorted(needs.images):
+    used = sorted(needs.images) if offer.images else []
+    for image in used:
         if image not in images:
             raise NotReusable(f"The image {image} is not pinned to a digest.")
     whole = {
         "package": package,
-        "images": {image: images[image] for image in needs.images},
-        "platform": job.platform,
+        "images": {image: images[image] for image in used},
+        "platform": [job.platform, offer.container_engine, offer.isolation],
         "engine": engine,
         "order": job.job_order,
         "inputs": _contents(job.stage),

@@ -185,6 +185,11 @@ class Capabilities:
     gpu: bool = False
     data_types: frozenset[str] = frozenset()
 
+    @property
+    def images(self) -> bool:
+        """Whether tools may run in the images that packages name."""
+        return self.container_engine is not None or self.isolation not in ("bubblewrap", "process", "none")
+
     def to_json(self) -> dict[str, Any]:
         return {
             "kinds": sorted(self.kinds),

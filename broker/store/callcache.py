@@ -12,12 +12,12 @@ from sqlalchemy import Connection, Text, and_, bindparam, delete, exists, insert
 
 from broker.jobs import call
 from broker.jobs.call import NotReusable
-from broker.jobs.model import Job, Phase
+from broker.jobs.model import Capabilities, Job, Phase, Step
 from broker.store.account_tables import members
 from broker.store.provenance import VERSION
 from broker.store.quarantine import READING
 from broker.store.result_tables import call_cache
-from broker.store.tables import jobs, now, processes
+from broker.store.tables import job_steps, jobs, now, platforms, processes
 from broker.store.visible import PROJECT
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ _FOUND = (
     .order_by(j.id.desc())
     .limit(1)
 )
+_OFFER = select(platforms.c.capabilities).where(platforms.c.name == bindparam("name"))
+_STEPS = select(job_steps.c.step).where(job_steps.c.job_id == bindparam("id"), job_steps.c.attempt == bindparam("of"))
 _PROCESS = select(p.digest, p.images).where(p.id == bindparam("id"), p.revision == bindparam("number"))
 
 
@@ -48,7 +50,22 @@ def wanted(job: Job) -> bool:
 def key(tx: Connection, job: Job) -> str:
     """What a job computes. Raises NotReusable."""
     process = tx.execute(_PROCESS, {"id": job.process_id, "number": job.process_revision}).one()
-    return call.key(job, process.digest, process.images or {}, VERSION)
+    return call.key(job, process.digest, process.images or {}, _offer(tx, job), VERSION)
+
+
+def _offer(tx: Connection, job: Job) -> Capabilities:
+    told = tx.execute(_OFFER, {"name": job.platform}).scalar()
+    if told is None:
+        raise NotReusable(f"The platform {job.platform} has not reported yet.")
+    return Capabilities.from_json(told)
+
+
+def _computed(tx: Connection, job: Job) -> str:
+    """The key of a job that has succeeded. Raises NotReusable."""
+    ran = {Step.from_json(step).image for step in tx.execute(_STEPS, {"id": job.id, "of": job.attempt}).scalars()}
+    if _offer(tx, job).images and not ran.issuperset(job.needs.images):
+        raise NotReusable("An image is only a hint, and steps ran without it.")
+    return key(tx, job)
 
 
 def find(tx: Connection, job: Job, key: str) -> str | None:
@@ -62,7 +79,7 @@ def keep(tx: Connection, job: Job) -> None:
     try:
         if not wanted(job):
             return
-        found = key(tx, job) if job.phase is Phase.SUCCESSFUL else None
+        found = _computed(tx, job) if job.phase is Phase.SUCCESSFUL else None
     except NotReusable:
         found = None  # as a whole; results of its steps may be
     except READING:  # a job must be able to end whatever somebody did to its rows

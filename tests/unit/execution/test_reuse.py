@@ -107,9 +107,7 @@ def test_one_more_names_the_job_that_ran_the_steps(world: Cache) -> None:
 def test_what_did_not_run_costs_nothing(world: Cache) -> None:
     first = world.job()
     world.submitted(first)
-    with world.database.write() as tx:
-        files.put_steps(tx, first.id, 1, [Step("main", "successful", 1.0, 2.0, 0, cpu_seconds=7.0)])
-    world.platform.steps = lambda attempt: (Step("main", "successful", 1.0, 2.0, 0, cpu_seconds=7.0),)  # type: ignore[method-assign]
+    world.platform.ran = (Step("main", "successful", 1.0, 2.0, 0, cpu_seconds=7.0),)
     world.finish(first)
     second = world.done()
     with world.database.read() as tx:
@@ -183,12 +181,13 @@ def test_the_same_package_under_another_name_is_the_same(world: Cache) -> None:
     ("fields", "why"),
     [
         ({"needs": Needs(reusable=False)}, "WorkReuse"),
+        ({"needs": Needs(kind="openeo")}, "not in its package"),
         ({"needs": Needs(network=True)}, "network"),
         ({"needs": Needs(images={"debian:12": True})}, "debian:12"),
         ({"stage": (Item("a/x", url="https://data.example/x"),)}, "only known once it is fetched"),
         ({"stage": (Item("a/x", text="{}", stac=True),)}, "only known once it is fetched"),
     ],
-    ids=["WorkReuse", "network", "image", "link", "stac"],
+    ids=["WorkReuse", "kind", "network", "image", "link", "stac"],
 )
 def test_what_nobody_can_know_to_be_the_same_runs_and_says_why(world: Cache, fields: dict[str, Any], why: str) -> None:
     world.done(**fields)
@@ -200,18 +199,42 @@ def test_what_nobody_can_know_to_be_the_same_runs_and_says_why(world: Cache, fie
     assert why in said
 
 
-def test_links_with_checksums_and_pinned_images_are_known(world: Cache) -> None:
+def test_links_with_checksums_are_known(world: Cache) -> None:
+    items = (Item("a/x", url="https://data.example/x", sha256="0" * 64), Item("b/empty", directory=True))
+    first = world.done(stage=items)
+    assert world.job(stage=items).reused == first.id
+
+
+def pinned(world: Cache, digest: str) -> None:
     with world.database.write() as tx:
-        tx.execute(update(process_table).values(images={"debian:12": "sha256:1"}))
-    known = {
-        "stage": (Item("a/x", url="https://data.example/x", sha256="0" * 64), Item("b/empty", directory=True)),
-        "needs": Needs(images={"debian:12": True}),
-    }
-    first = world.done(**known)
-    assert world.job(**known).reused == first.id
-    with world.database.write() as tx:
-        tx.execute(update(process_table).values(images={"debian:12": "sha256:2"}))
-    assert world.job(**known).reused is None
+        tx.execute(update(process_table).values(images={"debian:12": digest}))
+
+
+IMAGE = {"needs": Needs(images={"debian:12": False})}
+IN_IMAGE = Step("main", "successful", 1.0, 2.0, 0, image="debian:12")
+
+
+def test_pinned_images_are_known(world: Cache) -> None:
+    pinned(world, "sha256:1")
+    world.platform.ran = (IN_IMAGE,)
+    first = world.done(**IMAGE)
+    assert world.job(**IMAGE).reused == first.id
+    pinned(world, "sha256:2")
+    assert world.job(**IMAGE).reused is None
+
+
+def test_what_ran_without_the_image_that_it_hints_at_is_not_used_again(world: Cache) -> None:
+    pinned(world, "sha256:1")
+    world.done(**IMAGE)  # its step says nothing of an image
+    assert world.job(**IMAGE).reused is None
+
+
+def test_where_no_image_is_used_none_has_to_be_pinned(world: Cache) -> None:
+    platform_row(world.database, isolation="bubblewrap")
+    first = world.done(**IMAGE)
+    assert world.job(**IMAGE).reused == first.id
+    platform_row(world.database, isolation="bubblewrap", container_engine="podman")
+    assert world.job(**IMAGE).reused is None
 
 
 def test_what_is_shared_with_a_project_is_used_again_by_those_who_work_in_it(world: Cache) -> None:
