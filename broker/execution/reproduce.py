@@ -134,6 +134,8 @@ def _packaged(sources: Sources, principal: Principal, made: Draft) -> Draft:
         remarks.append(other_package(found, digest))
     with sources.database.read() as tx:
         process, _ = here(tx, principal, digest, found.process_id)
+    if process is not None:
+        remarks += other_images(found, process)
     return replace(made, process=process, deployment=deployment, inspection=inspection, remarks=tuple(remarks))
 
 

@@ -10,18 +10,19 @@ from tests.api.server import TOOL
 RECORD = "experiments/again/record.json"
 
 
-def request() -> dict[str, Any]:
-    """The body of POST /reproductions."""
+def request(package: str = TOOL.format(id="say-again"), **files: str) -> dict[str, Any]:
+    """The body of POST /reproductions. `files`: others than it has, by their names without .yaml."""
     links = [
         {"rel": "related", "href": "../../workflows/again/record.json"},
-        {"rel": "input", "href": "./input.yaml", "type": "application/yaml"},
+        *({"rel": rel, "href": f"./{rel}.yaml", "type": "application/yaml"} for rel in ("input", "environment")),
     ]
     experiment = {"id": "again", "properties": {"type": "experiment", "osc:workflow": "again"}, "links": links}
-    package = {"rel": "application", "href": "./package.cwl", "type": "application/cwl"}
-    files = {
+    link = {"rel": "application", "href": "./package.cwl", "type": "application/cwl"}
+    beside = {"input": "text: once more", "environment": "engine: {name: cwltool}", **files}
+    sent = {
         RECORD: json.dumps(experiment),
-        "experiments/again/input.yaml": "text: once more",
-        "workflows/again/record.json": json.dumps({"id": "again", "properties": {}, "links": [package]}),
-        "workflows/again/package.cwl": TOOL.format(id="say-again"),
+        "workflows/again/record.json": json.dumps({"id": "again", "properties": {}, "links": [link]}),
+        "workflows/again/package.cwl": package,
     }
-    return {"experiment": RECORD, "files": files}
+    sent |= {f"experiments/again/{name}.yaml": text for name, text in beside.items()}
+    return {"experiment": RECORD, "files": sent}

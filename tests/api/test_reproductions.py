@@ -15,8 +15,9 @@ from broker.results.osc import HOME
 from broker.results.tree import Files
 from broker.settings import EgressSettings
 from broker.store import processes
+from tests.api import experiments
 from tests.api.conftest import MakeServer
-from tests.api.server import Server
+from tests.api.server import TOOL, Server
 from tests.peers.osc import bare, catalog
 from tests.peers.web import WebPeer
 from tests.unit.results.samples import a_request, published
@@ -115,6 +116,35 @@ def test_a_job_again(server: Server) -> None:
     job, comparison = reproduced(server, first, b"one\n")
     assert (comparison["verdict"], comparison["with"]) == ("identical", {"kind": "job", "id": first})
     assert server.get(f"/jobs/{job}").json()["reproduces"] == first
+
+
+def test_the_images_that_ran_run_again(server: Server) -> None:
+    """No registry is asked: it may tell another digest for the tag by now."""
+    image, digests = "ghcr.io/example/crop:1.0", ["sha256:" + digit * 64 for digit in "12"]
+    package = TOOL.format(id="crops") + f"hints: {{DockerRequirement: {{dockerPull: '{image}'}}}}\n"
+    asked = [
+        experiments.request(package, environment=f"steps: [{{image: '{image}', imageDigest: '{digest}'}}]")
+        for digest in digests
+    ]
+    answer = server.post("/reproductions", json=asked[0])
+    assert answer.status_code == 201, answer.text
+    with server.database.read() as tx:
+        assert processes.get(tx, "crops").images == {image: digests[0]}
+    told = server.post("/reproductions?check=true", json=asked[0]).json()["findings"]
+    assert "image-differs" not in {one["code"] for one in told}
+    told = server.post("/reproductions?check=true", json=asked[1]).json()["findings"]
+    [other] = [one for one in told if one["code"] == "image-differs"]
+    assert (other["level"], "sha256:22222" in other["message"]) == ("warning", True)
+    odd = experiments.request(package, environment=f"steps: [5, {{image: '{image}', imageDigest: 'sha256:x'}}]")
+    assert server.post("/reproductions?check=true", json=odd).json()["runnable"]
+
+
+def test_a_package_without_inputs_needs_none(server: Server) -> None:
+    package = TOOL.format(id="quiet").replace("  text: {type: string, inputBinding: {position: 1}}\n", "")
+    package = package.replace("  count: {type: int, default: 1}\n  scene: File?\n", "").replace("inputs:", "inputs: {}")
+    found = server.post("/reproductions?check=true", json=experiments.request(package, input="")).json()
+    assert (found["runnable"], found["inputs"]) == (True, {})
+    assert ("warning", "input-empty") in {(one["level"], one["code"]) for one in found["findings"]}
 
 
 def changed(files: Mapping[str, bytes], path: str, old: str, new: str) -> dict[str, str]:
