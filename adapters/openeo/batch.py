@@ -41,7 +41,12 @@ class Batch:
             job = self.api.get(f"/jobs/{job_id}")
         except JobNotFound:  # a new one may be out of sight for a moment
             job = {"status": "created"}
-        handle = {"id": job_id, "began": status.moment(job.get("created")) or time.time(), "limit": spec.limits.time}
+        handle: dict[str, Any] = {
+            "id": job_id,
+            "began": status.moment(job.get("created")) or time.time(),
+            "limit": spec.limits.time,
+        }
+        handle |= request.outputs(spec)
         yield {**handle, "pending": "start"}
         if job["status"] == "created" and status.state(job) is not State.CANCELLED:
             self._start(job_id)
@@ -216,7 +221,8 @@ class Batch:
         layout = self._fresh(str(job["id"]))
         facts = self._facts(job, derived_from=layout.derived or None, mode="batch")
         step = status.step(job, (attempt.handle or {}).get("began"))
-        return Collected(layout.outputs(), tuple(part.file() for part in layout.parts), (step,), facts)
+        wanted = (attempt.handle or {}).get("outputs")
+        return Collected(layout.outputs(wanted), tuple(part.file() for part in layout.parts), (step,), facts)
 
     def open(self, attempt: Attempt, ref: str, offset: int) -> BinaryIO:
         """One file; the link of an asset is asked for again where it no longer works."""

@@ -49,11 +49,7 @@ def compiled(process: Mapping[str, Any], order: Mapping[str, Any], files: Mappin
     graph = _filled(process["process_graph"], given)
     if openeo.saves(process):
         return dict(graph)
-    name, result = openeo.result_node(graph)
-    wanted = order.get(openeo.FORMAT) or openeo.DEFAULT_FORMAT
-    saved = {"process_id": "save_result", "arguments": {"data": {"from_node": name}, "format": wanted}, "result": True}
-    free = next(one for one in ("save", *(f"save{number}" for number in range(len(graph) + 1))) if one not in graph)
-    return {**graph, name: {**result, "result": False}, free: saved}
+    return openeo.saving(graph, order.get(openeo.FORMAT) or openeo.DEFAULT_FORMAT)
 
 
 def _filled(value: Any, given: Mapping[str, Any]) -> Any:

@@ -8,14 +8,14 @@ from adapters.openeo import graph, inputs
 from adapters.openeo.api import Api
 from broker.errors import PlatformRefused
 from broker.jobs.model import JobSpec
-from broker.packages import openeo
+from broker.packages.openeotool import called
 
 
 def body(api: Api, spec: JobSpec, *, synchronous: bool) -> dict[str, Any]:
     """The members of the request besides its title. Raises PlatformRefused for what the back-end says is wrong."""
-    process = openeo.process_of(spec.bundle["documents"], spec.bundle["entry"])
+    process, order, _ = called(spec.bundle, spec.job_order)
     files = inputs.read(spec.stage, api.egress, spec.secrets.http)
-    compiled = graph.compiled(process, spec.job_order, files)
+    compiled = graph.compiled(process, order, files)
     if api.offers("/validation", "POST"):  # not all back-ends look when a job is made, and later it costs more
         found = api.call("POST", "/validation", {"process_graph": compiled}).document or {}
         if errors := found.get("errors"):
@@ -25,3 +25,9 @@ def body(api: Api, spec: JobSpec, *, synchronous: bool) -> dict[str, Any]:
     asked = graph.asked(compiled, process, own.job_options, synchronous=synchronous)
     more = {"plan": own.plan, "budget": own.budget}
     return asked | {key: value for key, value in more.items() if value is not None}
+
+
+def outputs(spec: JobSpec) -> dict[str, Any]:
+    """What the handle of a CWL tool keeps: how its outputs are found among the results."""
+    wanted = called(spec.bundle, spec.job_order)[2]
+    return {} if wanted is None else {"outputs": wanted}

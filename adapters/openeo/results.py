@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -19,6 +20,10 @@ from broker.jobs.secrets import unsigned
 from broker.packages.openeo import ASSETS, STAC
 from broker.platform import OutputFile
 
+OUTPUTS: Mapping[str, Mapping[str, Any]] = {
+    STAC: {"type": "Directory"},
+    ASSETS: {"type": "File[]", "glob": "*"},
+}
 MOST = 10_000  # assets, and items
 
 
@@ -61,13 +66,29 @@ class Layout:
             *self._assets.values(),
         )
 
-    def outputs(self) -> dict[str, Any]:
-        """The CWL output object."""
+    def outputs(self, wanted: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+        """The CWL output object: of an openEO process, or the outputs that a tool wants by type and pattern.
+
+        Raises PlatformRefused where a file that is wanted is not among the assets.
+        """
+        return {name: self._output(name, one) for name, one in (wanted or OUTPUTS).items()}
+
+    def _output(self, name: str, wanted: Mapping[str, Any]) -> Any:
+        if wanted["type"] == "Directory":
+            return {"class": "Directory", "location": STAC, "basename": STAC}
+        names = [(part.path, PurePosixPath(part.path).name) for part in self._assets.values()]
         files = [
-            {"class": "File", "location": part.path, "basename": PurePosixPath(part.path).name}
-            for part in self._assets.values()
+            {"class": "File", "location": path, "basename": base}
+            for path, base in names
+            if fnmatchcase(base, wanted["glob"])
         ]
-        return {STAC: {"class": "Directory", "location": STAC, "basename": STAC}, ASSETS: files}
+        if wanted["type"] == "File[]":
+            return files
+        if files or wanted["optional"]:
+            return files[0] if files else None
+        there = ", ".join(base for _, base in names[:20]) or "nothing"
+        text = f"The output {name} is {wanted['glob']}, and the results have {there}."
+        raise PlatformRefused(text, fault_of="package", code="output-missing")
 
     def named(self, path: str) -> Part:
         """Raises PlatformRefused where there is no such file."""

@@ -23,7 +23,7 @@ class Synchronous:
         self.api = api
 
     def submit(self, spec: JobSpec) -> Iterator[Handle]:
-        yield {"sync": request.body(self.api, spec, synchronous=True), "began": time.time()}
+        yield {"sync": request.body(self.api, spec, synchronous=True), "began": time.time()} | request.outputs(spec)
 
     def observe(self, attempt: Attempt) -> Observation:
         return Observation(attempt.name, State.SUCCEEDED, started=_handle(attempt)["began"], finished=time.time())
@@ -33,7 +33,9 @@ class Synchronous:
         step = Step(status.STEP, "successful", handle["began"], time.time())
         job = {"process": handle["sync"]["process"]}
         facts = status.facts(self.api.capabilities(), self.api.base, job, mode="sync")
-        return Collected(layout.outputs(), tuple(part.file() for part in layout.parts), (step,), facts)
+        return Collected(
+            layout.outputs(handle.get("outputs")), tuple(part.file() for part in layout.parts), (step,), facts
+        )
 
     def open(self, attempt: Attempt, ref: str, offset: int) -> BinaryIO:
         part = _layout(attempt).named(ref)

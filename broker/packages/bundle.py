@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker.errors import LimitError, PackageError
-from broker.packages import lint, ogcapi, openeo
+from broker.packages import lint, ogcapi, openeo, openeotool
 from broker.packages.closure import MAX_BUNDLE as MAX_BUNDLE
 from broker.packages.closure import Closure, Listing, Read
 from broker.packages.cwl import decode
@@ -133,6 +133,7 @@ def build(
         documents = {_cut(key, cut): text for key, text in documents.items()}
         files = {_cut(key, cut): text for key, text in files.items()}
         name = _cut(name, cut)
+    documents = {**documents, **openeotool.documents(document, chosen, read)}
     return Bundle.make(f"{name}#{chosen}" if chosen else name, documents, files)
 
 

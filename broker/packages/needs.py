@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker.jobs.model import Needs
+from broker.packages import openeo
 
 CUDA = "http://commonwl.org/cwltool#CUDARequirement"
 
@@ -53,7 +54,10 @@ def _amount(entry: Mapping[str, Any], name: str, default: float) -> float:
 
 
 def needs(package: Part) -> Needs:
-    """The largest resources of any one tool, and the union of features and images."""
+    """The largest resources of any one tool, and the union of features and images; of a tool that is an openEO process,
+    that."""
+    if package.kind == "CommandLineTool" and package.find(openeo.HINT)[0] is not None:
+        return Needs(openeo.KIND, 0.0, 0)
     cores, ram, tmp, out = 0.0, 0.0, 0.0, 0.0
     features: set[str] = set()
     images: dict[str, bool] = {}

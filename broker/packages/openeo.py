@@ -16,11 +16,12 @@ from broker.errors import BrokerError, PackageError, UnsupportedPackage, Workflo
 from broker.jobs.model import Needs
 from broker.packages.closure import Read
 from broker.packages.cwl import Inspection, parse
-from broker.packages.describe import SCHEMA
+from broker.packages.describe import EARTHCODE, SCHEMA
 from broker.packages.media import OPENEO_TYPE
 from broker.packages.types import BBOX, CRS84
 
 KIND = "openeo"
+HINT = EARTHCODE + "OpenEOProcess"  # of a CWL tool that is one: see `openeotool`
 MEDIA_TYPE = f"{OPENEO_TYPE};type=process"
 FORMAT = "output_format"  # the input that is added where the graph itself does not save its result
 DEFAULT_FORMAT = "GTiff"
@@ -146,6 +147,17 @@ def saves(process: Mapping[str, Any]) -> bool:
     if subtypes & {"stac", "stac-collection"}:
         return True
     return result_node(process["process_graph"])[1]["process_id"] in ("save_result", "export_workspace")
+
+
+def saving(graph: Mapping[str, Any], form: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A graph whose result is saved."""
+    name, result = result_node(graph)
+    arguments: dict[str, Any] = {"data": {"from_node": name}, "format": form}
+    if options:
+        arguments["options"] = dict(options)
+    free = next(one for one in ("save", *(f"save{number}" for number in range(len(graph) + 1))) if one not in graph)
+    node = {"process_id": "save_result", "arguments": arguments, "result": True}
+    return {**graph, name: {**result, "result": False}, free: node}
 
 
 def inspection(documents: Mapping[str, str], entry: str) -> Inspection:

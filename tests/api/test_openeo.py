@@ -16,6 +16,7 @@ from rasterio.io import MemoryFile
 
 from tests.peers.broker import BrokerPeer, broker_peer
 from tests.peers.openeo.peer import HERE, SOFTWARE, OpenEoPeer, one, openeo_peer
+from tests.peers.web import WebPeer
 
 EO = SOFTWARE.parent / "eo"
 DATA = HERE.parents[1] / "data" / "openeo"
@@ -125,6 +126,34 @@ def test_a_job_there_has_everything_that_a_job_here_has(broker: BrokerPeer) -> N
     [workflow] = [part for part in crate.json()["@graph"] if "ComputationalWorkflow" in part["@type"]]
     assert workflow["encodingFormat"] == MEDIA
     assert workflow["programmingLanguage"]["@id"] == "https://openeo.org"
+
+
+TOOL = """cwlVersion: v1.2
+class: CommandLineTool
+id: ndwi-as-tool
+$namespaces: {earthcode: "https://earthcode.esa.int/cwl#"}
+hints:
+  earthcode:OpenEOProcess: {process_id: ndwi, namespace: "%s", save_result: {format: GTiff}}
+baseCommand: ["false"]
+inputs:
+  area: Any?
+outputs:
+  index: {type: File, outputBinding: {glob: "*.tif"}}
+  stac: {type: Directory, outputBinding: {glob: .}}
+"""
+
+
+def test_a_cwl_tool_that_names_an_openeo_process(broker: BrokerPeer, back_end: OpenEoPeer) -> None:
+    with WebPeer() as web:
+        process = broker.deploy(TOOL % web.serve("/ndwi.json", (DATA / "ndwi.json").read_bytes()))
+    job = broker.execute(process, {"area": {"bbox": [-67.65, -47.875, -67.60, -47.85]}})  # the link is gone by now
+    status = broker.ended(job)
+    assert status["status"] == "successful", status
+    outputs = broker.get(f"/jobs/{job}/results", headers={"Accept": "application/json"}).json()
+    assert set(outputs) == {"index", "stac"}
+    values, _ = pixels(broker.session.get(outputs["index"]["href"], timeout=30).content)
+    assert numpy.isfinite(values).all()
+    assert broker.get(f"/jobs/{job}/prov?f=crate").status_code == 200
 
 
 def test_inputs_are_checked_here_before_anything_is_sent_there(broker: BrokerPeer) -> None:

@@ -64,6 +64,20 @@ def test_what_is_known_of_an_asset_is_checked_when_it_comes() -> None:
     assert part.href == SIGNED.format("a.tif")
 
 
+def test_outputs_of_a_tool_are_found_by_type_and_pattern() -> None:
+    layout = Layout(COLLECTION, [item("two", b=asset("b.tif"), t=asset("t.csv"))])
+    wanted = {"type": "File", "glob": "b*", "optional": False}
+    found = layout.outputs(
+        {"all": {"type": "Directory"}, "b": wanted, "tifs": wanted | {"type": "File[]", "glob": "*.tif"}}
+    )
+    assert found["b"]["location"] == "stac/b.tif"
+    assert [one["basename"] for one in found["tifs"]] == ["b.tif", "a.tif"]
+    assert found["all"]["location"] == "stac"
+    assert layout.outputs({"x": wanted | {"glob": "x", "optional": True}}) == {"x": None}
+    with pytest.raises(PlatformRefused, match=r"x is x, and the results have b\.tif, t\.csv, a\.tif"):
+        layout.outputs({"x": wanted | {"glob": "x"}})
+
+
 def test_results_of_api_1_0_are_one_item() -> None:
     layout = Layout(item("j-1", r=asset("r.tif")))
     found = documents(layout)
