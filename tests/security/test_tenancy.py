@@ -268,7 +268,7 @@ def test_a_viewer_sees_what_is_shared_and_changes_nothing(two: Two) -> None:
         answer = sent(two.bob, method, route, path)
         if method in ("GET", "HEAD"):
             assert answer.status_code == (403 if route.name in ("projectInvitations", "publishPage") else 200), (path, answer.text)
-        elif route.name in ("execute", "checkExecution"):  # seeing a process is executing it, in one's own name
+        elif route.name in ("execute", "checkExecution", "estimate"):  # seeing a process is executing it, in one's own name
             assert answer.status_code < 300, answer.text
         else:
             assert answer.status_code == 403, (method, path, answer.text)
