@@ -17,6 +17,7 @@ import requests
 
 from broker.api.app import create_app
 from broker.api.browsers import csrf_of
+from broker.api.publishfields import fields_of
 from broker.jobs.publication import State
 from broker.settings import Settings
 from tests.api import experiments
@@ -204,6 +205,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /jobs/{job_id}/sharing": {"data": {"with": "private"}},
     "POST /publications": {"json": {"target": "osc", **a_request()}},
     "POST /jobs/{job_id}/publications": {"json": {"target": "osc", **a_request()}},
+    "POST /jobs/{job_id}/publications/new": {"data": {"do": "publish", "target.0": "osc", **fields_of(a_request())}},
+    "POST /publications/{publication_id}": {"data": {"do": "withdraw"}},
     "POST /publications/{publication_id}/reject": {"json": {"reason": "no"}},
     "POST /jobs/{job_id}/comparisons": {"json": {"with": {"outputs": {}}}},
     "POST /jobs": {"json": experiments.request()},
