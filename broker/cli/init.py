@@ -268,6 +268,9 @@ adapter = "local"
 # network = true
 # Processes and threads that one job may have at a time:
 # processes = 4096
+# For how long, and how much of, what steps gave is kept where its owner allows that later jobs use it again:
+# replay_days = 30.0
+# replay_bytes = 21474836480
 """
 
 
