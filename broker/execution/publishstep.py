@@ -100,7 +100,10 @@ def _entry(saved: Publication) -> audit.Entry:
 def _refused(taken: Publication, error: BrokerError) -> Became:
     """It never works like this: whose fault it is, the words say."""
     if taken.withdraw:
-        return Became(taken.state, 0.0, f"It cannot be taken back: {_told(error)}")
+        due = 0.0 if taken.state in life.WORKED else None
+        return Became(taken.state, due, f"It cannot be taken back: {_told(error)}")
+    if State.FAILED not in life.LEGAL[taken.state]:  # it is there: only nobody can look whether it is live
+        return Became(taken.state, SELDOM, _told(error))
     return Became(State.FAILED, None, _told(error))
 
 

@@ -82,13 +82,11 @@ class Press:
         secrets: Iterable[Secret] = (),
         **settings: Any,
     ) -> None:
-        vault = Vault(KeyFile(place / "secrets.key"))
+        self.vault, self.egress = Vault(KeyFile(place / "secrets.key")), egress
         self.database, self.storage = database, LocalStorage(place / "files")
         for secret in secrets:
-            credentials.keep(database, vault, ADA, secret.kind.value, secret)
-        given = Publishing.model_validate({"targets": targets, **settings})
-        publishers = Publishers(given, database, vault, egress, Ledger(database))
-        self.desk = Desk(database, self.storage, publishers, egress, _nobody_looks, "https://broker.example.org", 0.0)
+            credentials.keep(database, self.vault, ADA, secret.kind.value, secret)
+        self.offering(targets, **settings)
         self.bundle = Bundle.make("package.cwl", {"package.cwl": PACKAGE}, {})
         with database.write() as tx:
             inspection = {"process": {"inputs": [], "outputs": []}, "steps": []}
@@ -96,6 +94,13 @@ class Press:
         source = {"license": "Apache-2.0", "authors": [{"name": "Bo"}], "repository": "https://git.example/points"}
         summary = {"id": "points", "title": "Find points", "description": "Finds points.", "keywords": ["points"]}
         process_row(database, "points", self.bundle.digest, owner="ada", project="ada", summary=summary, source=source)
+
+    def offering(self, targets: dict[str, Any], **settings: Any) -> None:
+        """What the operator offers from now on."""
+        given = Publishing.model_validate({"targets": targets, **settings})
+        publishers = Publishers(given, self.database, self.vault, self.egress, Ledger(self.database))
+        home = "https://broker.example.org"
+        self.desk = Desk(self.database, self.storage, publishers, self.egress, _nobody_looks, home, 0.0)
 
     def job(self, outputs: dict[str, bytes] | None = None, **fields: Any) -> Job:
         """One that ended well, with an input that nobody else has."""

@@ -334,6 +334,31 @@ def test_withdrawn_and_corrected(press: Made, remote: Path) -> None:
         world.ask(job, target="osc", previous="made-up", **ELSEWHERE)
 
 
+def test_what_cannot_be_taken_back_stays_as_it_is(press: Made, tmp_path: Path) -> None:
+    """Merged between the wish and the look at it; and a failed one is not sent again by a wish to take it back."""
+    with GitHubPeer(tmp_path / "hub", OSC) as github:
+        world = press({"osc": of_github(github)}, token_of(github))
+        (made,) = world.ask(world.job(**NOTHING_SENT), target="osc", **ELSEWHERE)
+        world.until(made, State.PROPOSED)
+        publish.withdraw(world.desk, ADA, made.id)
+        github.merge(1)
+        merged = world.until(made, State.MERGED)
+        assert not merged.withdraw
+        assert any(message.startswith("It cannot be taken back: It is merged") for _, message in world.said(made))
+
+
+def test_a_target_that_is_gone_from_the_settings_ends_nothing_that_is_merged(press: Made, remote: Path) -> None:
+    world = press({"osc": {"kind": "git", "remote": str(remote)}})
+    (made,) = world.ask(world.job(**NOTHING_SENT), target="osc", **ELSEWHERE)
+    merge(remote, receipt_of(world.until(made, State.PROPOSED))["branch"])
+    world.until(made, State.MERGED)
+    world.offering({"other": {"kind": "git", "remote": str(remote)}})
+    world.later()
+    (still,) = world.turn()
+    assert (still.state, still.tries) == (State.MERGED, 0)
+    assert "there is no target 'osc'" in still.message
+
+
 def test_before_anything_has_left_it_is_taken_back_at_once(press: Made, prr: PrrPeer) -> None:
     world = press({"prr": of_prr(prr)}, key_of(prr))
     job = world.job()
