@@ -94,8 +94,17 @@ class _Document:
             self.prov.wasInformedBy(self.job, self.job_ids[job["parent"]])
         if isinstance(reused := self.record.get("reused"), Mapping) and reused.get("job"):
             self.prov.wasInfluencedBy(self.job, self.job_ids[reused["job"]])
+        if isinstance(there := self.record.get("delegated"), Mapping):
+            self.delegated(there)
         if isinstance(first := self.record.get("reproduces"), Mapping):
             self.reproduces(first)
+
+    def delegated(self, there: Mapping[str, Any]) -> None:
+        """The work that another server did, and where its own provenance is."""
+        about = {name: there.get(name) for name in ("kind", "server", "version", "costs", "provenanceHref")}
+        about["remoteJob"] = there.get("job") or there.get("jobId")
+        elsewhere = self.prov.activity(self.run["elsewhere"], None, None, self.said(**about))
+        self.prov.wasInformedBy(self.job, elsewhere)
 
     def reproduces(self, first: Mapping[str, Any]) -> None:
         """The job whose run is done again, or the published experiment, which the package was taken from."""

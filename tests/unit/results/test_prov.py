@@ -80,6 +80,13 @@ def test_what_a_run_does_again() -> None:
     assert f"wasInfluencedBy(run:job, job:{first})" in text
 
 
+def test_what_another_server_did() -> None:
+    there = {"kind": "ogcapi", "server": "https://there", "job": "https://there/jobs/7", "provenance": {"entity": {}}}
+    text = prov.written({**record(), "delegated": there}, "provn").decode()
+    assert "wasInformedBy(run:job, run:elsewhere)" in text
+    assert 'broker:remoteJob="https://there/jobs/7"' in text
+
+
 def test_what_was_not_computed_again() -> None:
     first = "01a204ae-0000-7e5a-8c8d-b7b3b9d22a25"
     text = prov.written({**record(), "reused": {"job": first}}, "provn").decode()
