@@ -21,8 +21,8 @@ Members (times RFC 3339 in UTC, sizes bytes, memory MiB, sha256 hex; what is not
     reproduces    what it does again: name, title, href (of an experiment), job, workflow, digest (of its package),
                   platform
     reused        job: the one whose results this job has instead of having run; record: the sha256 of that one's record
-    delegated     of work that another server did: kind, server, version, job (or jobId), request or process graph, costs,
-                  its own provenance
+    delegated     of work that another server did: kind, server, version, job (or jobId), request or process graph,
+                  costs, its own provenance
     failure       fault, reason, message, step, exitCode
     events        {event, at}
 
