@@ -210,9 +210,9 @@ def test_a_platform_that_cannot_is_told_and_inputs_that_are_given_take_the_place
         ({"experiment": "x", "platfrom": "y"}, "/platfrom"),
     ],
 )
-def test_a_request_that_is_none_is_refused_with_its_member(server: Server, body: Any, pointer: str) -> None:
+def test_a_request_that_is_none_is_refused_with_its_member(still: Server, body: Any, pointer: str) -> None:
     for path in ("/reproductions", "/jobs"):
-        refused = server.post(path, json=body)
+        refused = still.post(path, json=body)
         assert refused.status_code == 400
         assert pointer in [one["pointer"] for one in refused.json()["errors"]]
 
