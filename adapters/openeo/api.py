@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
+from adapters.openeo.cwl import RUNTIME, TO_STAC, UDF
 from adapters.openeo.login import Login
 from adapters.openeo.settings import OpenEoSettings
 from broker.egress import Answer, Egress, EgressPolicy, FetchError, shown
@@ -50,6 +51,7 @@ class Api:
         self.settings = settings
         self._lock = threading.Lock()
         self._root: tuple[float, str, Mapping[str, Any]] | None = None
+        self._cwl: tuple[float, str | None] | None = None
         self._login = Login(settings, self._open)
 
     # ---- what the back-end is
@@ -69,6 +71,24 @@ class Api:
             re.sub(r"\{\w+\}", "{}", str(one.get("path"))) == plain and method in (one.get("methods") or ())
             for one in self.capabilities().get("endpoints") or ()
         )
+
+    def runs_cwl(self) -> str | None:
+        """The process by which the back-end runs CWL; None where it does not, or not in batch jobs."""
+        known = self._cwl
+        if known is None or time.monotonic() > known[0]:
+            known = self._cwl = (time.monotonic() + KNOWN_SECONDS, self._asked_for_cwl())
+        return known[1]
+
+    def _asked_for_cwl(self) -> str | None:
+        if self.settings.cwl != "auto":
+            return None if self.settings.cwl == "none" else self.settings.cwl
+        if not self.offers("/jobs", "POST"):
+            return None
+        listed = self.get("/processes").get("processes") or ()
+        if any(one.get("id") == TO_STAC for one in listed if isinstance(one, Mapping)):
+            return TO_STAC
+        runtimes = self.get("/udf_runtimes") if self.offers("/udf_runtimes") else {}
+        return UDF if RUNTIME in (runtimes or {}) else None
 
     def _found(self) -> tuple[str, Mapping[str, Any]]:
         with self._lock:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import BinaryIO, ClassVar
 
+from adapters.openeo import cwl
 from adapters.openeo.api import Api
 from adapters.openeo.batch import Batch
 from adapters.openeo.graph import SUM
@@ -87,6 +89,9 @@ class OpenEoPlatform:
         try:
             if self._mode() is self.batch:
                 next(self.api.jobs(), None)
+                if self.api.runs_cwl() is not None:  # in containers, of what it can get
+                    kinds = offer.kinds | {"cwl"}
+                    offer = replace(offer, kinds=kinds, features=cwl.FEATURES, container_engine="openEO", network=True)
             billing = self.api.capabilities().get("billing") or {}
         except PlatformError as error:
             return Health(False, offer, str(error))

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from adapters.openeo import graph, inputs
+from adapters.openeo import cwl, graph, inputs
 from adapters.openeo.api import Api
 from broker.errors import PlatformRefused
 from broker.jobs.model import JobSpec
+from broker.packages.openeo import KIND
 from broker.packages.openeotool import called
 
 
 def body(api: Api, spec: JobSpec, *, synchronous: bool) -> dict[str, Any]:
     """The members of the request besides its title. Raises PlatformRefused for what the back-end says is wrong."""
-    process, order, _ = called(spec.bundle, spec.job_order)
-    files = inputs.read(spec.stage, api.egress, spec.secrets.http)
-    compiled = graph.compiled(process, order, files)
+    process: Mapping[str, Any] = {}
+    if spec.needs.kind == KIND:
+        process, order, _ = called(spec.bundle, spec.job_order)
+        files = inputs.read(spec.stage, api.egress, spec.secrets.http)
+        compiled = graph.compiled(process, order, files)
+    else:
+        compiled = cwl.graph(spec, _runs_cwl(api))
     if api.offers("/validation", "POST"):  # not all back-ends look when a job is made, and later it costs more
         found = api.call("POST", "/validation", {"process_graph": compiled}).document or {}
         if errors := found.get("errors"):
@@ -28,6 +34,13 @@ def body(api: Api, spec: JobSpec, *, synchronous: bool) -> dict[str, Any]:
 
 
 def outputs(spec: JobSpec) -> dict[str, Any]:
-    """What the handle of a CWL tool keeps: how its outputs are found among the results."""
-    wanted = called(spec.bundle, spec.job_order)[2]
+    """What the handle of CWL keeps: how its outputs are found among the results."""
+    wanted = called(spec.bundle, spec.job_order)[2] if spec.needs.kind == KIND else cwl.outputs(spec)
     return {} if wanted is None else {"outputs": wanted}
+
+
+def _runs_cwl(api: Api) -> str:
+    found = api.runs_cwl()
+    if found is None:
+        raise PlatformRefused("The platform runs no CWL any more.", code="no-platform")
+    return found

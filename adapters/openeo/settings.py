@@ -16,6 +16,7 @@ class OpenEoSettings(BaseModel):
     `provider`: id of the identity provider at the back-end (default: its first).
     `mode`: batch jobs, or synchronous requests; auto: batch where the back-end has it. `sync_seconds`: the longest
     that a synchronous request may take.
+    `cwl`: by which process the back-end runs CWL packages (auto: as it lists them); none: not at all.
     `budget`, `plan` and `job_options` go along with each job; what a process sets as its own options wins.
     `slots`: jobs at a time (back-ends do not tell their limit). `cores`, `ram_mib`: what the back-end gives to one
     CWL package at most, where it runs those. `visible_seconds`: how long a new job may stay out of sight there, or seem
@@ -33,6 +34,7 @@ class OpenEoSettings(BaseModel):
     refresh_token: SecretStr | None = None
     provider: str | None = None
     mode: Literal["auto", "batch", "sync"] = "auto"
+    cwl: Literal["auto", "run_cwl_to_stac", "run_udf", "none"] = "auto"
     sync_seconds: float = Field(default=300.0, gt=0)
     budget: float | None = Field(default=None, ge=0)
     plan: str | None = None

@@ -37,7 +37,7 @@ def back_end(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenEoPeer]:
 def broker(tmp_path_factory: pytest.TempPathFactory, back_end: OpenEoPeer) -> Iterator[BrokerPeer]:
     platforms = {
         "local": {"adapter": "local", "software": str(EO)},
-        "sky": {"adapter": "openeo", "url": back_end.url, **back_end.account},
+        "sky": {"adapter": "openeo", "url": back_end.url, "cwl": "none", **back_end.account},
     }
     state = tmp_path_factory.mktemp("broker") / "state"
     with broker_peer(state, platforms=platforms, EGRESS__ALLOW_HOSTS='["127.0.0.1"]') as peer:

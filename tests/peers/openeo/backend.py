@@ -10,7 +10,11 @@ standard processes there are `say`, `wait`, `slow`, `fail` and `chat`, so that t
 from __future__ import annotations
 
 import copy
+import json
 import logging
+import shutil
+import subprocess
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -229,6 +233,40 @@ def fail(text, job):
 @_special("chat", "integer")
 def chat(lines, job):
     job.logs += [{"id": f"l{n:08}", "level": "info", "message": str(n)} for n in range(1, lines + 1)]
+
+
+class Files(SaveResult):
+    """A result that is a directory of STAC: its items' assets."""
+
+    def __init__(self, folder):
+        super().__init__(format="STAC")
+        self.folder = folder
+
+    def write_assets(self, directory):
+        found = {}
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file() and path.suffix != ".json":
+                target = Path(directory).parent / path.name
+                shutil.copyfile(path, target)
+                found[path.name] = {"href": str(target), "type": GTIFF, "roles": ["data"]}
+        return found
+
+
+_SPEC = ProcessSpec("run_cwl_to_stac", description="Runs CWL.").param("cwl", description="", schema={"type": "string"})
+
+
+@non_standard_process(_SPEC.param("context", description="", schema={}).returns("STAC", schema={"subtype": "stac"}))
+def run_cwl_to_stac(args, env):
+    if env.get(ENV_DRY_RUN_TRACER):
+        return Text("")
+    folder = Path(tempfile.mkdtemp(dir=SETTINGS["work"]))
+    (folder / "package.cwl").write_text(args.get_required("cwl"))
+    (folder / "inputs.json").write_text(json.dumps(args.get_required("context")))
+    command = [*SETTINGS["cwltool"], "--quiet", "--outdir", "out", "package.cwl", "inputs.json"]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if ran.returncode:
+        raise OpenEOApiException(ran.stderr[-500:])
+    return Files(folder / "out")
 
 
 class Job:

@@ -1,7 +1,7 @@
 """What the back-end is set up with: `PEER` in its environment, as JSON, and of that what openeo-driver reads itself.
 
 Members: port; scene, a directory of one-band GeoTIFFs; work, a directory; secret and expiration (seconds) of signed
-links; issuer, of an identity provider or null; workers, jobs that run at a time.
+links; issuer, of an identity provider or null; workers, jobs that run at a time; cwltool, its command.
 """
 # mypy: ignore-errors
 

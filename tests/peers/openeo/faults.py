@@ -74,7 +74,7 @@ class Faults:
         body: Any = None,
     ) -> None:
         """The next requests do not get through, and are answered like this: with an error of openEO, or a body."""
-        body = body or {"id": "x", "code": code, "message": f"scripted {status}", "links": []}
+        body = body if body is not None else {"id": "x", "code": code, "message": f"scripted {status}", "links": []}
         self._add(_Rule(method, re.compile(path), times, status, body, headers or {}))
 
     def lose(self, method: str, path: str, *, times: int = 1) -> None:

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -96,6 +97,7 @@ def openeo_peer(directory: Path, *, expiration: int = 600, issuer: str | None = 
         "expiration": expiration,
         "issuer": issuer,
         "workers": 4,
+        "cwltool": [sys.executable, "-m", "cwltool"],
     }
     environment = {"PEER": json.dumps(settings), "OPENEO_BACKEND_CONFIG": str(HERE / "configuration.py")}
     environment |= {"PATH": os.environ["PATH"], "HOME": str(directory)}
