@@ -56,7 +56,7 @@ def test_what_can_be_run_there(given: JobSpec, reason: str | None) -> None:
 
 def test_a_package_of_several_files_is_refused() -> None:
     given = spec()
-    bundle = given.bundle | {"documents": given.bundle["documents"] | {"other.cwl": "x"}}
+    bundle = {**given.bundle, "documents": {**given.bundle["documents"], "other.cwl": "x"}}
     with pytest.raises(PlatformRefused, match="several files"):
         cwl.graph(replace(given, bundle=bundle), cwl.TO_STAC)
 
