@@ -34,8 +34,9 @@ Which = Annotated[str | None, Query(max_length=200, description="Which process o
 
 @router.post("/processes", name="deploy", status_code=201)
 async def deploy(request: Request, caller: Caller, w: Which = None) -> Response:
-    """Deploy an application package: CWL (application/cwl, +json, +yaml), or application/ogcapppkg+json, which holds
-    CWL, a link, a git repository with commit and path, or a container image."""
+    """Deploy an application package: CWL (application/cwl, +json, +yaml), an openEO process
+    (application/vnd.openeo+json;type=process), or application/ogcapppkg+json, which holds one of these, a link, a git
+    repository with commit and path, or a container image."""
     caller.need(Scope.DEPLOY)
     site = site_of(request)
     body = await bodies.read(request, most_bytes(site))

@@ -19,7 +19,8 @@ MEDIA_TYPE_3_1 = "application/vnd.oai.openapi+json;version=3.1"
 OFFERS = {"openapi": MEDIA_TYPE, "openapi31": MEDIA_TYPE_3_1, "json": JSON, "html": HTML}
 _ANY: Mapping[str, Any] = {}
 _BINARY: Mapping[str, Any] = {"type": "string", "format": "binary"}
-_PACKAGES = ("application/cwl", "application/cwl+json", "application/cwl+yaml", "application/ogcapppkg+json", JSON)
+_PACKAGES = ("application/cwl", "application/cwl+json", "application/cwl+yaml", "application/vnd.openeo+json",
+             "application/ogcapppkg+json", JSON)  # fmt: skip
 
 
 def _ref(name: str) -> dict[str, str]:

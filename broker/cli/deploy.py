@@ -26,7 +26,10 @@ app = typer.Typer()
 
 Package = Annotated[
     str,
-    typer.Argument(help="A CWL file (#name picks a process of it), or an https link to one.", show_default=False),
+    typer.Argument(
+        help="A CWL file (#name picks a process of it) or an openEO process, or an https link to one.",
+        show_default=False,
+    ),
 ]
 ProcessId = Annotated[
     str | None,
