@@ -7,12 +7,13 @@ server's start of a job and the saving of its handle starts another one, and nob
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
 from typing import Any, BinaryIO, ClassVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from adapters.ogcapi import logs, status
 from adapters.ogcapi.provenance import facts
@@ -20,6 +21,7 @@ from adapters.ogcapi.request import Sending, execute_request, recorded
 from adapters.ogcapi.results import ACCEPT, Results, monitor, of_document, read_whole, results
 from adapters.ogcapi.server import JSON, Reply, Server
 from adapters.ogcapi.settings import OgcApiSettings
+from broker.egress import FetchError
 from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable
 from broker.jobs.model import Capabilities, JobSpec, Progress, Step
 from broker.packages import ogcapi as package
@@ -56,8 +58,8 @@ class OgcApiPlatform:
 
     def describe(self, url: str) -> bytes | None:
         """The description of a process of this server; None for an address that is not below it."""
-        if not url.startswith(f"{self.server.url}/processes/"):
-            return None
+        if re.fullmatch(re.escape(self.server.url) + r"/processes/[\w:~@+-][\w.:~@+-]*(\?f=json)?", url) is None:
+            return None  # the account is for descriptions only
         reply = self.server.get(url)
         if reply is None:
             raise PlatformRefused(f"{self.server.url} has no process {url.rpartition('/')[2]}.")
@@ -148,7 +150,16 @@ class OgcApiPlatform:
         headers = {"Idempotency-Key": spec.name}
         if prefer := [*prefer, *(["return=minimal"] if draft else [])]:
             headers["Prefer"] = ", ".join(prefer)
-        reply = self.server.ask("POST", f"{address}/execution", body, accept=f"{JSON}, */*;q=0.5", headers=headers)
+        try:
+            reply = self.server.ask("POST", f"{address}/execution", body, accept=f"{JSON}, */*;q=0.5", headers=headers)
+        except PlatformUnavailable as error:
+            if waits and isinstance(error.__cause__, FetchError):  # once more would be one more whole run
+                raise PlatformRefused(
+                    f"The process runs at once only, and did not end within {self.settings.seconds:g} s.",
+                    hint="Ask the server's operator for asynchronous execution of this process.",
+                    code="time-limit",
+                ) from error
+            raise
         known = {
             "process": address,
             "outputs": [*described["outputs"]],
@@ -290,11 +301,18 @@ class OgcApiPlatform:
 
     def open(self, attempt: Attempt, ref: str, offset: int = 0) -> BinaryIO:
         if ref.startswith(("https://", "http://")):
-            return self.server.open(ref, offset)
+            return self.server.open(ref, offset, ours=self._of_job(ref, attempt))
         content = self._results(attempt).contents.get(ref) if ref.startswith("#") else None
         if content is None:
             raise PlatformRefused(f"{ref!r} is not an output of {attempt.name}.", code="lost")
         return BytesIO(content[offset:])
+
+    def _of_job(self, url: str, attempt: Attempt) -> bool:
+        """Whether a result lies where only the server itself puts results. What a tool wrote may name any address, also
+        that of somebody else's job, which the account that all jobs share could read."""
+        places = [*self.settings.outputs, *filter(None, [self._job(attempt)])]
+        path = unquote(urlsplit(url).path)
+        return any(url.startswith(f"{place.rstrip('/')}/") for place in places) and ".." not in path.split("/")
 
     def release(self, attempt: Attempt) -> None:
         """Remove the job there, or its results where jobs stay on record. What cannot be removed stays."""

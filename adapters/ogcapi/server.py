@@ -115,10 +115,12 @@ class Server:
             raise PlatformRefused(self.said(reply))
         return reply
 
-    def open(self, url: str, offset: int) -> BinaryIO:
-        """A resource, streamed. Raises PlatformUnavailable, PlatformRefused."""
+    def open(self, url: str, offset: int, *, ours: bool) -> BinaryIO:
+        """A resource, streamed; `ours`: one that the platform's account may be shown to get. Raises
+        PlatformUnavailable, PlatformRefused."""
+        ours = ours and self.own(url)
         try:
-            return opened(self.egress, url, offset, headers=self._fields(url), trusted=self.own(url))
+            return opened(self.egress, url, offset, headers=self._account if ours else {}, trusted=ours)
         except FetchError as error:
             raise self.failed(error) from error
         except EgressRefused as error:

@@ -11,7 +11,7 @@ import pytest
 
 from adapters.ogcapi.platform import CORE, GRACE, PART2, OgcApiPlatform
 from adapters.ogcapi.settings import OgcApiSettings
-from broker.errors import PlatformRefused, PlatformUnavailable
+from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable
 from broker.jobs.model import Attempt, JobSpec
 from broker.jobs.observation import Observation, State
 from broker.packages.bundle import build
@@ -163,7 +163,10 @@ def test_the_account_goes_to_the_server_and_to_nobody_else(web: WebPeer) -> None
     with WebPeer() as stranger:
         web.guard = "Bearer s3cret"
         there = platform(web, token="s3cret", egress={"schemes": ["http"], "allowHosts": ["127.0.0.1"]})
-        links = {"said": {"href": stranger.serve("/out.txt", b"theirs")}, "own": {"href": web.serve("/f.txt", b"own")}}
+        links = {
+            "said": {"href": stranger.serve("/out.txt", b"theirs")},
+            "own": {"href": web.serve("/jobs/7/f.txt", b"own")},
+        }
         web.serve("/processes/p/execution", {"jobID": "7", "status": "accepted"}, status=201)
         web.serve("/jobs/7", DONE)
         web.serve("/jobs/7/results", links)
@@ -177,6 +180,47 @@ def test_the_account_goes_to_the_server_and_to_nobody_else(web: WebPeer) -> None
         assert "authorization" not in asked.headers
 
 
+@pytest.mark.parametrize("path", ["/jobs/8/results", "/jobs/7/../8/results", "/jobs/7/%2e%2e/8/results", "/jobs/77"])
+def test_no_tool_reads_somebody_elses_results(web: WebPeer, path: str) -> None:
+    """What it wrote is a link to another job of the account that all share: it is asked for without the account."""
+    attempt = submitted(web, {"jobID": "7", "status": "accepted"})
+    web.serve("/jobs/8/results", b"secret")
+    web.guard = "Bearer s3cret"
+    there = platform(web, token="s3cret", egress={"schemes": ["http"], "allowHosts": ["127.0.0.1"]})
+    with pytest.raises(PlatformError, match=r"40[14]"):
+        there.open(attempt, web.url("/").rstrip("/") + path)
+    assert all("authorization" not in one.headers for one in web.requests if one.path.startswith("/jobs"))
+
+
+def test_results_beside_the_jobs_where_the_operator_says_so(web: WebPeer) -> None:
+    attempt = submitted(web, {"jobID": "7", "status": "accepted"})
+    url = web.serve("/outputs/7/f.txt", b"own")
+    web.guard = "Bearer s3cret"
+    there = platform(web, token="s3cret", outputs=[web.url("/outputs")])
+    with there.open(attempt, url) as stream:
+        assert stream.read() == b"own"
+
+
+@pytest.mark.parametrize("path", ["p/../../jobs/8/results", "..", "p/execution", "%2e%2e", "p?limit=1", ""])
+def test_the_account_reads_descriptions_only(web: WebPeer, path: str) -> None:
+    """Whoever deploys names the address."""
+    assert platform(web).describe(web.url("/processes/p")) is not None
+    before = len(web.requests)
+    assert platform(web).describe(f"{web.url('/processes/')}{path}") is None
+    assert len(web.requests) == before
+
+
+def test_a_process_that_runs_at_once_for_too_long_is_not_run_again(web: WebPeer) -> None:
+    web.serve("/processes/p", {**DESCRIPTION, "jobControlOptions": ["sync-execute"]})
+    web.serve("/processes/p/execution", {"said": "late"})
+    gate = web.stall("/processes/p/execution", after=0)
+    try:
+        with pytest.raises(PlatformRefused, match="at once only"):
+            list(platform(web, seconds=0.5).submit(spec(web)))
+    finally:
+        gate.set()
+
+
 def test_results_lead_to_no_closed_address(web: WebPeer) -> None:
     with WebPeer() as inner:
         attempt = submitted(web, {"jobID": "7", "status": "accepted"})
@@ -188,11 +232,11 @@ def test_results_lead_to_no_closed_address(web: WebPeer) -> None:
 def test_a_result_goes_on_where_its_connection_broke(web: WebPeer) -> None:
     data = bytes(range(256)) * 4096
     attempt = submitted(web, {"jobID": "7", "status": "accepted"})
-    url = web.serve("/f.tif", data)
-    web.cut("/f.tif", after=300_000, times=2)
+    url = web.serve("/jobs/7/f.tif", data)
+    web.cut("/jobs/7/f.tif", after=300_000, times=2)
     with platform(web).open(attempt, url, 1000) as stream:
         assert stream.read() == data[1000:]
-    ranges = [one.headers["range"] for one in web.requests if one.path == "/f.tif"]
+    ranges = [one.headers["range"] for one in web.requests if one.path == "/jobs/7/f.tif"]
     assert len(ranges) == 3
     assert ranges[0] == "bytes=1000-"
 
@@ -200,15 +244,15 @@ def test_a_result_goes_on_where_its_connection_broke(web: WebPeer) -> None:
 def test_a_result_whose_server_knows_no_ranges(web: WebPeer) -> None:
     data = bytes(range(256)) * 2000
     attempt = submitted(web, {"jobID": "7", "status": "accepted"})
-    url = web.serve("/f.tif", data, ranges=False)
+    url = web.serve("/jobs/7/f.tif", data, ranges=False)
     with platform(web).open(attempt, url, 300_001) as stream:
         assert stream.read() == data[300_001:]
 
 
 def test_a_result_that_breaks_off_for_good_is_an_error(web: WebPeer) -> None:
     attempt = submitted(web, {"jobID": "7", "status": "accepted"})
-    url = web.serve("/f.tif", b"x" * 100_000)
-    web.cut("/f.tif", after=0, times=9)
+    url = web.serve("/jobs/7/f.tif", b"x" * 100_000)
+    web.cut("/jobs/7/f.tif", after=0, times=9)
     with pytest.raises(OSError, match="broke off"), platform(web).open(attempt, url) as stream:
         stream.read()
 
