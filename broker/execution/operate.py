@@ -15,12 +15,13 @@ from broker.access.vault import Vault
 from broker.errors import BrokerError, Conflict, InputError, InputProblem, NoSuchPlatform, SetupError
 from broker.execution.fleet import TERMS, Fleet, of_this_host
 from broker.jobs.model import Capabilities
-from broker.platform import Health, Platform, Proving
-from broker.store import audit, platformconfigs, platforms
+from broker.platform import Health, Near, Platform, Proving
+from broker.store import audit, pace, platformconfigs, platforms
 from broker.store.database import Database
 from broker.store.platformconfigs import Config
 
 log = logging.getLogger(__name__)
+UNKNOWN = Capabilities(kinds=frozenset())  # of a platform that never answered
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?\Z")
 
 
@@ -103,6 +104,8 @@ def check(database: Database, fleet: Fleet, principal: Principal, name: str) -> 
         raise Conflict(f"The platform {name} belongs to {where}; it is checked there.")
     health = asked(database, fleet, name)
     with database.write() as tx:
+        if health.available:
+            pace.forget(tx, name)  # whatever was found out before, it answers now
         platforms.checked(tx, name, entry.adapter, _position(fleet, name), health, entry.terms)
         audit.record(tx, audit.entry(principal, "check-platform", f"platform/{name}", available=health.available))
     return health
@@ -124,14 +127,19 @@ def _position(fleet: Fleet, name: str) -> int:
 
 
 def asked(database: Database, fleet: Mapping[str, Platform], name: str) -> Health:
-    """What a platform says; one that does not answer still has what it offered when it last did, so that jobs wait."""
+    """What a platform says; one elsewhere that does not answer, and any that fails, still has what it offered when it
+    last did, so that jobs wait for it."""
     try:
-        return fleet[name].check()
+        platform = fleet[name]
+        health = platform.check()
+        if health.available or isinstance(platform, Near):
+            return health
+        offer, message = health.capabilities, health.message
     except BrokerError as error:
-        message = str(error)
+        offer, message = UNKNOWN, str(error)
     except Exception as error:  # the boundary of one platform: the others are still checked
         log.exception("the check of %s failed", name)
-        message = f"Its check failed in a way that nobody foresaw ({type(error).__name__})."
+        offer, message = UNKNOWN, f"Its check failed in a way that nobody foresaw ({type(error).__name__})."
     with database.read() as tx:
         known = {candidate.name: candidate.capabilities for candidate in platforms.candidates(tx)}
-    return Health(False, known.get(name, Capabilities()), message)
+    return Health(False, known.get(name, offer), message)

@@ -83,6 +83,8 @@ INSTALL_ENGINE = "Install one with: apt-get install podman"
 
 def unfit(needs: Needs, offer: Capabilities) -> tuple[str, ...]:
     """Why a platform cannot run a package: one sentence each; empty when it can."""
+    if not offer.kinds:
+        return ("it has not said yet what it runs.",)
     reasons = []
     if needs.kind not in offer.kinds:
         reasons.append(f"it runs {', '.join(sorted(offer.kinds))}, not {needs.kind}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Select, bindparam, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from broker.jobs.pace import TRIAL_SECONDS, Pace, full
@@ -30,6 +30,11 @@ def _read(tx: Connection, query: Select[tuple[float, int, float, float]], name: 
 def try_again(tx: Connection, name: str) -> bool:
     """Whether the caller is the one who finds out if a platform answers again; nobody else is for a minute."""
     return tx.execute(_TRY, {"of": name}).rowcount == 1
+
+
+def forget(tx: Connection, name: str) -> None:
+    """As if the platform had never been called."""
+    tx.execute(delete(platform_pace).where(p.name == name))
 
 
 def called(

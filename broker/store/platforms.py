@@ -14,7 +14,7 @@ from broker.jobs.placement import Candidate
 from broker.jobs.schedule import Load
 from broker.jobs.terms import NO_TERMS, Terms
 from broker.platform import Health
-from broker.store.platform_tables import platform_pace
+from broker.store import pace
 from broker.store.tables import ACTIVE_ROW, LIVE_ROW, jobs, now, platforms
 
 t = platforms.c
@@ -103,4 +103,4 @@ def pause(tx: Connection, name: str, paused: bool) -> None:
 def remove(tx: Connection, name: str) -> None:
     """Forget a platform."""
     tx.execute(delete(platforms).where(t.name == name))
-    tx.execute(delete(platform_pace).where(platform_pace.c.name == name))
+    pace.forget(tx, name)

@@ -38,6 +38,12 @@ def test_an_image_that_is_only_a_hint_needs_no_engine() -> None:
     assert place(Wish(Needs(images={"img:1": False})), [Candidate("local@h", OFFER)]).platform == "local@h"
 
 
+def test_a_platform_that_never_answered_runs_nothing() -> None:
+    found = place(ANY, [Candidate("new", Capabilities(kinds=frozenset()), available=False)])
+    assert found.reasons == {"new": ("it has not said yet what it runs.",)}
+    assert not found.by_capacity
+
+
 def test_only_size_is_a_limit() -> None:
     assert place(Wish(Needs(cores=9)), [Candidate("a", OFFER)]).by_capacity
     assert not place(Wish(Needs(cores=9, gpu=True)), [Candidate("a", OFFER)]).by_capacity
