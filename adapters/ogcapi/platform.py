@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from adapters.ogcapi import logs, status
 from adapters.ogcapi.provenance import facts
-from adapters.ogcapi.request import Sending, execute_request, recorded
+from adapters.ogcapi.request import LINK_SECONDS, Sending, execute_request, recorded
 from adapters.ogcapi.results import ACCEPT, Results, monitor, of_document, read_whole, results
 from adapters.ogcapi.server import JSON, Reply, Server
 from adapters.ogcapi.settings import OgcApiSettings
@@ -29,6 +29,7 @@ from broker.packages.cwl import parse
 from broker.packages.lint import EXTENSIONS, REQUIREMENTS
 from broker.packages.media import BUNDLE_TYPE
 from broker.platform import Attempt, Collected, Handle, Health, LogPage, Observation, State
+from broker.storage.signing import S3Account
 
 CORE = "http://www.opengis.net/spec/ogcapi-processes-1/{}/conf/core"
 CALLBACK = frozenset(CORE.format(version).replace("/core", "/callback") for version in ("1.0", "2.0"))
@@ -302,6 +303,8 @@ class OgcApiPlatform:
     def open(self, attempt: Attempt, ref: str, offset: int = 0) -> BinaryIO:
         if ref.startswith(("https://", "http://")):
             return self.server.open(ref, offset, ours=self._of_job(ref, attempt))
+        if ref.startswith("s3://"):
+            return self.server.open(self._signed(ref, attempt), offset, ours=True)
         content = self._results(attempt).contents.get(ref) if ref.startswith("#") else None
         if content is None:
             raise PlatformRefused(f"{ref!r} is not an output of {attempt.name}.", code="lost")
@@ -313,6 +316,18 @@ class OgcApiPlatform:
         places = [*self.settings.outputs, *filter(None, [self._job(attempt)])]
         path = unquote(urlsplit(url).path)
         return any(url.startswith(f"{place.rstrip('/')}/") for place in places) and ".." not in path.split("/")
+
+    def _signed(self, url: str, attempt: Attempt) -> str:
+        """A link to a result in a bucket, where the operator says that there are results, and has an account."""
+        bucket, _, key = url[5:].partition("/")
+        account = self.settings.s3.get(bucket) or self.settings.s3.get("*")
+        if account is None or not self._of_job(url, attempt):
+            raise PlatformRefused(
+                f"The results at s3://{bucket} cannot be read from here.",
+                hint=f"Its operator can open them: outputs of the platform {self.name}, and an account for the bucket.",
+                code="output-refused",
+            )
+        return S3Account.from_json(account).signed(bucket, unquote(key), LINK_SECONDS)
 
     def release(self, attempt: Attempt) -> None:
         """Remove the job there, or its results where jobs stay on record. What cannot be removed stays."""

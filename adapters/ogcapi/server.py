@@ -116,11 +116,10 @@ class Server:
         return reply
 
     def open(self, url: str, offset: int, *, ours: bool) -> BinaryIO:
-        """A resource, streamed; `ours`: one that the platform's account may be shown to get. Raises
-        PlatformUnavailable, PlatformRefused."""
-        ours = ours and self.own(url)
+        """A resource, streamed; `ours`: an address that the operator stands for, and to which the platform's account
+        is shown if it is the server's. Raises PlatformUnavailable, PlatformRefused."""
         try:
-            return opened(self.egress, url, offset, headers=self._account if ours else {}, trusted=ours)
+            return opened(self.egress, url, offset, headers=self._fields(url) if ours else {}, trusted=ours)
         except FetchError as error:
             raise self.failed(error) from error
         except EgressRefused as error:

@@ -22,8 +22,8 @@ class OgcApiSettings(BaseModel):
     `url`: of its landing page. `token` (a bearer), or `username` and `password`, or `headers` are the account that all
     jobs run under. `deploys`: whether CWL packages are deployed there (None: as its conformance classes say). `cores`,
     `ram_mib`, `gpu`: the largest step that it runs, as far as its operator says. `seconds`: for one answer, which for a
-    process that runs synchronously only is its whole run. `outputs`: addresses below which the server keeps results,
-    besides its jobs': the account is shown there too. `value_bytes`: of an input file that is sent by value,
+    process that runs synchronously only is its whole run. `outputs`: addresses (https, s3) below which the server keeps
+    results, besides its jobs': the accounts are shown there too. `value_bytes`: of an input file that is sent by value,
     because the server cannot fetch it from here. `callbacks`: gives the address for the server's notices about
     a job (None: it is asked only); the broker sets it. `egress` and `s3`: as of a local platform.
     """

@@ -201,6 +201,24 @@ def test_results_beside_the_jobs_where_the_operator_says_so(web: WebPeer) -> Non
         assert stream.read() == b"own"
 
 
+def test_results_in_a_bucket(web: WebPeer) -> None:
+    attempt = submitted(web, {"jobID": "7", "status": "accepted"})
+    with WebPeer() as s3:
+        s3.serve("/results/7/a b.tif", b"tiff")
+        s3.serve("/private/x.tif", b"secret")
+        account = {"endpoint": s3.url("/").rstrip("/"), "accessKey": "AK", "secretKey": "SK"}
+        there = platform(web, token="s3cret", outputs=["s3://results/"], s3={"*": account})
+        with there.open(attempt, "s3://results/7/a%20b.tif", 1) as stream:
+            assert stream.read() == b"iff"
+        [asked] = s3.requests
+        assert "X-Amz-Signature=" in asked.query
+        assert "authorization" not in asked.headers
+        for other in ("s3://private/x.tif", "s3://results/../private/x.tif", "s3://results/%2e%2e/private/x.tif"):
+            with pytest.raises(PlatformRefused, match="operator can open"):
+                there.open(attempt, other)
+        assert len(s3.requests) == 1
+
+
 @pytest.mark.parametrize("path", ["p/../../jobs/8/results", "..", "p/execution", "%2e%2e", "p?limit=1", ""])
 def test_the_account_reads_descriptions_only(web: WebPeer, path: str) -> None:
     """Whoever deploys names the address."""
