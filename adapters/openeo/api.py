@@ -87,8 +87,7 @@ class Api:
         listed = self.get("/processes").get("processes") or ()
         if any(one.get("id") == TO_STAC for one in listed if isinstance(one, Mapping)):
             return TO_STAC
-        runtimes = self.get("/udf_runtimes") if self.offers("/udf_runtimes") else {}
-        return UDF if RUNTIME in (runtimes or {}) else None
+        return UDF if self.offers("/udf_runtimes") and RUNTIME in self.get("/udf_runtimes") else None
 
     def _found(self) -> tuple[str, Mapping[str, Any]]:
         with self._lock:
@@ -119,9 +118,12 @@ class Api:
 
     # ---- requests
 
-    def get(self, path: str, **query: Any) -> Any:
-        """The JSON document at a path, or at an address that the back-end gave."""
-        return self.call("GET", path, **query).document
+    def get(self, path: str, **query: Any) -> Mapping[str, Any]:
+        """The JSON object at a path, or at an address that the back-end gave."""
+        found = self.call("GET", path, **query).document
+        if not isinstance(found, Mapping):
+            raise PlatformUnavailable(f"{self.settings.url} answers {path.partition('?')[0]} without a JSON object.")
+        return found
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> Reply:
         """A request in the name of the account; the token is renewed once where it is refused."""
@@ -163,14 +165,17 @@ class Api:
             raise PlatformRefused(problem.detail, fault_of="package", code="tool-failed")
         raise problem
 
-    def strangers(self, url: str) -> Any:
-        """The JSON document at an address on another host, which gets no token."""
+    def strangers(self, url: str) -> Mapping[str, Any]:
+        """The JSON object at an address on another host, which gets no token."""
         try:
-            return _parsed(self.egress.get_bytes(url, LARGEST))
+            found = _parsed(self.egress.get_bytes(url, LARGEST))
         except FetchError as error:
             raise _unreachable(error) from error
         except EgressRefused as error:
             raise PlatformRefused(f"The results link to {shown(url)}: {error}") from error
+        if not isinstance(found, Mapping):
+            raise PlatformUnavailable(f"{shown(url)} is no JSON object.")
+        return found
 
     def authorization(self, *, instead_of: Mapping[str, str] | None = None) -> dict[str, str]:
         """The header for requests to the back-end. `instead_of`: the one that was refused."""

@@ -48,7 +48,7 @@ class Batch:
         }
         handle |= request.outputs(spec)
         yield {**handle, "pending": "start"}
-        if job["status"] == "created" and status.state(job) is not State.CANCELLED:
+        if job.get("status") == "created" and status.state(job) is not State.CANCELLED:
             self._start(job_id)
         yield handle
 
@@ -61,7 +61,7 @@ class Batch:
         """The back-end estimates jobs that are there: one is made for it, not started, and deleted."""
         job_id = self._made(spec)
         try:
-            found = self.api.get(f"/jobs/{job_id}/estimate") or {}
+            found = self.api.get(f"/jobs/{job_id}/estimate")
         finally:
             self.api.call("DELETE", f"/jobs/{job_id}")
         return status.estimated(self.api.capabilities(), found)
@@ -71,7 +71,7 @@ class Batch:
         try:
             self.api.call("POST", f"/jobs/{job_id}/results")
         except PlatformUnavailable as error:
-            if self.api.get(f"/jobs/{job_id}")["status"] == "created":
+            if self.api.get(f"/jobs/{job_id}").get("status") == "created":
                 # it may still be on its way: the next try looks again, and starts what is still not started
                 raise PlatformUnavailable(error.detail, retry_after=error.retry_after or 10.0) from error
 
@@ -86,18 +86,13 @@ class Batch:
 
     def _job(self, attempt: Attempt) -> Mapping[str, Any] | None:
         """The job's metadata; None where it is not there. That a list lacks it says nothing."""
-        found: Mapping[str, Any]
         if attempt.handle is not None:
             try:
-                found = self.api.get(f"/jobs/{attempt.handle['id']}")
-                return found
+                return self.api.get(f"/jobs/{attempt.handle['id']}")
             except JobNotFound:
                 pass  # cancelled, and replaced by one of its name?
         known = self._by_title(attempt.name)
-        if known is None:
-            return None
-        found = self.api.get(f"/jobs/{known['id']}")
-        return found
+        return None if known is None else self.api.get(f"/jobs/{known['id']}")
 
     def _id(self, attempt: Attempt) -> str | None:
         if attempt.handle is not None:
@@ -122,7 +117,7 @@ class Batch:
         if job is None:
             return _unseen(attempt.name, young=young)
         found = status.observation(attempt.name, job, now=now, began=began, errors=self._errors(job))
-        if job["status"] == "created" and found.state is State.QUEUED and began is not None and not young:
+        if job.get("status") == "created" and found.state is State.QUEUED and began is not None and not young:
             return Observation(attempt.name, State.LOST, "it was not started there, or was cancelled by somebody.")
         if found.state is State.RUNNING and found.started is not None:
             limit = handle.get("limit")
@@ -144,7 +139,7 @@ class Batch:
         if job.get("status") != "error":
             return []
         try:
-            found = self.api.get(f"/jobs/{job['id']}/logs", level="error", limit=LOG_LINES) or {}
+            found = self.api.get(f"/jobs/{job['id']}/logs", level="error", limit=LOG_LINES)
         except PlatformRefused:
             return []
         entries = found.get("logs") or ()  # of any level: not all back-ends select
@@ -159,10 +154,10 @@ class Batch:
         """End the job. One that was not started is replaced by one that never will be, so that a submit that is still
         under way finds nothing to start."""
         job = self._job(attempt)
-        if job is not None and job["status"] not in (*_OVER, "created"):
+        if job is not None and job.get("status") not in (*_OVER, "created"):
             self.api.call("DELETE", f"/jobs/{job['id']}/results")
             job = self._job(attempt)
-        if job is not None and (job["status"] != "created" or status.state(job) is State.CANCELLED):
+        if job is not None and (job.get("status") != "created" or status.state(job) is State.CANCELLED):
             return
         if job is not None:  # also where it was only queued: cancelling puts it back to `created`
             self.api.call("DELETE", f"/jobs/{job['id']}")
@@ -188,7 +183,7 @@ class Batch:
         if job_id is None:
             return LogPage((), cursor)
         try:
-            found = self.api.get(f"/jobs/{job_id}/logs", offset=cursor, limit=LOG_LINES, level="info") or {}
+            found = self.api.get(f"/jobs/{job_id}/logs", offset=cursor, limit=LOG_LINES, level="info")
         except JobNotFound:
             return LogPage((), cursor)
         entries = [one for one in found.get("logs") or () if isinstance(one, Mapping)]
@@ -239,17 +234,12 @@ class Batch:
     def _fresh(self, job_id: str) -> Layout:
         """The results, with new links."""
         results = self.api.get(f"/jobs/{job_id}/results")
-        if not isinstance(results, Mapping):
-            raise PlatformUnavailable(f"There are no results of the job {job_id} yet.")
         layout = Layout(results, [self._item(href) for href in item_links(results)[:MOST]])
         self._layout = (job_id, time.monotonic() + LINKS_SECONDS, layout)
         return layout
 
     def _item(self, href: str) -> Mapping[str, Any]:
-        found = self.api.get(href) if self.api.own(href) else self.api.strangers(href)
-        if not isinstance(found, Mapping):
-            raise PlatformUnavailable("An item of the results is no JSON object.")
-        return found
+        return self.api.get(href) if self.api.own(href) else self.api.strangers(href)
 
     def _connect(self, part: Part, offset: int) -> Answer:
         """An asset's link: the token goes to the back-end itself only; other hosts are strangers."""

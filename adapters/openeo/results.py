@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from broker.errors import PlatformRefused
+from broker.jobs.record import unsigned_value
 from broker.jobs.secrets import unsigned
 from broker.packages.openeo import ASSETS, STAC
 from broker.platform import OutputFile
@@ -62,7 +63,7 @@ class Layout:
         self.parts = (
             _document("catalog.json", _catalog(results, rel, first)),
             *found,
-            _document("job-results.json", json.loads(unsigned(json.dumps(results)))),
+            _document("job-results.json", unsigned_value(results)),
             *self._assets.values(),
         )
 

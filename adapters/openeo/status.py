@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -10,8 +9,7 @@ from typing import Any
 
 from broker.jobs.model import Failure, Fault, Progress, Reason, Step
 from broker.jobs.observation import Observation, State
-from broker.jobs.record import known
-from broker.jobs.secrets import unsigned
+from broker.jobs.record import kept_small, known, unsigned_value
 from broker.platform import Estimate
 
 DISMISSED = "Dismissed before it was started."  # the description of a job that keeps another one from being made
@@ -140,7 +138,7 @@ def facts(back_end: Mapping[str, Any], url: str, job: Mapping[str, Any], **more:
             "version": back_end.get("backend_version"),
             "apiVersion": back_end.get("api_version"),
             "jobId": job.get("id"),
-            "process": json.loads(unsigned(json.dumps(job.get("process")))) if job.get("process") else None,
+            "process": kept_small(unsigned_value(job.get("process"))),
             **{name: job.get(name) for name in ("created", "updated", "usage", "costs", "plan", "budget")},
             **more,
         }

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.xdist_group("openeo")
 JOBS, JOB, RESULTS = r"/jobs$", r"/jobs/[^/]+$", r"/jobs/[^/]+/results$"
 START = RESULTS  # by POST
 ASSET = r"/results/assets/"
+JWT = "https://api.openeo.org/1.3.0/authentication/jwt"
 LOAD = {"id": "SCENE", "spatial_extent": None, "temporal_extent": None}
 NDVI: dict[str, Any] = {
     "id": "ndvi",
@@ -228,6 +229,10 @@ def test_oidc_by_client_credentials_and_renewed_before_its_end(tmp_path: Path) -
             assert {one.headers["authorization"] for one in faults.requests if "/jobs" in one.path} == {
                 "Bearer oidc/test/first"
             }
+            faults.change("GET", "/openeo/1.2/$", lambda page: page | {"conformsTo": [*page["conformsTo"], JWT]})
+            faults.requests.clear()
+            assert not peer.platform(faults.url).check().available  # openeo-driver takes prefixed tokens only
+            assert {one.headers["authorization"] for one in faults.requests if "/jobs" in one.path} == {"Bearer first"}
             issuer.serve("/token", {"access_token": "brief", "expires_in": 0})
             peer.account = {"client_id": "broker", "refresh_token": "again"}
             brief = peer.platform(faults.url)
@@ -247,6 +252,17 @@ def test_a_poll_that_fails_is_not_a_job_that_failed(
     attempt = submitted(platform, back_end.spec(one("say", "poll")))
     faults.answer("GET", JOB, status)
     with pytest.raises(PlatformUnavailable):
+        look(platform, attempt)
+    assert ended(platform, attempt).state == State.SUCCEEDED
+
+
+@pytest.mark.parametrize("answer", [[], None, "text", 1])
+def test_an_answer_that_is_no_object_harms_nothing(
+    back_end: OpenEoPeer, faults: Faults, platform: OpenEoPlatform, answer: Any
+) -> None:
+    attempt = submitted(platform, back_end.spec(one("say", "odd")))
+    faults.change("GET", JOB, lambda job: answer)
+    with pytest.raises(PlatformUnavailable, match="without a JSON object"):
         look(platform, attempt)
     assert ended(platform, attempt).state == State.SUCCEEDED
 
