@@ -15,7 +15,7 @@ from io import BytesIO
 from typing import Any, BinaryIO, ClassVar
 from urllib.parse import quote, unquote, urlsplit
 
-from adapters.ogcapi import logs, status
+from adapters.ogcapi import logs, processes, status
 from adapters.ogcapi.provenance import facts
 from adapters.ogcapi.request import LINK_SECONDS, Sending, execute_request, recorded
 from adapters.ogcapi.results import ACCEPT, Results, monitor, of_document, read_whole, results
@@ -25,16 +25,13 @@ from broker.egress import FetchError
 from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable
 from broker.jobs.model import Capabilities, JobSpec, Progress, Step
 from broker.packages import ogcapi as package
-from broker.packages.cwl import parse
 from broker.packages.lint import EXTENSIONS, REQUIREMENTS
-from broker.packages.media import BUNDLE_TYPE
 from broker.platform import Attempt, Collected, Handle, Health, LogPage, Observation, State
 from broker.storage.signing import S3Account
 
 CORE = "http://www.opengis.net/spec/ogcapi-processes-1/{}/conf/core"
 CALLBACK = frozenset(CORE.format(version).replace("/core", "/callback") for version in ("1.0", "2.0"))
 PART2 = "http://www.opengis.net/spec/ogcapi-processes-2/1.0/conf/"
-CWL_JSON = "application/cwl+json"
 GRACE = 5.0  # seconds in which a new job may be unknown yet (servers that answer before they have written it down)
 RARELY = 10.0  # seconds between looks at a job of which the server sends notices
 LARGEST_ANSWER = 256 * 1024  # bytes of a result without a job, which is kept in the handle
@@ -72,70 +69,18 @@ class OgcApiPlatform:
         """Deploys a CWL package first, once for all its jobs; then one execution."""
         if spec.bundle["kind"] == package.KIND:
             address = str(spec.bundle["entry"])
-            described = self._unchanged(spec, address)
+            described = processes.unchanged(self.server, spec, address)
         else:
             address = f"{self.server.url}/processes/eb-{str(spec.bundle['digest'])[:24]}"
-            found = self._described(address)
+            found = processes.described(self.server, address)
             if found is None:
-                address = self._deploy(spec, address)
+                address = processes.deploy(self.server, spec, address)
                 yield {"pending": "execute", "process": address}
-                found = self._described(address)
+                found = processes.described(self.server, address)
             if found is None:
                 raise PlatformUnavailable(f"{self.server.url} does not know yet what was deployed there.")
             described = found
         yield self._execute(spec, address, described)
-
-    def _described(self, address: str) -> dict[str, Any] | None:
-        reply = self.server.get(address)
-        if reply is None:
-            return None
-        found = reply.json()
-        if not isinstance(found, Mapping):
-            raise PlatformUnavailable(f"{address} does not answer with the description of a process.")
-        return package.normal(found)
-
-    def _unchanged(self, spec: JobSpec, address: str) -> dict[str, Any]:
-        """The process as it is described now. Raises PlatformRefused where it is not what was registered here."""
-        found = self._described(address)
-        if found is None:
-            raise PlatformRefused(
-                f"The process {address} is no longer there.", hint="Undeploy it here, or ask the server's operator."
-            )
-        before = package.description(spec.bundle["documents"], address)
-        changed = [
-            f"{side[:-1]} {name}"
-            for side in ("inputs", "outputs")
-            for old, new in [(package.interface(before, side), package.interface(found, side))]
-            for name in sorted({*old, *new})
-            if old.get(name) != new.get(name)
-        ]
-        if changed:
-            raise PlatformRefused(
-                f"The process {address} has changed since it was registered here: {', '.join(changed[:10])}.",
-                hint=f"Register it again: broker deploy {address} --id {spec.process.partition('@')[0]} --replace",
-            )
-        return found
-
-    def _deploy(self, spec: JobSpec, address: str) -> str:
-        """Deploy the package under a name that says its content; its address. A package of several documents goes as
-        the bundle that it is, which brokers of our kind take."""
-        bundle, (entry, _, chosen) = spec.bundle, str(spec.bundle["entry"]).partition("#")
-        alone = len(bundle["documents"]) == 1 and not bundle["files"]
-        unit: dict[str, Any] = {"value": dict(bundle), "mediaType": BUNDLE_TYPE}
-        if alone:
-            unit = {"value": parse(bundle["documents"][entry], entry), "mediaType": CWL_JSON}
-        body = {
-            "processDescription": {"process": {"id": address.rpartition("/")[2]}},
-            "executionUnit": unit,
-        }
-        where = f"{self.server.url}/processes" + (f"?w={quote(chosen)}" if chosen and alone else "")
-        reply = self.server.ask("POST", where, body, headers={"Content-Type": "application/ogcapppkg+json"})
-        if reply.status == 409:  # another worker was quicker
-            return address
-        if reply.status >= 300:
-            raise PlatformRefused(f"The package was not taken: {self.server.said(reply)}")
-        location = reply.headers.get("Location", "").partition("?")[0]
-        return f"{self.server.url}/processes/{location.rpartition('/')[2]}" if "/processes/" in location else address
 
     def _execute(self, spec: JobSpec, address: str, described: Mapping[str, Any]) -> Handle:
         draft = CORE.format("1.0") not in (classes := self.server.classes()) and CORE.format("2.0") in classes

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from adapters.local import platform as local_platform
+from adapters.ogcapi import processes
 from adapters.ogcapi.platform import OgcApiPlatform
 from adapters.ogcapi.settings import OgcApiSettings
 from adapters.openeo import batch as openeo_batch
@@ -139,9 +140,9 @@ def _ogcapi(broker: BrokerPeer) -> Case:
         chatty=lambda: spec(shell("seq 20000 >&2")),
         lines=20_000,
         deaths={
-            "before anything": lambda: _dies(OgcApiPlatform, "_described", after=False),
-            "before the package is deployed": lambda: _dies(OgcApiPlatform, "_deploy", after=False),
-            "before the answer about the package is heard": lambda: _dies(OgcApiPlatform, "_deploy", after=True),
+            "before anything": lambda: _dies(processes, "described", after=False),
+            "before the package is deployed": lambda: _dies(processes, "deploy", after=False),
+            "before the answer about the package is heard": lambda: _dies(processes, "deploy", after=True),
             "before the execution": lambda: _dies(OgcApiPlatform, "_execute", after=False),
             "before the answer about the execution is heard": lambda: _dies(OgcApiPlatform, "_started", after=False),
         },

@@ -8,9 +8,14 @@ from typing import Any
 
 import pytest
 
+from broker.packages.media import BUNDLE_TYPE
 from tests.peers.broker import BrokerPeer, broker_peer, wait_for
 from tests.peers.runner import ECHO, SLEEP, shell
 
+ONE_LINE = (
+    "class: CommandLineTool, baseCommand: echo, inputs: {message: {type: string, inputBinding: {}}},"
+    " outputs: {said: stdout}, stdout: said.txt"
+)
 pytestmark = pytest.mark.xdist_group("delegation")
 
 
@@ -54,6 +59,23 @@ def test_a_package_runs_there_and_its_provenance_comes_along(pair: tuple[BrokerP
     assert delegated["request"]["inputs"] == {"message": "hello"}
     theirs = delegated["provenance"]["activity"]
     assert any(one.get("prov:label") == there["processID"] or "broker:phase" in one for one in theirs.values()), theirs
+
+
+def test_packages_of_several_documents_and_with_several_processes(pair: tuple[BrokerPeer, BrokerPeer]) -> None:
+    near, _ = pair
+    step = "{run: tool.cwl, in: {message: message}, out: [said]}"
+    flow = (
+        "cwlVersion: v1.2\nclass: Workflow\nid: flow\ninputs: {message: string}\n"
+        f"outputs: {{said: {{type: File, outputSource: one/said}}}}\nsteps:\n  one: {step}\n"
+    )
+    bundle = {"kind": "cwl", "entry": "flow.cwl", "documents": {"flow.cwl": flow, "tool.cwl": ECHO}, "files": {}}
+    made = near.post("/processes", json=bundle, headers={"Content-Type": BUNDLE_TYPE})
+    assert made.status_code == 201, made.text
+    tools = [f"- {{id: {name}, {ONE_LINE}}}\n" for name in ("one", "two")]
+    graph = near.deploy("cwlVersion: v1.2\n$graph:\n" + "".join(tools), process="two")
+    for process in (made.json()["id"], graph):
+        status = near.ended(near.execute(process, {"message": "hello"}))
+        assert status["status"] == "successful", status
 
 
 def test_the_other_broker_tells_when_a_job_has_ended(pair: tuple[BrokerPeer, BrokerPeer]) -> None:
