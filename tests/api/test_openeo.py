@@ -177,6 +177,14 @@ def test_a_dismissed_job_is_cancelled_there_and_gone(broker: BrokerPeer, back_en
     assert broker.ended(job)["status"] == "dismissed"
 
 
+def test_what_tries_the_platform_runs_through_the_broker(broker: BrokerPeer, back_end: OpenEoPeer) -> None:
+    trial = back_end.platform().trial()
+    made = broker.post("/processes", data=trial.package, headers={"Content-Type": trial.media_type})
+    job = broker.execute(str(made.json()["id"]), trial.inputs, platform="sky")
+    assert broker.ended(job)["status"] == "successful"
+    assert result(broker, job) == b"3"
+
+
 def test_cwl_and_openeo_processes_go_where_they_can_run(broker: BrokerPeer) -> None:
     body = {"executionUnit": {"value": NDWI | {"id": "ndwi-where"}, "mediaType": MEDIA}}
     report = broker.post("/check", json=body, headers={"Content-Type": "application/ogcapppkg+json"}).json()
