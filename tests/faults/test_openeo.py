@@ -327,7 +327,7 @@ def test_a_link_that_expired_is_asked_for_again(
 
 
 def test_links_that_expire_at_once_are_those_of_now(tmp_path: Path) -> None:
-    with openeo_peer(tmp_path, expiration=1) as peer:
+    with openeo_peer(tmp_path, expiration=3) as peer:
         platform = peer.platform()
         attempt = submitted(platform, peer.spec(NDVI))
         ended(platform, attempt)
