@@ -51,6 +51,7 @@ NO_PAGES: Mapping[str, str] = {
     "GET /projects/{project_id}/members": "on the page of the project",
     "GET /projects/{project_id}/members/{person}": "on the page of the project",
     "GET /projects/{project_id}/invitations": "on the page of the project",
+    "GET /budgets": "on the page of usage",
     "GET /targets": "in the form that publishes",
     "GET /targets/{name}/vocabulary": "in the form that publishes",
     "GET /processes/{process_id}/package": "a file",
