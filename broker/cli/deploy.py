@@ -27,7 +27,8 @@ app = typer.Typer()
 Package = Annotated[
     str,
     typer.Argument(
-        help="A CWL file (#name picks a process of it) or an openEO process, or an https link to one.",
+        help="A CWL file (#name picks a process of it) or an openEO process, or a link: to one, or to a process of "
+        "another server that is one of the platforms.",
         show_default=False,
     ),
 ]
@@ -74,6 +75,8 @@ def deploy(
         broker deploy workflows/water-bodies/package.cwl
 
         broker deploy app.cwl -w main --id my-app --replace
+
+        broker deploy https://ogc.example.org/processes/buffer
 
         broker deploy wf/app.cwl --git https://github.com/me/app --commit $(git rev-parse HEAD)
     """

@@ -38,6 +38,7 @@ NOT_OF_ANYBODY = {
     "/platforms/{name}/paused": "operators only",
     "/platforms/{name}/check": "operators only",
     "/targets/{name}/vocabulary": "what a catalog knows is everybody's",
+    "/notices/{job_id}/{token}": "platforms tell at an address that nobody else knows; the answer is always the same",
     "/login/{issuer}": "who can be logged in with is told before anybody is known",
     "/budgets/{project}/{platform}": "operators only",
     "/quotas/{kind}/{subject}": "operators only, whoever is asked about",
@@ -267,8 +268,15 @@ def test_a_viewer_sees_what_is_shared_and_changes_nothing(two: Two) -> None:
             continue
         answer = sent(two.bob, method, route, path)
         if method in ("GET", "HEAD"):
-            assert answer.status_code == (403 if route.name in ("projectInvitations", "publishPage") else 200), (path, answer.text)
-        elif route.name in ("execute", "checkExecution", "estimate"):  # seeing a process is executing it, in one's own name
+            assert answer.status_code == (403 if route.name in ("projectInvitations", "publishPage") else 200), (
+                path,
+                answer.text,
+            )
+        elif route.name in (
+            "execute",
+            "checkExecution",
+            "estimate",
+        ):  # seeing a process is executing it, in one's own name
             assert answer.status_code < 300, answer.text
         else:
             assert answer.status_code == 403, (method, path, answer.text)
