@@ -117,8 +117,8 @@ class Needs:
     """What a package asks of a platform, read at deploy time.
 
     `cores` and `ram_mib` are the largest of any one step; `features` are CWL requirement class names (of a
-    process elsewhere: the address of its server), of which the platform must offer each; `images` maps an image to True where it is required (not a hint). `reusable`:
-    no step says that its results may not be used again (WorkReuse).
+    process elsewhere: the address of its server), of which the platform must offer each; `images` maps an image to
+    True where it is required (not a hint). `reusable`: no step says that its results may not be used again (WorkReuse).
     """
 
     kind: str = "cwl"
