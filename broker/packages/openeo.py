@@ -30,10 +30,12 @@ STAC, ASSETS = "stac", "assets"  # the outputs of every process
 # those, whatever the parameters of the whole are called.
 OF_CHILDREN = frozenset({"x", "y", "data", "value", "context", "index", "label", "parameters"})
 _SCALARS = {"number": "double", "integer": "long", "string": "string", "boolean": "boolean", "null": "null"}
-_BOUNDS = frozenset({
-    "enum", "format", "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems",
-    "multipleOf",
-})  # fmt: skip
+_NUMBER = (int, float)
+# JSON schema keywords that are kept, where their values are what they must be
+_BOUNDS: Mapping[str, type | tuple[type, ...]] = {
+    "enum": list, "format": str, "pattern": str, "minimum": _NUMBER, "maximum": _NUMBER, "multipleOf": _NUMBER,
+    "minLength": int, "maxLength": int, "minItems": int, "maxItems": int, "uniqueItems": bool,
+}  # fmt: skip
 _WITH_HEIGHTS = ("west", "south", "base", "east", "north", "height")
 _CUBES = frozenset({"datacube", "raster-cube", "process-graph", "udf-code", "ml-model"})
 
@@ -66,7 +68,7 @@ def _json(text: str) -> Any:
 
 def _application(record: Mapping[str, Any]) -> str | None:
     """The process that a record of a catalogue links to."""
-    for link in record.get("links") or ():
+    for link in _list(record.get("links")):
         if isinstance(link, Mapping) and link.get("rel") == "application" and OPENEO_TYPE in str(link.get("type")):
             href = str(link.get("href"))
             if href.startswith(("https://", "http://")):
@@ -96,31 +98,51 @@ def _entry(text: str, name: str, wanted: str | None) -> str:
     """The entry of a package. Raises PackageError, with the line, for what is no process that can be run."""
     whole = parse(text, name)  # our parser: bounded, and it knows lines
     process = _chosen(whole, wanted, name)
+    for detail, at in _mistakes(process):
+        place = getattr(at, "lc", None)
+        raise PackageError(detail, file=name, line=place.line + 1 if place else None)
+    return name if process is whole else f"{name}#{process.get('id')}"
 
-    def wrong(detail: str, of: Any = None) -> PackageError:
-        at = getattr(of if of is not None else process, "lc", None)
-        return PackageError(detail, file=name, line=at.line + 1 if at else None)
 
+def _mistakes(process: Any) -> Iterator[tuple[str, Any]]:
+    """What is wrong with a process, and the part of it that is."""
     graph = process.get("process_graph") if isinstance(process, Mapping) else None
     if not isinstance(graph, Mapping) or not graph:
-        raise wrong("process_graph is not an object of nodes.")
+        yield "process_graph is not an object of nodes.", process
+        return
     for node, one in graph.items():
         if not isinstance(one, Mapping) or not isinstance(one.get("process_id"), str):
-            raise wrong(f"The node {node!r} has no process_id.", one)
-        if not isinstance(one.get("arguments", {}), Mapping):
-            raise wrong(f"The arguments of the node {node!r} are not an object.", one)
-    if sum(one.get("result") is True for one in graph.values()) != 1:
-        raise wrong("One node of the process graph must have result: true.", graph)
+            yield f"The node {node!r} has no process_id.", one
+        elif not isinstance(one.get("arguments", {}), Mapping):
+            yield f"The arguments of the node {node!r} are not an object.", one
+    if sum(isinstance(one, Mapping) and one.get("result") is True for one in graph.values()) != 1:
+        yield "One node of the process graph must have result: true.", graph
+    returns = process.get("returns")
+    if returns is not None and not (isinstance(returns, Mapping) and _schemas(returns)):
+        yield "returns is not an object with a schema.", process
+    yield from _parameter_mistakes(process, graph)
+
+
+def _parameter_mistakes(process: Mapping[str, Any], graph: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     known = process.get("parameters") or []
     if not isinstance(known, list) or not all(isinstance(one, Mapping) for one in known):
-        raise wrong("parameters is not a list of objects.")
+        yield "parameters is not a list of objects.", process
+        return
     names = [one.get("name") for one in known]
     for one, given in zip(known, names, strict=True):
         if not isinstance(given, str) or not given or names.count(given) > 1:
-            raise wrong(f"A parameter has no name of its own: {given!r}.", one)
-    for missing in sorted({*_used(graph)} - {*names} - OF_CHILDREN):
-        raise wrong(f"The process graph uses the parameter {missing!r}, which the process does not have.", graph)
-    return name if process is whole else f"{name}#{process.get('id')}"
+            yield f"A parameter has no name of its own: {given!r}.", one
+        elif not _schemas(one):
+            yield f"The schema of the parameter {given!r} is not an object, nor a list of objects.", one
+    for missing in sorted({*_used(graph)} - {one for one in names if isinstance(one, str)} - OF_CHILDREN):
+        yield f"The process graph uses the parameter {missing!r}, which the process does not have.", graph
+
+
+def _schemas(of: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The alternatives of a parameter's or a result's schema; [] for what is none."""
+    schema = of.get("schema", {})
+    found = schema if isinstance(schema, list) else [schema]
+    return found if all(isinstance(one, Mapping) for one in found) else []
 
 
 def _used(value: Any) -> Iterator[str]:
@@ -142,9 +164,8 @@ def result_node(graph: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 def saves(process: Mapping[str, Any]) -> bool:
     """Whether the process itself says in which format its result is, or that there is nothing to be saved."""
-    schema = (process.get("returns") or {}).get("schema") or {}
-    subtypes = {one.get("subtype") for one in (schema if isinstance(schema, list) else [schema])}
-    if subtypes & {"stac", "stac-collection"}:
+    subtypes = [one.get("subtype") for one in _schemas(process.get("returns") or {})]
+    if "stac" in subtypes or "stac-collection" in subtypes:
         return True
     return result_node(process["process_graph"])[1]["process_id"] in ("save_result", "export_workspace")
 
@@ -196,8 +217,7 @@ def inspection(documents: Mapping[str, str], entry: str) -> Inspection:
 
 def _parameter(one: Mapping[str, Any]) -> dict[str, Any] | None:
     """A parameter as an input; None for one that nobody can give, and need not. Raises UnsupportedPackage."""
-    schema = one.get("schema") or {}
-    alternatives = schema if isinstance(schema, list) else [schema]
+    alternatives = _schemas(one)
     optional = one.get("optional") is True or "default" in one
     kinds: list[Any] = []
     for alternative in alternatives:
@@ -218,7 +238,7 @@ def _parameter(one: Mapping[str, Any]) -> dict[str, Any] | None:
     elif one.get("default") is not None:
         found["default"] = box_of(one["default"]) if BBOX in plain else one["default"]
     if len(alternatives) == 1 and plain and plain[0] != BBOX:
-        refined = {key: value for key, value in alternatives[0].items() if key in _BOUNDS}
+        refined = {key: value for key, value in alternatives[0].items() if isinstance(value, _BOUNDS.get(key, ()))}
         found[SCHEMA] = refined | ({"minItems": 2, "maxItems": 2} if _subtype(alternatives[0]) == "interval" else {})
     return found
 
@@ -226,6 +246,8 @@ def _parameter(one: Mapping[str, Any]) -> dict[str, Any] | None:
 def box_of(extent: Any) -> Any:
     """An openEO bounding box as that of OGC: `{bbox, crs}`; anything else as it is."""
     if not isinstance(extent, Mapping) or not {"west", "south", "east", "north"} <= {*extent}:
+        return extent
+    if not all(isinstance(extent.get(one), int | float | None) for one in _WITH_HEIGHTS):
         return extent
     order = [one for one in _WITH_HEIGHTS if extent.get(one) is not None]
     crs = extent.get("crs", 4326)
@@ -256,7 +278,7 @@ def _type(schema: Mapping[str, Any]) -> Any:
             return {"type": "array", "items": ["null", "string"]}
         case "geojson" | "vector-cube" | "feature" | "feature-collection":
             return "File"
-        case "datacube" if any(_is_geometry(one) for one in schema.get("dimensions") or ()):
+        case "datacube" if any(_is_geometry(one) for one in _list(schema.get("dimensions"))):
             return "File"
         case subtype if subtype in _CUBES:
             return None
@@ -267,6 +289,10 @@ def _type(schema: Mapping[str, Any]) -> Any:
         items = schema.get("items")
         return {"type": "array", "items": (_type(items) or "Any") if isinstance(items, Mapping) else "Any"}
     return _SCALARS.get(str(kind), "Any")
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _is_geometry(dimension: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,10 @@ def test_a_cube_that_must_be_given_cannot_be() -> None:
         ({"parameters": []}, "uses the parameter 'box'"),
         ({"parameters": [BOX, BOX]}, "no name of its own"),
         ({"parameters": "box"}, "not a list"),
+        ({"parameters": [BOX | {"schema": 5}]}, "schema of the parameter 'box'"),
+        ({"parameters": [BOX | {"schema": [BOX["schema"], "x"]}]}, "schema of the parameter 'box'"),
+        ({"returns": "a cube"}, "returns is not an object"),
+        ({"returns": {"schema": "a cube"}}, "returns is not an object"),
     ],
 )
 def test_mistakes_are_told_with_the_line(members: dict[str, Any], said: str) -> None:
@@ -177,6 +182,32 @@ def test_mistakes_are_told_with_the_line(members: dict[str, Any], said: str) -> 
         build(json.dumps(UDP | members, indent=1), name="p.json")
     assert told.value.file == "p.json"
     assert told.value.line
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        {"schema": {"type": "string", "minLength": "x", "enum": 5, "pattern": ["x"]}},
+        {"schema": {"type": "array", "minItems": "x", "items": 5}},
+        {"schema": {"type": {"a": 1}, "subtype": ["x"]}},
+        {"schema": {"subtype": "bounding-box"}, "default": {"west": "x", "south": 1, "east": [], "north": {}}},
+        {"schema": {"subtype": "datacube", "dimensions": 5}, "optional": True},
+        {"schema": {"type": "number"}, "default": "x"},
+        {"schema": {}, "description": {"a": "b"}},
+    ],
+)
+def test_odd_schemas_are_described_and_take_values(parameter: dict[str, Any]) -> None:
+    odd = {"name": "t", **parameter}
+    assert "box" in described(odd)["inputs"]
+    for value in ("text", ["text"], {"bbox": [1, 2, 3, 4]}, 1):
+        with suppress(InputError):
+            order(odd, t=value)
+
+
+@pytest.mark.parametrize("links", [5, "x", [5], [{"rel": "application", "type": openeo.MEDIA_TYPE, "href": 5}]])
+def test_records_that_link_to_nothing_are_no_packages(links: Any) -> None:
+    with pytest.raises(PackageError, match="not a CWL document"):
+        build(json.dumps(RECORD | {"links": links, "note": openeo.MEDIA_TYPE}), name="r.json")
 
 
 def test_a_record_whose_process_cannot_be_read() -> None:
