@@ -13,7 +13,7 @@ from broker.access.credential import Kind, Secret, name_of
 from broker.access.principal import Principal, Scope
 from broker.access.vault import Vault
 from broker.errors import Conflict, InputError, InputProblem, NoSuchCredential, PackageError, QuotaExceeded
-from broker.execution import callbacksecret
+from broker.execution import callbacksecret, operate
 from broker.execution.trials import Trial, account
 from broker.jobs.model import Job, StageItem
 from broker.jobs.secrets import Released, origin
@@ -127,7 +127,7 @@ def rotate(database: Database, vault: Vault, principal: Principal) -> int:
         again = vault.seal(vault.open(one.sealed, one.row.bond), one.row.bond)
         with database.write() as tx:
             count += credentials.reseal(tx, one.row, one.sealed, again)
-    count += callbacksecret.reseal(database, vault)
+    count += callbacksecret.reseal(database, vault) + operate.reseal(database, vault)
     with database.write() as tx:
         audit.record(tx, audit.entry(principal, "rotate-credentials", "credentials", resealed=count))
     return count

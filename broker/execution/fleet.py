@@ -79,7 +79,8 @@ class Fleet(Mapping[str, Platform]):
             state = platformconfigs.state(tx)
             if state != self._state:
                 added = [one for one in platformconfigs.every(tx) if of_this_host(one.name)]
-                self._entries = {one.name: Entry(one.adapter, one.options, one) for one in added} | self._configured
+                found = {one.name: Entry(one.adapter, one.options, one) for one in added}
+                self._entries = self._configured | found | self._configured  # first, and not replaced
                 self._state = state
         self._until = time.monotonic() + REMEMBERED
 

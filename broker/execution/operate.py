@@ -82,6 +82,19 @@ def _refuse_busy(tx: Connection, name: str) -> None:
         )
 
 
+def reseal(database: Database, vault: Vault) -> int:
+    """Seal the options of all with the vault's first key of now; how many were not. Raises SetupError."""
+    with database.read() as tx:
+        rows = platformconfigs.every(tx)
+    count = 0
+    for row in rows:
+        if row.sealed is not None and not vault.newest(row.sealed):
+            again = vault.seal(vault.open(row.sealed, row.bond), row.bond)
+            with database.write() as tx:
+                count += platformconfigs.reseal(tx, row, again)
+    return count
+
+
 def pause(database: Database, principal: Principal, name: str, *, paused: bool) -> None:
     """A paused platform takes no new jobs; what runs there goes on. Raises Forbidden, NoSuchPlatform."""
     principal.need(Scope.ADMIN)
