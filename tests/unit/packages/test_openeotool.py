@@ -98,6 +98,19 @@ def test_mistakes_are_told_when_it_is_deployed(
         closed(hint, outputs)
 
 
+def test_a_step_that_names_a_process_is_warned_of() -> None:
+    flow = {
+        "cwlVersion": "v1.2",
+        "class": "Workflow",
+        "inputs": {"box": "Any?"},
+        "outputs": [],
+        "steps": {"far": {"run": json.loads(tool(HINT)), "in": {"box": "box"}, "out": []}},
+    }
+    found = inspect(build(json.dumps(flow)), Path("/nowhere"))
+    assert found.needs.kind == "cwl"
+    assert any("The step far names an openEO process" in one for one in found.warnings)
+
+
 def test_other_tools_are_left_alone() -> None:
     plain = json.loads(tool(HINT))
     del plain["hints"]
