@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, ClassVar
 from urllib.parse import quote, unquote, urlsplit
 
 from adapters.ogcapi import logs, processes, status
+from adapters.ogcapi.health import CALLBACK, health, spoken
 from adapters.ogcapi.provenance import facts
 from adapters.ogcapi.request import LINK_SECONDS, Sending, execute_request, recorded
 from adapters.ogcapi.results import ACCEPT, Results, monitor, of_document, read_whole, results
@@ -23,15 +24,12 @@ from adapters.ogcapi.server import JSON, Reply, Server
 from adapters.ogcapi.settings import OgcApiSettings
 from broker.egress import FetchError
 from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable
-from broker.jobs.model import Capabilities, JobSpec, Progress, Step
+from broker.jobs.model import JobSpec, Progress, Step
+from broker.jobs.record import kept_small
 from broker.packages import ogcapi as package
-from broker.packages.lint import EXTENSIONS, REQUIREMENTS
 from broker.platform import Attempt, Collected, Handle, Health, LogPage, Observation, State
 from broker.storage.signing import S3Account
 
-CORE = "http://www.opengis.net/spec/ogcapi-processes-1/{}/conf/core"
-CALLBACK = frozenset(CORE.format(version).replace("/core", "/callback") for version in ("1.0", "2.0"))
-PART2 = "http://www.opengis.net/spec/ogcapi-processes-2/1.0/conf/"
 GRACE = 5.0  # seconds in which a new job may be unknown yet (servers that answer before they have written it down)
 RARELY = 10.0  # seconds between looks at a job of which the server sends notices
 LARGEST_ANSWER = 256 * 1024  # bytes of a result without a job, which is kept in the handle
@@ -56,12 +54,16 @@ class OgcApiPlatform:
 
     def describe(self, url: str) -> bytes | None:
         """The description of a process of this server; None for an address that is not below it."""
-        if re.fullmatch(re.escape(self.server.url) + r"/processes/[\w:~@+-][\w.:~@+-]*(\?f=json)?", url) is None:
-            return None  # the account is for descriptions only
+        if not self._is_process(url.removesuffix("?f=json")):
+            return None
         reply = self.server.get(url)
         if reply is None:
             raise PlatformRefused(f"{self.server.url} has no process {url.rpartition('/')[2]}.")
         return reply.body
+
+    def _is_process(self, url: str) -> bool:
+        """Whether an address is one of a process, and of nothing else that the platform's account could reach."""
+        return re.fullmatch(re.escape(self.server.url) + r"/processes/[\w:~@+-][\w.:~@+-]*", url) is not None
 
     # ---- submit
 
@@ -69,6 +71,8 @@ class OgcApiPlatform:
         """Deploys a CWL package first, once for all its jobs; then one execution."""
         if spec.bundle["kind"] == package.KIND:
             address = str(spec.bundle["entry"])
+            if not self._is_process(address):
+                raise PlatformRefused(f"{address} is no address of a process at {self.server.url}.")
             described = processes.unchanged(self.server, spec, address)
         else:
             address = f"{self.server.url}/processes/eb-{str(spec.bundle['digest'])[:24]}"
@@ -83,13 +87,32 @@ class OgcApiPlatform:
         yield self._execute(spec, address, described)
 
     def _execute(self, spec: JobSpec, address: str, described: Mapping[str, Any]) -> Handle:
-        draft = CORE.format("1.0") not in (classes := self.server.classes()) and CORE.format("2.0") in classes
+        classes = self.server.classes()
+        draft = spoken(classes) == ["2.0"]
         sending = Sending(self.settings.value_bytes, self.settings.s3)
         body = execute_request(spec, described, sending, draft=draft)
         told = self.settings.callbacks is not None and not CALLBACK.isdisjoint(classes)
         if self.settings.callbacks is not None and told:
             notice = self.settings.callbacks(spec.job_id)
             body["subscriber"] = {"successUri": notice, "failedUri": notice, "inProgressUri": notice}
+        reply = self._asked(spec, address, described, body, draft=draft)
+        known = {
+            "process": address,
+            "outputs": [*described["outputs"]],
+            "version": str(described.get("version") or ""),
+            "request": kept_small(recorded(body)),
+            **({"told": True} if told else {}),
+        }
+        if reply.status == 409 and (job := self._tagged(spec.name)) is not None:
+            return {"job": job, **known}  # the same job; its request differs in how its links are signed
+        if reply.status >= 300:
+            raise self._not_taken(reply)
+        return self._started(reply, known)
+
+    def _asked(
+        self, spec: JobSpec, address: str, described: Mapping[str, Any], body: Mapping[str, Any], *, draft: bool
+    ) -> Reply:
+        """Ask for the execution, asynchronously where the process can be run so."""
         options = described.get("jobControlOptions")
         waits = isinstance(options, list) and "async-execute" not in options and bool(options)
         prefer = [] if waits else ["respond-async"]  # alone, for servers that compare the whole header (pygeoapi)
@@ -97,7 +120,7 @@ class OgcApiPlatform:
         if prefer := [*prefer, *(["return=minimal"] if draft else [])]:
             headers["Prefer"] = ", ".join(prefer)
         try:
-            reply = self.server.ask("POST", f"{address}/execution", body, accept=f"{JSON}, */*;q=0.5", headers=headers)
+            return self.server.ask("POST", f"{address}/execution", body, accept=f"{JSON}, */*;q=0.5", headers=headers)
         except PlatformUnavailable as error:
             if waits and isinstance(error.__cause__, FetchError):  # once more would be one more whole run
                 raise PlatformRefused(
@@ -106,18 +129,6 @@ class OgcApiPlatform:
                     code="time-limit",
                 ) from error
             raise
-        known = {
-            "process": address,
-            "outputs": [*described["outputs"]],
-            "version": str(described.get("version") or ""),
-            "request": recorded(body),
-            **({"told": True} if told else {}),
-        }
-        if reply.status == 409 and (job := self._tagged(spec.name)) is not None:
-            return {"job": job, **known}  # the same job; its request differs in how its links are signed
-        if reply.status >= 300:
-            raise self._not_taken(reply)
-        return self._started(reply, known)
 
     def _not_taken(self, reply: Reply) -> PlatformRefused:
         own = reply.status in (400, 413, 422)
@@ -282,33 +293,4 @@ class OgcApiPlatform:
             self.server.ask("DELETE", f"{job}/results")
 
     def check(self) -> Health:
-        """Which classes the server declares."""
-        try:
-            classes = self.server.classes(again=True)
-        except PlatformError as error:
-            return Health(False, self._capabilities(deploys=bool(self.settings.deploys)), str(error))
-        known = [version for version in ("1.0", "2.0") if CORE.format(version) in classes]
-        if not known:
-            return Health(
-                False, self._capabilities(deploys=False), f"{self.server.url} is no OGC API - Processes server."
-            )
-        deploys = {PART2 + "deploy-replace-undeploy", PART2 + "cwl"} <= classes
-        return Health(
-            True,
-            self._capabilities(deploys=deploys if self.settings.deploys is None else self.settings.deploys),
-            f"OGC API - Processes {', '.join(known)}" + (", takes CWL packages." if deploys else "."),
-        )
-
-    def _capabilities(self, *, deploys: bool) -> Capabilities:
-        """What it can do; its own processes need the feature that is its address."""
-        own = frozenset({package.KIND})
-        return Capabilities(
-            kinds=own | {"cwl"} if deploys else own,
-            features=frozenset({self.server.url, *(REQUIREMENTS if deploys else ()), *(EXTENSIONS if deploys else ())}),
-            cores=self.settings.cores,
-            ram_mib=self.settings.ram_mib,
-            slots=self.settings.slots,
-            container_engine="platform" if deploys else None,
-            network=True,
-            gpu=self.settings.gpu,
-        )
+        return health(self.server, self.settings)

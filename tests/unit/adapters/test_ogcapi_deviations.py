@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from adapters.ogcapi.platform import CORE, GRACE, PART2, OgcApiPlatform
+from adapters.ogcapi.health import CORE, PART2
+from adapters.ogcapi.platform import GRACE, OgcApiPlatform
 from adapters.ogcapi.settings import OgcApiSettings
 from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable
 from broker.jobs.model import Attempt, JobSpec
@@ -228,6 +230,16 @@ def test_the_account_reads_descriptions_only(web: WebPeer, path: str) -> None:
     assert len(web.requests) == before
 
 
+def test_a_bundle_names_a_process_only(web: WebPeer) -> None:
+    """Whoever deploys may write the bundle by hand."""
+    crafted = spec(web)
+    entry = web.url("/processes/p") + "/../../jobs/8"
+    bundle = {**crafted.bundle, "entry": entry, "documents": {entry: json.dumps(DESCRIPTION)}}
+    with pytest.raises(PlatformRefused, match="no address of a process"):
+        list(platform(web, token="s3cret").submit(replace(crafted, bundle=bundle)))
+    assert web.requests == []
+
+
 def test_a_process_that_runs_at_once_for_too_long_is_not_run_again(web: WebPeer) -> None:
     web.serve("/processes/p", {**DESCRIPTION, "jobControlOptions": ["sync-execute"]})
     web.serve("/processes/p/execution", {"said": "late"})
@@ -301,6 +313,19 @@ def test_what_it_can_do_is_read_from_its_classes(
     assert health.available is available
     assert health.capabilities.kinds == kinds
     assert web.url("/").rstrip("/") in health.capabilities.features
+
+
+def test_one_that_is_down_can_still_do_what_it_could(web: WebPeer) -> None:
+    """So that jobs wait for it, and are not refused."""
+    web.serve("/conformance", {"conformsTo": [CORE.format("1.0"), PART2 + "deploy-replace-undeploy", PART2 + "cwl"]})
+    there = platform(web)
+    before = there.check()
+    web.fail("/conformance")
+    during = there.check()
+    assert before.available
+    assert not during.available
+    assert during.capabilities == before.capabilities
+    assert "cwl" in during.capabilities.kinds
 
 
 def test_something_that_is_no_ogc_api(web: WebPeer) -> None:
