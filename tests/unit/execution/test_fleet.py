@@ -29,11 +29,12 @@ SECRET = {"url": "https://far.example", "client_secret": "s3cret", "terms": {"co
 class Made(ScriptedPlatform):
     options: Mapping[str, Any] = field(default_factory=dict)
     answers: bool = True
+    says: Health | None = None  # when it does not answer; None: it raises
 
     def check(self) -> Health:
-        if not self.answers:
+        if not self.answers and self.says is None:
             raise PlatformUnavailable("It is away.")
-        return Health(True, Capabilities(cores=8.0))
+        return Health(True, Capabilities(cores=8.0)) if self.says is None else self.says
 
 
 def make(name: str, kind: str, options: Mapping[str, Any]) -> Made:
@@ -122,12 +123,13 @@ def test_what_cannot_be_is_refused_and_nothing_is_kept(yard: Yard) -> None:
     assert list(yard.other()) == ["own"]
 
 
-def test_a_check_is_stored_and_one_that_is_silent_keeps_what_it_offered(yard: Yard) -> None:
+@pytest.mark.parametrize("says", [None, Health(False, Capabilities(kinds=frozenset()), "It is away.")])
+def test_a_check_is_stored_and_one_that_is_silent_keeps_what_it_offered(yard: Yard, says: Health | None) -> None:
     yard.add()
     assert operate.check(yard.database, yard.fleet, ROOT, "far").available
     platform = yard.fleet["far"]
     assert isinstance(platform, Made)
-    platform.answers = False
+    platform.answers, platform.says = False, says
     assert not operate.check(yard.database, yard.fleet, ROOT, "far").available
     with yard.database.read() as tx:
         found = platforms.one(tx, "far")
