@@ -206,7 +206,7 @@ class Map(Frozen):
 class Settings(BaseSettings):
     """Everything an operator can set. `s3`: accounts for inputs at s3://BUCKET/..., by bucket ("*": all others).
 
-    `platforms`: name -> {adapter = "..." (default: the name), and what the adapter takes}.
+    `platforms`: name -> {adapter = "..." (default: the name), terms (`broker.jobs.terms`), and what the adapter takes}.
     """
 
     model_config = SettingsConfigDict(

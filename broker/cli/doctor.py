@@ -28,6 +28,7 @@ from broker.cli.console import AsJson, ConfigFile, amount, command, console, put
 from broker.cli.finding import Finding
 from broker.cli.sealed import secrets
 from broker.errors import BrokerError
+from broker.execution.fleet import TERMS, terms_of
 from broker.runner import cgroups, isolation
 from broker.runner.client import Zygote
 from broker.settings import Settings, default_file, load
@@ -245,6 +246,8 @@ def platform(name: str, options: dict[str, Any], settings: Settings, source: str
         options = {"root": settings.state / "local", "socket": settings.zygote_socket} | options
     mend = f"correct [platforms.{name}] in {source}"
     try:
+        terms_of(options)
+        options.pop(TERMS, None)
         make_platform(kind, name, options)
     except BrokerError as error:
         yield Finding(what, "error", error.detail, mend)

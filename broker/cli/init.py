@@ -271,6 +271,21 @@ adapter = "local"
 # For how long, and how much of, what steps gave is kept where its owner allows that later jobs use it again:
 # replay_days = 30.0
 # replay_bytes = 21474836480
+# What you say of a platform, of whatever kind: a title, for which projects it is (default: all), data that lie near it,
+# types of data that it takes, jobs at a time, requests a second that it may be sent, calls at a time of each worker,
+# and prices of a core-hour, of a GiB-hour of memory and of a job.
+# [platforms.local.terms]
+# title = "Our own machine"
+# projects = ["ice", "water"]
+# near = ["https://data.example.org/sentinel", "s3://scenes"]
+# data_types = ["image/tiff", "application/x-netcdf"]
+# slots = 8
+# requests = 10.0
+# calls = 2
+# core_hour = 0.02
+# gib_hour = 0.005
+# job = 0.0
+# currency = "EUR"
 """
 
 

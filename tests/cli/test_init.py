@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from adapters.local.settings import LocalSettings
 from broker.cli.init import TEMPLATE
+from broker.execution.fleet import TERMS, terms_of
 from broker.settings import Settings, load
 from tests.cli.conftest import Broker
 
@@ -29,7 +30,8 @@ def test_every_line_that_is_commented_out_is_a_valid_setting(alone: Path) -> Non
     settings = load(file)
     assert settings.api.port == 8080
     assert settings.storage.s3 is not None
-    given = {key: value for key, value in settings.platforms["local"].items() if key != "adapter"}
+    given = {key: value for key, value in settings.platforms["local"].items() if key not in ("adapter", TERMS)}
+    assert terms_of(settings.platforms["local"]).near == ("https://data.example.org/sentinel", "s3://scenes")
     LocalSettings.model_validate({"root": "/r", "socket": "/s", **given})
 
 

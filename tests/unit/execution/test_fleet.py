@@ -29,12 +29,12 @@ SECRET = {"url": "https://far.example", "client_secret": "s3cret", "terms": {"co
 class Made(ScriptedPlatform):
     options: Mapping[str, Any] = field(default_factory=dict)
     answers: bool = True
-    says: Health | None = None  # when it does not answer; None: it raises
+    silence: Health | None = None  # when it does not answer; None: it raises
 
     def check(self) -> Health:
-        if not self.answers and self.says is None:
+        if not self.answers and self.silence is None:
             raise PlatformUnavailable("It is away.")
-        return Health(True, Capabilities(cores=8.0)) if self.says is None else self.says
+        return Health(True, Capabilities(cores=8.0)) if self.silence is None else self.silence
 
 
 def make(name: str, kind: str, options: Mapping[str, Any]) -> Made:
@@ -129,7 +129,7 @@ def test_a_check_is_stored_and_one_that_is_silent_keeps_what_it_offered(yard: Ya
     assert operate.check(yard.database, yard.fleet, ROOT, "far").available
     platform = yard.fleet["far"]
     assert isinstance(platform, Made)
-    platform.answers, platform.says = False, says
+    platform.answers, platform.silence = False, says
     assert not operate.check(yard.database, yard.fleet, ROOT, "far").available
     with yard.database.read() as tx:
         found = platforms.one(tx, "far")
