@@ -63,6 +63,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "jobPublish": {"json": {"target": "osc"}},
     "jobPublicationBundle": {"json": {"target": "osc"}},
     "publicationReject": {"json": {"reason": "no"}},
+    "publicationForm": {"data": {"do": "withdraw"}},
+    "publishForm": {"data": {"do": "publish", "target.0": "osc"}},
     "compare": {"json": {"with": {"outputs": {}}}},
     "jobShareForm": {"data": {"with": "project:lair"}},
     "uploadShareForm": {"data": {"with": "project:lair"}},
