@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from secrets import token_hex
 
 from sqlalchemy import Connection
 
 from broker.access.credential import Kind
-from broker.access.quota import NONE, Quotas
+from broker.access.quota import NONE, Quotas, month_begins
 from broker.access.vault import Vault
 from broker.errors import NoSuchUpload, PackageError, PlatformRefused, PlatformUnavailable
 from broker.execution import credentials
@@ -20,9 +21,9 @@ from broker.execution.reuse import reuse
 from broker.jobs import lifecycle
 from broker.jobs.model import Capabilities, Failure, Fault, Job, JobSpec, Limits, Phase, Reason, StageItem
 from broker.jobs.placement import too_small
-from broker.platform import Platform
+from broker.platform import Near, Platform
 from broker.storage import Storage
-from broker.store import callcache, claims, processes, uploads
+from broker.store import budgets, callcache, claims, processes, uploads
 from broker.store.database import Database
 
 LINK_SECONDS = 24 * 3600.0  # how long a platform may take until it fetches an input
@@ -53,7 +54,18 @@ def dispatch(
         if why := too_small(job.needs, offer):
             text = f"{platform.name} has become too small for the job: {' '.join(why)} Execute it again."
             return _save(database, job, lifecycle.failed(Failure(Fault.LIMIT, Reason.NO_PLATFORM, text)))
+        if not isinstance(platform, Near) and _budget_is_spent(database, job):  # by jobs that ended while it waited
+            text = f"{job.project} has spent its budget on {platform.name} for this month. See: broker usage budgets"
+            return _save(database, job, lifecycle.failed(Failure(Fault.LIMIT, Reason.NO_PLATFORM, text)))
         return alone(database, job, lambda: _submit(database, platform, job, storage, limits, vault, images))
+
+
+def _budget_is_spent(database: Database, job: Job) -> bool:
+    """Of a job that is not there yet; one whose submission was interrupted goes on."""
+    if not lifecycle.untouched(job):
+        return False
+    with database.read() as tx:
+        return job.platform in budgets.spent(tx, job.project, month_begins(time.time()))
 
 
 def _submit(

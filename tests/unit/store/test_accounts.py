@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, func, insert, select
 
-from broker.jobs.model import Job, Needs
+from broker.jobs.model import Fault, Job, Needs
 from broker.jobs.observation import State
 from broker.jobs.terms import Terms
 from broker.platform import Health
@@ -124,3 +124,19 @@ def test_a_budget_is_spent_when_the_jobs_of_its_month_cost_as_much(world: World)
         assert budgets.of(tx, ("water",), 0.0) == []
         assert budgets.remove(tx, "ice", PLATFORM)
         assert not budgets.remove(tx, "ice", PLATFORM)
+
+
+def test_what_waits_while_others_spend_the_budget_does_not_run(world: World) -> None:
+    priced(world, Terms(job=3.0))
+    with world.database.write() as tx:
+        budgets.put(tx, Budget("ice", PLATFORM, 3.0, None))
+    done(world, "ann", "ice", 1)
+    late, other = job_row(world.database, "ann", project="ice"), job_row(world.database, "ann", project="water")
+    for _ in range(2):
+        world.later()
+        world.dispatch()
+    failure = world.get(late).failure
+    assert failure is not None
+    assert (failure.fault, "spent its budget" in failure.message) == (Fault.LIMIT, True)
+    assert late.name not in world.platform.executions
+    assert other.name in world.platform.executions
