@@ -12,6 +12,17 @@ from broker.packages import ogcapi as package
 from broker.packages.lint import EXTENSIONS, REQUIREMENTS
 from broker.platform import Health
 
+ECHO = """\
+cwlVersion: v1.2
+class: CommandLineTool
+id: trial
+baseCommand: echo
+inputs:
+  message: {type: string, inputBinding: {}}
+outputs:
+  said: {type: stdout}
+stdout: said.txt
+"""
 VERSIONS = ("1.0", "2.0")
 CORE = "http://www.opengis.net/spec/ogcapi-processes-1/{}/conf/core"
 CALLBACK = frozenset(CORE.format(version).replace("/core", "/callback") for version in VERSIONS)
@@ -25,11 +36,11 @@ def spoken(classes: Set[str]) -> list[str]:
 
 
 def health(server: Server, settings: OgcApiSettings) -> Health:
-    """Which classes the server declares. One that does not answer can do what it could when it last did."""
+    """Which classes the server declares. (Of one that does not answer the broker knows what it could before.)"""
     try:
         classes = server.classes(again=True)
     except PlatformError as error:
-        return Health(False, _capabilities(server, settings, server.last), str(error))
+        return Health(False, _capabilities(server, settings, frozenset()), str(error))
     known = spoken(classes)
     offer = _capabilities(server, settings, classes)
     if not known:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, ClassVar
 from urllib.parse import quote, unquote, urlsplit
 
 from adapters.ogcapi import logs, processes, status
-from adapters.ogcapi.health import CALLBACK, health, spoken
+from adapters.ogcapi.health import CALLBACK, ECHO, health, spoken
 from adapters.ogcapi.provenance import facts
 from adapters.ogcapi.request import LINK_SECONDS, Sending, execute_request, recorded
 from adapters.ogcapi.results import ACCEPT, Results, monitor, of_document, read_whole, results
@@ -27,7 +27,7 @@ from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable
 from broker.jobs.model import JobSpec, Progress, Step
 from broker.jobs.record import kept_small
 from broker.packages import ogcapi as package
-from broker.platform import Attempt, Collected, Handle, Health, LogPage, Observation, State
+from broker.platform import Attempt, Collected, Handle, Health, LogPage, Observation, State, Trial
 from broker.storage.signing import S3Account
 
 GRACE = 5.0  # seconds in which a new job may be unknown yet (servers that answer before they have written it down)
@@ -37,7 +37,7 @@ _ENDED = {State.SUCCEEDED: "successful", State.FAILED: "failed", State.CANCELLED
 
 
 class OgcApiPlatform:
-    """Implements `broker.platform.Platform`.
+    """Implements `broker.platform.Platform`, `Describing` and `Proving`.
 
     A handle: `job` (its address), `process`, `outputs` (names), `version` of the process as it is now, `created`,
     `request` as the record of provenance has it, and `told` where the server sends notices; instead of `job`,
@@ -294,3 +294,9 @@ class OgcApiPlatform:
 
     def check(self) -> Health:
         return health(self.server, self.settings)
+
+    def trial(self) -> Trial | None:
+        """A package, where it takes such; which of its own processes would do, nobody can know."""
+        if "cwl" not in self.check().capabilities.kinds:
+            return None
+        return Trial(ECHO, "application/cwl", {"message": f"{self.name} runs jobs."})

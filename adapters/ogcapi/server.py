@@ -136,11 +136,6 @@ class Server:
             self._classes = time.monotonic(), frozenset(str(one).replace("/req/", "/conf/") for one in found)
         return self._classes[1]
 
-    @property
-    def last(self) -> frozenset[str]:
-        """The classes that it declared when it last did, to this process."""
-        return self._classes[1] if self._classes is not None else frozenset()
-
     def said(self, reply: Reply) -> str:
         """A refusal in the server's own words, as far as it has some (RFC 9457, or what comes near)."""
         whole = reply.json()

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable
 from broker.jobs.model import Attempt, JobSpec
 from broker.jobs.observation import Observation, State
 from broker.packages.bundle import build
+from broker.platform import Proving
+from broker.runner import loading
 from tests.peers.web import WebPeer
 
 DESCRIPTION = {
@@ -315,17 +318,13 @@ def test_what_it_can_do_is_read_from_its_classes(
     assert web.url("/").rstrip("/") in health.capabilities.features
 
 
-def test_one_that_is_down_can_still_do_what_it_could(web: WebPeer) -> None:
-    """So that jobs wait for it, and are not refused."""
+def test_a_trial_is_a_package_where_packages_are_taken(web: WebPeer) -> None:
+    assert platform(web).trial() is None
     web.serve("/conformance", {"conformsTo": [CORE.format("1.0"), PART2 + "deploy-replace-undeploy", PART2 + "cwl"]})
-    there = platform(web)
-    before = there.check()
-    web.fail("/conformance")
-    during = there.check()
-    assert before.available
-    assert not during.available
-    assert during.capabilities == before.capabilities
-    assert "cwl" in during.capabilities.kinds
+    trial = platform(web).trial()
+    assert isinstance(platform(web), Proving)
+    assert trial is not None
+    assert {*trial.inputs} == {one["id"] for one in loading.inspect(build(trial.package), Path()).process["inputs"]}
 
 
 def test_something_that_is_no_ogc_api(web: WebPeer) -> None:
