@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import ip_address, ip_network
@@ -18,6 +19,7 @@ from broker.access.principal import Principal, Scope
 from broker.access.quota import Kind, Quota
 from broker.access.vault import KeyFile, Vault
 from broker.egress import Egress, EgressPolicy, git
+from broker.errors import SetupError
 from broker.execution import notices
 from broker.execution.deploy import deploy
 from broker.execution.fleet import Fleet
@@ -208,9 +210,10 @@ class Broker:
     def _described_at(self, url: str) -> bytes | None:
         """The process at an address of one of the platforms, asked for with its account; None for other addresses.
         Raises as `Describing.describe`."""
-        for name, entry in self.fleet.entries().items():
-            base = entry.options.get("url")
-            if isinstance(base, str) and url.startswith(base.rstrip("/") + "/"):
+        if "/processes/" not in url:  # no adapter is loaded for nothing
+            return None
+        for name in self.platforms:
+            with suppress(SetupError):  # of a platform that is not configured right; its check says so
                 platform = self.platforms[name]
                 if isinstance(platform, Describing) and (found := platform.describe(url)) is not None:
                     return found
