@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from broker.jobs.model import Capabilities, Job, StageItem
 from broker.jobs.record import by_value
+from broker.jobs.secrets import unsigned_link
 
 
 class NotReusable(Exception):
@@ -47,12 +48,15 @@ def key(job: Job, package: str, images: Mapping[str, str], offer: Capabilities, 
 
 
 def _contents(stage: Sequence[StageItem]) -> dict[str, str | None]:
-    """The sha256 (hex) of each input by its path; None for an empty directory."""
+    """The sha256 (hex) of each input by its path; None for an empty directory. What a request says of a link is a
+    promise, which is kept only where somebody fetches it: it counts with its address, from which the other job had it.
+    """
     found: dict[str, str | None] = {}
     for item in stage:
         digest = item.sha256 or by_value(item).get("sha256")
         empty = item.directory and item.url is None and not item.stac
         if item.stac or (digest is None and not empty):  # a STAC document is known, the files that it names are not
             raise NotReusable(f"What is at the address of the input {item.path} is only known once it is fetched.")
-        found[item.path] = digest
+        promised = item.url is not None and not item.trusted
+        found[item.path] = f"{digest} {unsigned_link(item.url or '')}" if promised else digest
     return found
