@@ -249,10 +249,11 @@ LINKED = {"builtOnBy": "after", "correctedBy": "previous", "promotedTo": "promot
 
 
 def addresses(found: Publication) -> list[tuple[str, str]]:
-    """(what it is, address) of what a target has of it: items, the pull request, the records once they are live."""
+    """(what it is, address) of what a target has of it: items, the pull request, the records once they are live. They
+    become links, and the target is a stranger: only addresses of the web."""
     receipt = found.receipt or {}
     items = (receipt.get("items") or {}).items()
     made = [(f"Item {name}", one["href"]) for name, one in items if one.get("href")]
     made += [("Pull request", receipt["href"])] if receipt.get("href") else []
-    live = receipt.get("live") or ()
-    return made + [("Record", address) for address in live]
+    made += [("Record", address) for address in receipt.get("live") or ()]
+    return [(what, address) for what, address in made if str(address).startswith(("https://", "http://"))]

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import typer
 
-from broker.cli.console import AsJson, Server, command, connect, moment, note, put_json, put_table
+from broker.cli.console import AsJson, Server, command, connect, moment, note, plain, put_json, put_table
 from broker.cli.jobids import meant
 from broker.cli.problems import FAILED
 from broker.cli.publish import THERE, bundled, follow
@@ -92,7 +92,7 @@ def show(
         note(f"{found['title']} to {found['target']}: {found['state']}")
         for link in found["links"]:
             if link["rel"] == "item":
-                print(link["href"])
+                print(plain(link["href"]))
         put_table(("WHEN", "STATE", "WHAT"), ((moment(e["at"]), e["state"], e["message"]) for e in found["events"]))
     if wait and found["state"] not in THERE:
         raise typer.Exit(FAILED)
@@ -178,7 +178,7 @@ def diff(publication: Id, server: Server = None, as_json: AsJson = False) -> Non
     if as_json:
         put_json({"diff": text})
     else:
-        print(text, end="")
+        print(plain(text), end="")  # the catalog is written by strangers
 
 
 @group.command()

@@ -14,7 +14,7 @@ import typer
 
 from broker.cli import joborder
 from broker.cli.client import Client
-from broker.cli.console import AsJson, Server, command, connect, note, put_json, put_table
+from broker.cli.console import AsJson, Server, command, connect, note, plain, put_json, put_table
 from broker.cli.jobids import meant
 from broker.cli.problems import FAILED, UsageError
 from broker.errors import InputError, InputProblem
@@ -185,7 +185,7 @@ def _sent(one: Mapping[str, Any]) -> None:
     for item in one.get("items") or ():
         print(json.dumps(item, indent=2, ensure_ascii=False))
     if one.get("diff"):
-        print(one["diff"], end="")
+        print(plain(one["diff"]), end="")  # the catalog is written by strangers
 
 
 def follow(client: Client, publication: str, *, quiet: bool = False) -> dict[str, Any]:

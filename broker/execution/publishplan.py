@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from broker.results.published import Published
 from broker.results.target import Finding, Json
 from broker.store.publications import Publication
 
+_NAME = re.compile(r"[^./\\][^/\\]{0,249}\Z")  # of an item: it becomes the name of a file
 MOST_DOCUMENTS = 64 * 2**20  # bytes of STAC documents that are read to make the items of one run
 
 
@@ -88,13 +90,26 @@ def _elsewhere(subject: Subject, request: Mapping[str, Any]) -> Items:
 def _not_an_item(item: Any) -> str | None:
     if not isinstance(item, Mapping) or item.get("type") != "Feature" or not isinstance(item.get("id"), str):
         return "It is no STAC item: a Feature with an id."
+    if not _NAME.match(item["id"]) or not item["id"].isprintable():
+        return "The id of an item has 1 to 250 characters, none of them a slash, and does not begin with a dot."
     if not isinstance(item.get("properties"), Mapping) or not isinstance(item.get("assets"), Mapping):
         return "A STAC item has properties and assets."
+    box, times = item.get("bbox"), [item["properties"].get(name) for name in ("start_datetime", "end_datetime")]
+    if box is not None and not (isinstance(box, list) and len(box) in (4, 6) and all(map(_number, box))):
+        return "A bbox has 4 or 6 numbers."
+    if times != [None, None] and not all(isinstance(one, str) for one in times):
+        return "An item with start_datetime has end_datetime, too; both are texts."
     for key, asset in item["assets"].items():
         href = asset.get("href") if isinstance(asset, Mapping) else None
-        if not isinstance(href, str) or "://" not in href or href.startswith("file:"):
+        if not isinstance(href, str) or not href.lower().startswith(
+            ("https://", "http://", "s3://", "gs://", "ftp://")
+        ):
             return f"The asset {key} has no address that others can read."
     return None
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def extent_of(items: Sequence[Mapping[str, Any]]) -> Json | None:

@@ -37,6 +37,7 @@ from broker.store.publicationclaims import LEASE_SECONDS, LostClaim
 from broker.store.publications import Publication
 
 FIRST, LONGEST = 5.0, 3600.0  # seconds until a target that did not answer is asked again
+LONGEST_PAUSE = 24 * 3600.0  # that a target may ask for
 SELDOM = 24 * 3600.0  # between two looks for what is merged and not live
 LARGEST = 16 * 2**20  # bytes of a record that is looked for
 STUMBLES = 8  # errors of the broker's own in a row
@@ -109,7 +110,7 @@ def _refused(taken: Publication, error: BrokerError) -> Became:
 
 def _later(taken: Publication, error: BrokerError) -> Became:
     after = (error.retry_after if isinstance(error, TargetUnavailable) else None) or 0.0
-    wait = max(after, backoff(taken.tries, FIRST, LONGEST))
+    wait = max(min(after, LONGEST_PAUSE), backoff(taken.tries, FIRST, LONGEST))
     return Became(taken.state, wait, f"It is tried again later: {_told(error)}")
 
 

@@ -39,7 +39,7 @@ LOST = frozenset({_S.CLOSED, _S.REJECTED, _S.WITHDRAWN})  # it will never be the
 _SENT = frozenset({_S.SENDING, _S.PUBLISHED, _S.PROPOSED, _S.MERGED, _S.LIVE, _S.CLOSED, _S.FAILED, _S.WITHDRAWN})
 LEGAL: Mapping[State, frozenset[State]] = MappingProxyType(
     {
-        _S.AWAITING: frozenset({_S.WAITING, _S.PENDING, _S.REJECTED, _S.WITHDRAWN}),
+        _S.AWAITING: frozenset({_S.WAITING, _S.PENDING, _S.FAILED, _S.REJECTED, _S.WITHDRAWN}),
         _S.WAITING: frozenset({_S.PENDING, _S.FAILED, _S.WITHDRAWN}),
         _S.PENDING: _SENT,
         _S.SENDING: _SENT,

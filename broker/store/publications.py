@@ -117,12 +117,15 @@ def add(tx: Connection, new: New) -> Publication:
 
 
 def next_state(tx: Connection, after: str | None) -> tuple[State, str | None]:
-    """Where one goes from the start, and what is said of it: on, or to wait for the one that it builds on."""
+    """Where one goes from the start, and what is said of it: on, to wait for the one that it builds on, or nowhere
+    where that will never be."""
     if after is None:
         return State.PENDING, None
     other = get(tx, after)
     if other.state in life.DONE:
         return State.PENDING, None
+    if other.state in life.LOST:
+        return State.FAILED, f"The publication {after} that it builds on was {other.state}."
     return State.WAITING, f"It waits for {other.id} ({other.target}), which is {other.state}."
 
 
