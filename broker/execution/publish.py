@@ -15,8 +15,9 @@ from sqlalchemy import Connection
 from broker.access.principal import Principal, Scope
 from broker.errors import Forbidden, Held, InputError, InputProblem, WrongPhase
 from broker.execution.publishdesk import Desk
-from broker.execution.publishdraft import ASKED, Draft, Drafted, draft, offered, strange_previous
+from broker.execution.publishdraft import ASKED, Draft, Drafted, complete, draft, offered, strange_previous
 from broker.execution.publishrequest import Asked
+from broker.execution.publishsubject import of_publication
 from broker.jobs import publication as life
 from broker.jobs.publication import State
 from broker.store import audit, publicationclaims, publications
@@ -95,12 +96,24 @@ def _made(
 
 def approve(desk: Desk, principal: Principal, publication_id: str) -> Publication:
     """Agree to one that waits for it. Raises NoSuchPublication, Forbidden, WrongPhase."""
+    request = _settled(desk, principal, publication_id)
     with desk.database.write() as tx:
         found = _to_decide(desk, tx, principal, publication_id)
         state, message = publications.next_state(tx, found.after)
-        done = publicationclaims.save(tx, found, state, message=message, due_in=_due(state), actor=principal.owner)
+        due, who = _due(state), principal.owner
+        done = publicationclaims.save(tx, found, state, message=message, due_in=due, actor=who, request=request)
         audit.record(tx, audit.entry(principal, "approve-publication", f"publication/{found.id}", target=found.target))
         return done
+
+
+def _settled(desk: Desk, principal: Principal, publication_id: str) -> dict[str, Any]:
+    """The whole request, so that what somebody agrees to does not change with the settings of a project afterwards."""
+    with desk.database.read() as tx:
+        found = publications.get(tx, publication_id, principal.reach)
+        if ASKED not in found.request or found.state is not State.AWAITING:
+            return dict(found.request)
+        subject = of_publication(tx, found)
+    return complete(desk, subject, found.request)
 
 
 def reject(desk: Desk, principal: Principal, publication_id: str, reason: str) -> Publication:

@@ -12,11 +12,13 @@ from broker.api.publications import addresses, document
 from broker.errors import TargetUnavailable
 from broker.execution import publish
 from broker.execution.publishplan import _not_an_item
+from broker.execution.publishrequest import Asked
 from broker.execution.publishstep import LONGEST_PAUSE, _later
 from broker.jobs.publication import State
+from broker.store import publications
 from broker.store.publications import Publication
 from broker.store.result_tables import publications as table
-from tests.unit.execution.press import ADA, ROOT
+from tests.unit.execution.press import ADA, OUTPUTS, REQUEST, ROOT
 from tests.unit.execution.test_publish import ELSEWHERE, NOTHING_SENT, Made, press, remote
 
 __all__ = ["press", "remote"]
@@ -90,3 +92,15 @@ def test_what_builds_on_one_that_is_lost_fails_when_it_is_agreed_to(press: Made,
     assert found.state is State.FAILED
     assert first.id in found.message
     assert world.held(job) == []
+
+
+def test_what_was_agreed_to_is_not_changed_by_settings_afterwards(press: Made, remote: Path) -> None:
+    targets = {"osc": {"kind": "git", "remote": str(remote), "approval": True}}
+    world = press(targets)
+    wish = publish.promised(world.desk, ADA, Asked.of({"target": "osc", **REQUEST, **ELSEWHERE}))
+    job = world.succeed(world.waiting(request={"publish": wish}, **NOTHING_SENT), OUTPUTS)
+    with world.database.read() as tx:
+        (made,) = publications.page(tx, ADA.reach, limit=5, job_id=job.id)
+    publish.approve(world.desk, ROOT, made.id)
+    world.offering(targets, defaults={"browser": "https://smuggled.example"})
+    assert "smuggled" not in str(world.until(made, State.PROPOSED).request)
