@@ -46,7 +46,7 @@ def compare(
     """Compare the outputs of two runs: identical, equivalent within the tolerance, or different, and where.
 
     Two jobs are compared by the broker, which keeps the report. With a directory the comparison is made here; that
-    needs `pip install 'earthcode-broker[compare]'`. The exit code is 1 where an output differs.
+    needs `pip install 'earthcode-broker\\[compare]'`. The exit code is 1 where an output differs.
 
     Example:
 

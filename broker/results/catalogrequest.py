@@ -160,7 +160,8 @@ def _texts(document: Mapping[str, Any], records: tuple[str, ...]) -> Iterator[In
     for name in ("title", "description", "licence"):
         lacking = [kind for kind in records if not ((document.get(kind) or {}).get(name) or document.get(name))]
         if lacking:
-            yield InputProblem(f"/{name}", f"is missing, for {', '.join(lacking)}")
+            hint = ": an SPDX identifier such as CC-BY-4.0, or proprietary, or various" if name == "licence" else ""
+            yield InputProblem(f"/{name}", f"is missing, for {', '.join(lacking)}{hint}")
     if document.get("status", "completed") not in STATUS:
         yield InputProblem("/status", f"must be one of {', '.join(STATUS)}")
     for pointer, own in [("", document), *((f"/{kind}", document.get(kind) or {}) for kind in KINDS)]:

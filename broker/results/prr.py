@@ -78,7 +78,9 @@ class Prr:
         try:
             S3Storage(self._place.account, bucket).size("earthcode-broker-check")
         except StorageError as error:
-            found.append(_asked("bucket", f"The staging bucket {bucket} cannot be used: {error}"))
+            found.append(
+                _asked("bucket", f"The staging bucket {bucket} cannot be used with this credential: {error.detail}")
+            )
         return found
 
     def check_collection(self) -> list[Finding]:

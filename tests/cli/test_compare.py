@@ -78,3 +78,7 @@ def test_jobs_and_directories(broker: Broker, runs: tuple[Path, Path]) -> None:
     gone = broker("compare", ids[0], "00000000-0000-7000-8000-000000000000")
     assert gone.code == 1
     assert "There is no job" in gone.err
+
+
+def test_the_help_names_what_has_to_be_installed(command: Broker) -> None:
+    assert "earthcode-broker[compare]" in command("compare", "--help").out

@@ -288,6 +288,7 @@ def test_every_problem_of_a_request_is_named_at_once(tree: Tree) -> None:
     ]
     assert "allowed are cryosphere, land, oceans" in told["/themes"]
     assert "Apache-2.0" in told["/licence"]
+    assert "SPDX" in problems(tree, a_request(licence=None))["/licence"]
 
 
 @pytest.mark.parametrize(

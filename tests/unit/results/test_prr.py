@@ -288,8 +288,10 @@ def test_the_check_says_what_is_missing_and_who_grants_it(prr: PrrPeer) -> None:
     [finding] = target(prr).check()
     assert (finding.field, finding.grants) == ("collection", "earth-code@esa.int")
     del prr.collections["lakes"]
-    fields = [finding.field for finding in target(prr, password="wrong").check()]
-    assert fields == ["collection", "bucket"]
+    found = target(prr, password="wrong").check()
+    assert [finding.field for finding in found] == ["collection", "bucket"]
+    assert "with this credential" in found[1].message
+    assert "settings" not in found[1].message, "those are the operator's, and are right"
     assert prr.items == {}
 
 
