@@ -83,7 +83,9 @@ SCHEMAS: Mapping[str, Any] = {
         ["experiment"],
         experiment=_TEXT,
         files={"type": "object", "additionalProperties": _TEXT},
-        tolerance=_object([], **{name: {"type": "number"} for name in ("relative", "absolute", "coordinates", "share")}),
+        tolerance=_object(
+            [], **{name: {"type": "number"} for name in ("relative", "absolute", "coordinates", "share")}
+        ),
         check={"type": "boolean"},
         inputs=_OBJECT,
         platform=_TEXT,

@@ -1,4 +1,4 @@
-"""pygeoapi with its TinyDB manager and processes of its own (`remote/pygeoapi_processes.py`), from `.software/bench`."""
+"""pygeoapi with its TinyDB manager and own processes (`remote/pygeoapi_processes.py`), from `.software/bench`."""
 
 from __future__ import annotations
 
