@@ -55,7 +55,8 @@ class Terms:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Terms:
-        return cls(**{name: tuple(one) if isinstance(one, list) else one for name, one in value.items()})
+        given: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in value.items()}
+        return cls(**given)
 
     def serves(self, project: str) -> bool:
         """Whether jobs of a project may run there."""

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,11 @@ def internet() -> dict[str, dict[str, Path]]:
 
 
 @contextmanager
-def iut(folder: Path, mirror: Mirror, variables: dict[str, str]) -> Iterator[BrokerPeer]:
+def iut(folder: Path, mirror: Mirror, variables: Mapping[str, Any]) -> Iterator[BrokerPeer]:
     """A broker whose jobs fetch through the mirror, with a process that may be removed."""
     fetching = {"schemes": ["http", "https"], "proxy": mirror.url, "ca_file": mirror.ca_file}
     local = {"adapter": "local", "egress": fetching}
-    variables = variables | {"EGRESS__ALLOW_HOSTS": '["127.0.0.1"]'}  # where part 2 finds the package that it deploys
+    variables = {**variables, "EGRESS__ALLOW_HOSTS": '["127.0.0.1"]'}  # where part 2 finds the package that it deploys
     with broker_peer(folder, platforms={"local": local}, options=(), **variables) as broker:
         broker.deploy(PACKAGE.read_text())
         yield broker
