@@ -162,7 +162,10 @@ def _drafted(draft: Mapping[str, Any], whole: bool, as_json: bool) -> None:
             note(_finding(one))
         if whole:
             for one in draft["targets"]:
-                _sent(one)
+                if draft["ok"] and not any(one.get(name) for name in ("files", "items", "diff")):
+                    note(f"{one['target']} has all of it already: nothing would be sent.")
+                else:
+                    _sent(one)
         else:
             put_json(draft["request"])
         note("Nothing is missing." if draft["ok"] else "It cannot be published like this.")
