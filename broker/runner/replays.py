@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,22 +13,19 @@ from typing import TYPE_CHECKING, Any
 from cwltool.context import RuntimeContext
 from cwltool.errors import WorkflowException
 from schema_salad.exceptions import ValidationException
-from schema_salad.ref_resolver import file_uri, uri_file_path
+from schema_salad.ref_resolver import file_uri
 
 from broker.jobs.model import Step
 from broker.packages.resolved import plain
 from broker.runner import beneath, outputs, replaystore
 from broker.runner.confinement import Confined, confine
-from broker.runner.jobdir import read_json
+from broker.runner.contents import Contents
 
 if TYPE_CHECKING:
     from broker.runner.run import Run
     from broker.runner.steps import StepJob
 
 EPOCH = 1  # raised when a release of ours gives a step other results
-# what says where a file is, or follows from what it holds
-_ELSEWHERE = ("location", "path", "dirname", "checksum", "nameroot", "nameext", "size", "contents", "listing",
-              "http://commonwl.org/cwltool#generation")  # fmt: skip
 _FAILED = (WorkflowException, ValidationException, outputs.TooMany, OSError, ValueError, TypeError, KeyError)
 
 
@@ -44,8 +41,7 @@ class Replays:
         self.job_id = job_id
         self.surroundings = surroundings
         self.base = f"{file_uri(str(run.job.package))}/"
-        received = (read_json(run.job.path / "staged.json") or {}).get("received") or ()
-        self._known = {str(run.job.inputs / one["path"]): str(one["sha256"]) for one in received}
+        self.contents = Contents(run.job, files, run.most_files)
 
     def replay(self, job: StepJob, context: RuntimeContext) -> bool:
         """Let a step have the results of an earlier one; False where there is none, so that it has to run."""
@@ -62,7 +58,7 @@ class Replays:
             beneath.remove_tree(Path(job.outdir))
             Path(job.outdir).mkdir()
             return False
-        job.replay(context, again, earlier, job_id)
+        job.replay(context, again, earlier.replayed(time.time(), job_id))
         return True
 
     def keep(self, job: StepJob, made: Any) -> None:
@@ -111,42 +107,10 @@ class Replays:
             "hints": plain(job.hints, self.base),
             "image": self.run.images[image] if image is not None else None,
             "resources": job.builder.resources,
-            "inputs": self._contents(job.builder.job),
-            "staged": self._contents(job.generatefiles.get("listing")),
+            "inputs": self.contents.of(job.builder.job),
+            "staged": self.contents.of(job.generatefiles.get("listing")),
         }
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
-
-    def _contents(self, value: Any) -> Any:
-        """A value with what its files hold instead of where they are."""
-        if isinstance(value, list | tuple):
-            return [self._contents(one) for one in value]
-        if not isinstance(value, Mapping):
-            return value
-        if value.get("class") not in ("File", "Directory"):
-            return {str(key): self._contents(one) for key, one in value.items()}
-        found = {str(key): self._contents(one) for key, one in value.items() if key not in _ELSEWHERE}
-        location = str(value.get("location") or "")
-        if location.startswith("file://"):
-            path = str(uri_file_path(location))
-            if value["class"] == "File":
-                return found | {"sha256": self._digest(path)}
-            self.files.require_tree(path, self.run.most_files)
-            return found | {"tree": self._tree(path)}
-        return found | {key: self._contents(value[key]) for key in ("contents", "listing") if key in value}
-
-    def _tree(self, path: str) -> dict[str, Any]:
-        with os.scandir(path) as entries:
-            return {
-                entry.name: self._tree(entry.path) if entry.is_dir() else self._digest(entry.path) for entry in entries
-            }
-
-    def _digest(self, path: str) -> str:
-        """Of a file that nobody changes any more: a tool sees the files of others, and cannot write to them."""
-        real = self.files.real(path)
-        if real not in self._known:
-            with os.fdopen(beneath.open_file("/", real[1:]), "rb") as stream:
-                self._known[real] = hashlib.file_digest(stream, "sha256").hexdigest()
-        return self._known[real]
 
 
 def _located(value: Any, root: Path) -> Any:

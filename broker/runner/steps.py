@@ -237,12 +237,12 @@ class StepJob(JobBase):
             run.replays.keep(self, outputs)
         self._hand_on(outputs, status)
 
-    def replay(self, context: RuntimeContext, outputs: CWLObjectType, earlier: Step, job_id: str) -> None:
-        """Instead of running: the outputs that the step gave before, in another job."""
+    def replay(self, context: RuntimeContext, outputs: CWLObjectType, record: Step) -> None:
+        """Instead of running: the outputs that the step gave in another job, and what is told of it."""
         self.context = context
         path = run_of(context).job.path
         self.record = replace(
-            earlier.replayed(time.time(), job_id),
+            record,
             name=self.name,
             used=facts.paths(self.builder.files, path),
             made=facts.paths(outputs, path),
