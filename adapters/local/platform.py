@@ -14,6 +14,7 @@ from adapters.local import logs, machine
 from adapters.local.settings import LocalSettings
 from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable, SetupError
 from broker.jobs.model import Capabilities, Failure, Fault, JobSpec, Progress, Reason, StageItem, Step
+from broker.jobs.observation import Need
 from broker.packages.lint import EXTENSIONS, REQUIREMENTS
 from broker.platform import (
     Attempt,
@@ -37,7 +38,7 @@ from broker.runner.report import read_progress, read_steps
 # What a package may require where several people use the broker: not the changing of inputs in their place.
 _SHARED_FEATURES = frozenset({*REQUIREMENTS, *EXTENSIONS}) - {"InplaceUpdateRequirement"}
 END_SECONDS = 10.0  # for a keeper to end what it started
-_ENDED = {"succeeded": State.SUCCEEDED, "failed": State.FAILED, "cancelled": State.CANCELLED}
+_ENDED = {"succeeded": State.SUCCEEDED, "needs": State.NEEDS, "failed": State.FAILED, "cancelled": State.CANCELLED}
 
 
 class LocalPlatform:
@@ -117,13 +118,15 @@ class LocalPlatform:
             "attempt": spec.attempt,
             "bundle": dict(spec.bundle),
             "jobOrder": dict(spec.job_order),
+            "brought": dict(spec.brought),
             "limits": spec.limits.to_json(),
             "images": sorted(spec.needs.images),
             "settings": {
                 "isolation": found.to_json(),
                 "software": {"directories": list(software.directories), "path": list(software.path)},
                 "network": network and spec.needs.network,
-                "replays": str(replaystore.of_owner(self.replays, spec.owner)) if spec.reuse else None,
+                "replays": self._replays(spec),
+                "elsewhere": bool(spec.needs.elsewhere),
                 "inplace": not shared and "InplaceUpdateRequirement" in spec.needs.features,
                 "bounds": Bounds(self.settings.ram_mib * 2**20, self.settings.processes, self.settings.cores).to_json(),
                 "nice": self.settings.nice,
@@ -139,6 +142,12 @@ class LocalPlatform:
                 "ramMiB": self.settings.ram_mib,
             },
         }
+
+    def _replays(self, spec: JobSpec) -> str | None:
+        """Where steps find results: of the owner's jobs where he allows that, else of earlier attempts at this one."""
+        if not spec.reuse and not spec.needs.elsewhere:
+            return None
+        return str(replaystore.of_owner(self.replays, spec.owner if spec.reuse else f"job {spec.job_id}"))
 
     def _stage(self, spec: JobSpec, tools: str) -> dict[str, Any]:
         """stage.json: what to fetch, and from where it may come."""
@@ -179,6 +188,7 @@ class LocalPlatform:
                 read_progress(job),
                 failure,
                 facts=ended["facts"],
+                needs=tuple(Need(**need) for need in ended.get("needs", ())),
             )
         started = read_json(job.started)
         progress = read_progress(job)
@@ -220,10 +230,11 @@ class LocalPlatform:
         return read_steps(self._job(attempt.name))
 
     def collect(self, attempt: Attempt) -> Collected:
-        """Raises PlatformError where the attempt did not succeed or was released."""
+        """Of one that needs other platforms: the job order of each need. Raises PlatformError where the attempt did not
+        succeed or was released."""
         job = self._job(attempt.name)
         found, ended = read_json(job.collected), read_json(job.exit)
-        if found is None or ended is None or ended["state"] != "succeeded":
+        if found is None or ended is None or ended["state"] not in ("succeeded", "needs"):
             raise PlatformRefused(f"The job {attempt.name} has no outputs here.", code="lost")
         files = tuple(
             OutputFile(one["path"], one["path"], one["size"], one.get("mediaType"), one["sha256"])

@@ -96,7 +96,7 @@ def _release(database: Database, platform: Platform, job: Job) -> bool:
     try:
         for attempt in range(1, job.attempt + 1):
             platform.release(job.attempt_of(attempt))
-        if callcache.wanted(job) and isinstance(platform, Replaying):
+        if (callcache.wanted(job) or job.needs.elsewhere) and isinstance(platform, Replaying):
             with database.read() as tx:
                 needed = callcache.holds(tx, job.id)
             if not needed:

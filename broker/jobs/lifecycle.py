@@ -183,8 +183,17 @@ def observed(job: Job, seen: Observation) -> Change:
             return lost(job, seen.message or "the platform no longer knows it.")
         case State.RUNNING:
             return _running(job, seen)
-        case State.QUEUED | State.NEEDS:
+        case State.NEEDS:
+            return failed(_elsewhere(seen), seen.finished, seen.started)
+        case State.QUEUED:
             return _changed(job, Change("observed", message=seen.message or job.message, due_in=_look(job, seen)))
+
+
+def _elsewhere(seen: Observation) -> Failure:
+    """Until jobs have children, a step that names a platform ends its job, instead of a wait without end."""
+    steps = ", ".join(f"{need.step} on {need.platform}" for need in seen.needs)
+    text = f"Steps of the package are to run elsewhere ({steps}), and cannot be sent to other platforms yet."
+    return Failure(Fault.PLATFORM, Reason.NO_PLATFORM, text)
 
 
 def stopped(job: Job) -> Change:

@@ -119,6 +119,7 @@ class Needs:
     `cores` and `ram_mib` are the largest of any one step; `features` are CWL requirement class names (of a
     process elsewhere: the address of its server), of which the platform must offer each; `images` maps an image to
     True where it is required (not a hint). `reusable`: no step says that its results may not be used again (WorkReuse).
+    `elsewhere`: the platforms that steps name, whose own needs are left to those.
     """
 
     kind: str = "cwl"
@@ -132,6 +133,7 @@ class Needs:
     gpu: bool = False
     time_limit: float | None = None
     reusable: bool = True
+    elsewhere: frozenset[str] = frozenset()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -146,6 +148,7 @@ class Needs:
             "gpu": self.gpu,
             "timeLimit": self.time_limit,
             "reusable": self.reusable,
+            "elsewhere": sorted(self.elsewhere),
         }
 
     @classmethod
@@ -162,6 +165,7 @@ class Needs:
             value["gpu"],
             value["timeLimit"],
             value.get("reusable", False),  # nobody looked when the package was deployed
+            frozenset(value.get("elsewhere", ())),
         )
 
 
@@ -296,8 +300,9 @@ class JobSpec:
     `bundle` is the closed package (`packages.bundle.Bundle.to_json()`), `job_order` the CWL inputs whose
     Files and Directories have a `location` relative to the job's directory: `inputs/<path>`. `images`: digests of
     those that were pinned when the package was deployed. `reuse`: steps may have the results of steps of the
-    owner's other jobs, and leave theirs to them. `secrets` go to staging and image pulls only: nothing that sees the
-    package, its logs or its records may have them.
+    owner's other jobs, and leave theirs to them. `brought`: what other platforms gave for steps of this job, by the
+    key of the need: {"outputs": as a job order, "step": Step as JSON}. `secrets` go to staging and image pulls only:
+    nothing that sees the package, its logs or its records may have them.
     """
 
     job_id: str
@@ -314,6 +319,7 @@ class JobSpec:
     title: str = ""
     images: Mapping[str, str] = field(default_factory=dict)
     reuse: bool = False
+    brought: Mapping[str, Any] = field(default_factory=dict)
     secrets: Released = field(default_factory=Released, repr=False)
 
 

@@ -25,9 +25,22 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Need:
+    """A step of a package that another platform is to run. `key`: the digest of tool and inputs; `platform`: the name
+    that the package gives; `tool`: a CWL document by itself. Its job order is what `collect` gives as the output `key`.
+    """
+
+    key: str
+    step: str
+    platform: str
+    tool: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """One look at one attempt. `failure` is set when FAILED (and may be when LOST). `facts`: of an attempt that has
-    ended, what its record of provenance needs (`broker.jobs.record`)."""
+    ended, what its record of provenance needs (`broker.jobs.record`). `needs`: of one that has ended with NEEDS, what
+    the next attempt is to be brought."""
 
     name: str
     state: State
@@ -38,3 +51,4 @@ class Observation:
     failure: Failure | None = None
     next_look: float | None = None  # seconds until it is worth looking again; None: the broker decides
     facts: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[Need, ...] = ()

@@ -8,7 +8,9 @@ from typing import Any
 
 from broker.jobs.model import Needs
 from broker.packages import openeo
+from broker.packages.describe import EARTHCODE
 
+PLATFORM = EARTHCODE + "Platform"  # a hint {platform: name}: the one where a step is to run
 CUDA = "http://commonwl.org/cwltool#CUDARequirement"
 
 
@@ -54,8 +56,8 @@ def _amount(entry: Mapping[str, Any], name: str, default: float) -> float:
 
 
 def needs(package: Part) -> Needs:
-    """The largest resources of any one tool, and the union of features and images; of a tool that is an openEO process,
-    that."""
+    """The largest resources of any one tool, and the union of features and images, but not of steps that are to run
+    elsewhere; of a tool that is an openEO process, that."""
     if package.kind == "CommandLineTool" and package.find(openeo.HINT)[0] is not None:
         return Needs(openeo.KIND, 0.0, 0)
     cores, ram, tmp, out = 0.0, 0.0, 0.0, 0.0
@@ -64,7 +66,12 @@ def needs(package: Part) -> Needs:
     network = gpu = False
     limits: list[float] = []
     reusable = True
+    elsewhere: set[str] = set()
     for part in package.walk():
+        hint, _ = part.find(PLATFORM)
+        if hint is not None and part.kind == "CommandLineTool":
+            elsewhere.add(str(hint.get("platform")))
+            continue
         features.update(short(str(entry.get("class"))) for entry in part.requirements)
         if part.kind != "CommandLineTool":
             continue
@@ -100,4 +107,5 @@ def needs(package: Part) -> Needs:
         gpu=gpu,
         time_limit=max(limits) if limits else None,
         reusable=reusable,
+        elsewhere=frozenset(elsewhere),
     )

@@ -69,7 +69,7 @@ def process(tool: dict[str, Any], written: Mapping[str, Any], namespaces: Mappin
         for one in tool.get("requirements", [])
     ]
     for field in ("inputs", "outputs"):
-        parameters = {shortname(one["id"]): _parameter(one) for one in tool.get(field, [])}
+        parameters = {shortname(one["id"]): parameter(one) for one in tool.get(field, [])}
         found[field] = []
         for name, one in _parameters(written.get(field)):
             if name in parameters:
@@ -94,8 +94,9 @@ def _parameters(parameters: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 yield fragment(one.get("id")).rpartition("/")[2], one
 
 
-def _parameter(parameter: dict[str, Any]) -> dict[str, Any]:
-    return {**parameter, "id": shortname(parameter["id"]), "type": types(parameter.get("type"))}
+def parameter(resolved: dict[str, Any]) -> dict[str, Any]:
+    """An input or output of a resolved process, with short names."""
+    return {**resolved, "id": shortname(resolved["id"]), "type": types(resolved.get("type"))}
 
 
 def types(value: Any) -> Any:

@@ -38,6 +38,8 @@ from broker.packages.bundle import Bundle
 from broker.runner import executor, expressions, facts, failures, loading, outputs, visits, workflow
 from broker.runner.cgroups import Bounds
 from broker.runner.confinement import confine
+from broker.runner.contents import Contents
+from broker.runner.elsewhere import Elsewhere
 from broker.runner.isolation import Isolation, Software
 from broker.runner.jobdir import JobDir
 from broker.runner.replays import Replays
@@ -174,15 +176,23 @@ def _execute(one: Run, spec: Mapping[str, Any]) -> Any:
         around = {"cwltool": CWLTOOL, "isolation": settings["isolation"]["tools"]}
         around["software"] = settings["software"]["path"]
         one.replays = Replays(one, files, Path(told), spec["jobId"], around)
+    prefixes = process.metadata.get("$namespaces")
+    if settings["elsewhere"]:
+        brought = {key: _order(found, job, prefixes) for key, found in spec["brought"].items()}
+        one.elsewhere = Elsewhere(one, Contents(job, files, one.most_files), brought)
     slots = Slots(Path(settings["slots"]), settings["cores"], settings["ramMiB"])
     workflow.prepare(one)
     loop = executor.Executor(one, slots)
-    loop.execute(process, _order(spec["jobOrder"], job, process.metadata.get("$namespaces")), context)
+    loop.execute(process, _order(spec["jobOrder"], job, prefixes), context)
+    most = 2 * one.most_files + 100
+    if one.report.failure is None and one.elsewhere is not None and one.elsewhere.needs:
+        one.report.needs = tuple(one.elsewhere.needs.values())
+        return outputs.gather(one.elsewhere.orders, job.outputs, files, most)
     if one.report.failure is None and (loop.status != "success" or loop.outputs is None):
         one.report.fail(Failure(Fault.PACKAGE, Reason.TOOL_FAILED, f"The package ended with {loop.status}."))
     if one.report.failure is not None:
         return None
-    return outputs.gather(loop.outputs, job.outputs, files, 2 * one.most_files + 100, one.sources)
+    return outputs.gather(loop.outputs, job.outputs, files, most, one.sources)
 
 
 class _BindingCopy:

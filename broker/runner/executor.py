@@ -68,9 +68,9 @@ class Executor:
             for job in process.job(order, self._done, context):
                 if job is None:
                     if not self._running and not self._waiting:
-                        break  # a scatter that failed: nothing more will come of it
+                        break  # a scatter that failed, or steps wait for others elsewhere: nothing more will come of it
                     self._end_one(context)
-                elif isinstance(job, StepJob) and self.run.replays and self.run.replays.replay(job, context):
+                elif isinstance(job, StepJob) and self._done_already(job, context):
                     continue
                 elif isinstance(job, StepJob):
                     width = self.slots.width(job.builder.resources["cores"], job.builder.resources["ram"])
@@ -87,6 +87,12 @@ class Executor:
         finally:
             for running in self._running.values():
                 running.job.kill(running.process)
+
+    def _done_already(self, job: StepJob, context: RuntimeContext) -> bool:
+        """Whether there is nothing to run here: another platform has the step, or an earlier job ran it."""
+        if self.run.elsewhere is not None and self.run.elsewhere.take(job, context):
+            return True
+        return self.run.replays is not None and self.run.replays.replay(job, context)
 
     def select_resources(self, request: dict[str, int | float], _: RuntimeContext) -> dict[str, int | float]:
         """What a step gets: its maximum, bounded by what the machine gives to jobs."""

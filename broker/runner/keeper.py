@@ -105,6 +105,7 @@ class _Keeper:
         self.started = started
         self.deadline: float | None = None
         self.isolation = Isolation()
+        self.needs: list[Any] = []  # what other platforms are to run, as the engine reports it
         self.facts: dict[str, Any] = {"node": os.uname().nodename}
 
     def run(self) -> None:
@@ -112,7 +113,7 @@ class _Keeper:
         state = "failed"
         try:
             failure = self._work()
-            state = "failed" if failure else "succeeded"
+            state = "failed" if failure else "needs" if self.needs else "succeeded"
         except _Cancelled:
             state = "cancelled"
         except _TimedOut:
@@ -129,7 +130,7 @@ class _Keeper:
         self._end_containers()
         if self.group is not None:
             self.group.remove()
-        verdict.write(self.job, state, self.started, failure, self.facts)
+        verdict.write(self.job, state, self.started, failure, self.facts, self.needs)
 
     limit = 0.0
 
@@ -165,8 +166,9 @@ class _Keeper:
         if report["failure"]:
             met = self.group.met() if self.group is not None else None
             return verdict.bounded(Failure.from_json(report["failure"]), met)
+        self.needs = report["needs"]
         failure = verdict.collect(self.job, report["outputs"], limits)
-        if failure is None and (items := stacids.of_outputs(report["outputs"], self.job.outputs)):
+        if failure is None and not self.needs and (items := stacids.of_outputs(report["outputs"], self.job.outputs)):
             self.facts["stacIds"] = items
         return failure
 

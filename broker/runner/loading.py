@@ -37,8 +37,8 @@ from broker.packages.cwl import Inspection, parse
 from broker.packages.inputs import default_problems
 from broker.packages.keys import is_url, unpacked
 from broker.packages.messages import Complaint, explain, placed
-from broker.packages.needs import Part, needs
-from broker.runner import copies
+from broker.packages.needs import PLATFORM, Part, needs
+from broker.runner import copies, streams
 
 copies.install()
 VERSIONS = ("v1.0", "v1.1", "v1.2")
@@ -100,6 +100,7 @@ def _load_tool(reference: Any, context: LoadingContext) -> Process:
     return make_tool(resolved, context)
 
 
+streams.install()
 cwltool.workflow.load_tool = _load_tool  # type: ignore[assignment, attr-defined]
 
 
@@ -281,7 +282,7 @@ class _Warnings(logging.Handler):
         text = text.removeprefix("Warning: ")
         if text == "failed" or "previously defined" in text or "'$schemas'" in text:
             return  # an input and an output of one name are fine, and $schemas is never read
-        if openeo.HINT in text:
+        if openeo.HINT in text or PLATFORM in text:
             return  # which cwltool does not know, and we do
         if text and text not in self.messages and len(self.messages) < 50:
             self.messages.append(text)

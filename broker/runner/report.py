@@ -6,10 +6,12 @@ import json
 import os
 import re
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from broker.jobs.model import Failure, Progress, Step
+from broker.jobs.observation import Need
 from broker.runner.beneath import open_file
 from broker.runner.jobdir import JobDir, write_json
 
@@ -26,6 +28,7 @@ class Report:
     def __init__(self, job: JobDir) -> None:
         self.job = job
         self.failure: Failure | None = None
+        self.needs: tuple[Need, ...] = ()  # what other platforms are to run before the run can go on
         self.done = 0
         self.total: int | None = None
         self._written = 0.0
@@ -66,13 +69,14 @@ class Report:
             self.failure = failure
 
     def end(self, outputs: Any, facts: dict[str, Any]) -> None:
-        """Write the verdict of the engine: the output object, or the failure."""
+        """Write the verdict of the engine: the output object, or the failure; of needs, their job orders by key."""
         self.write_progress()
         write_json(
             self.job.report,
             {
                 "outputs": None if self.failure else outputs,
                 "failure": self.failure.to_json() if self.failure else None,
+                "needs": [asdict(need) for need in self.needs],
                 "facts": facts,
             },
         )

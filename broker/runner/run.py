@@ -12,6 +12,7 @@ from cwltool.errors import UnsupportedRequirement, WorkflowException
 
 from broker.runner import advice, isolation, rootfs
 from broker.runner.cgroups import Bounds
+from broker.runner.elsewhere import Elsewhere
 from broker.runner.failures import NO_IMAGE
 from broker.runner.isolation import Isolation, Software
 from broker.runner.jobdir import JobDir
@@ -68,6 +69,7 @@ class Run:
         self._own_rss = 0
         self.sources: dict[str, str] = {}  # output file -> what it was before it was brought together with the others
         self.replays: Replays | None = None  # where steps may have the results of earlier ones
+        self.elsewhere: Elsewhere | None = None  # steps of other platforms
         self.without: dict[str, str] = {}  # image -> warning that tools run without it
 
     def kind(self, image: str | None, *, required: bool) -> str:

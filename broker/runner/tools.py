@@ -20,6 +20,7 @@ from cwltool.utils import OutputCallbackType
 
 from broker.errors import PackageError
 from broker.packages.images import Reference
+from broker.packages.needs import PLATFORM
 from broker.runner import apptainer, engines, facts, isolation, seccomp
 from broker.runner.outputs import put
 from broker.runner.probe import engine_environment
@@ -192,6 +193,10 @@ class ApptainerJob(ContainerJob):
         process.kill()
 
 
+class AwayJob(StepJob, CommandLineJob):
+    """A step that another platform runs (`elsewhere`): never started here."""
+
+
 class Tool(CommandLineTool):
     """A CommandLineTool whose jobs are StepJobs, isolated as the run decides."""
 
@@ -199,10 +204,12 @@ class Tool(CommandLineTool):
         kind = self.kind(runtimeContext)
         if kind == "container" and run_of(runtimeContext).isolation.engine == apptainer.NAME:
             return ApptainerJob
-        return {"container": ContainerJob, "bubblewrap": SandboxJob, "process": ProcessJob}[kind]
+        return {"elsewhere": AwayJob, "container": ContainerJob, "bubblewrap": SandboxJob, "process": ProcessJob}[kind]
 
     def kind(self, context: RuntimeContext) -> str:
-        """container, bubblewrap or process; raises UnsupportedRequirement where none may be used."""
+        """elsewhere, container, bubblewrap or process; raises UnsupportedRequirement where none may be used."""
+        if run_of(context).elsewhere is not None and self.get_requirement(PLATFORM)[0] is not None:
+            return "elsewhere"
         requirement, required = self.get_requirement("DockerRequirement")
         image = image_of(requirement) if requirement else None
         return run_of(context).kind(image, required=bool(required))
@@ -214,6 +221,8 @@ class Tool(CommandLineTool):
         self._settle_inplace(run_of(runtimeContext).inplace)
         context = runtimeContext.copy()
         context.use_container = kind == "container"
+        if kind == "elsewhere":
+            context.select_resources = None  # what this machine has is no bound there
         tool_id = facts.tool(str(self.tool.get("id", "")), run_of(runtimeContext).job.package)
         if kind != "bubblewrap":
             for job in super().job(job_order, output_callbacks, context):

@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ CHUNK = 1024 * 1024
 MAX_DEPTH = 100  # levels of an output object
 
 
-def write(job: JobDir, state: str, started: float, failure: Failure | None, facts: dict[str, Any]) -> None:
+def write(
+    job: JobDir, state: str, started: float, failure: Failure | None, facts: dict[str, Any], needs: Sequence[Any] = ()
+) -> None:
     """Write exit.json; from then on the job has ended, whatever becomes of its keeper."""
     write_json(
         job.exit,
@@ -29,6 +31,7 @@ def write(job: JobDir, state: str, started: float, failure: Failure | None, fact
             "finished": time.time(),
             "failure": failure.to_json() if failure else None,
             "facts": facts,
+            "needs": needs,
         },
     )
 

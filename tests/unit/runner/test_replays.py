@@ -126,6 +126,12 @@ def test_the_same_steps_give_the_same_files_and_do_not_run(cache: Cache) -> None
     assert step.made[0].startswith("work/")
 
 
+def test_streams_without_a_name_of_their_own_hinder_nothing(cache: Cache) -> None:
+    package = CHAIN.replace("      stdout: one.txt\n", "")
+    assert cache.run(package, **staged("hello")) == cache.run(package, **staged("hello"))
+    assert cache.replayed() == {"one", "two"}
+
+
 def test_a_step_whose_input_changed_runs_and_those_before_it_do_not(cache: Cache) -> None:
     first = cache.run(CHAIN, **staged("hello"))
     again = staged("hello")
