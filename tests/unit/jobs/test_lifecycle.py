@@ -12,7 +12,7 @@ from broker.errors import PlatformRefused, PlatformUnavailable
 from broker.jobs import lifecycle
 from broker.jobs.lifecycle import LEGAL, IllegalTransition
 from broker.jobs.model import TERMINAL, Failure, Fault, Job, Needs, Phase, Progress, Reason
-from broker.jobs.observation import Observation, State
+from broker.jobs.observation import Need, Observation, State
 
 JOB = Job("id", "o", "p", "proc", 1, Phase.RUNNING, "local@h", 1, 1, "", (), {}, {}, (), Needs(), 0.0, 0.0)
 
@@ -107,3 +107,9 @@ def test_values_survive_json() -> None:
     assert Failure.from_json(failure.to_json()) == failure
     needs = Needs(cores=2, features=frozenset({"A"}), images={"i": True}, time_limit=3.0)
     assert Needs.from_json(needs.to_json()) == needs
+
+
+def test_a_step_for_another_platform_ends_the_job_with_its_name() -> None:
+    change = lifecycle.observed(JOB, seen(State.NEEDS, needs=(Need("k", "ndwi", "openeo", {}),)))
+    assert change.phase is Phase.FAILED
+    assert "(ndwi on openeo)" in str(change.message)

@@ -167,6 +167,28 @@ def test_a_workflow_goes_on_with_what_another_platform_gave(across: Across) -> N
     assert [step.node for step in steps.values()].count("other") == 2
 
 
+def test_a_step_elsewhere_may_wait_for_another(across: Across) -> None:
+    tool = (
+        "{class: CommandLineTool, baseCommand: [sh, -c, 'cat \"$0\"; echo more'],"
+        " inputs: {made: {type: File, inputBinding: {}}}, outputs: {out: {type: stdout}}}"
+    )
+    step = "  %s: {in: {made: %s}, out: [out], hints: {'earthcode:Platform': {platform: %s}}, run: " + tool + "}\n"
+    head = WORKFLOW.partition("requirements:")[0]
+    spec = job(
+        across,
+        f"{head}inputs: {{text: File}}\noutputs: {{all: {{type: File, outputSource: two/out}}}}\nsteps:\n"
+        + step % ("one", "text", "here")
+        + step % ("two", "one/out", "there"),
+    )
+    for needed in ([("one", "here")], [("two", "there")]):
+        seen, orders = across.run(spec)
+        assert [(need.step, need.platform) for need in seen.needs] == needed
+        spec = across.bring(spec, seen, orders)
+    seen, outputs = across.run(spec)
+    assert seen.state is State.SUCCEEDED, seen
+    assert across.texts[outputs["all"]["location"]] == "hello\nmore\nmore\n"
+
+
 @pytest.mark.parametrize(("order", "needed"), [({"on": False}, 0), ({"n": [3, 1, 3]}, 1), ({"n": []}, 0)])
 def test_only_steps_that_run_at_all_are_needed(across: Across, order: Mapping[str, Any], needed: int) -> None:
     seen, _ = across.run(job(across, **order))
