@@ -58,11 +58,13 @@ def documents(document: Any, name: str, read: Read | None) -> dict[str, str]:
     return found | {CALL: json.dumps(call, indent=1, ensure_ascii=False, sort_keys=True)}
 
 
-def _hint(tool: Mapping[str, Any], namespaces: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _hint(tool: Mapping[str, Any], namespaces: Any) -> Mapping[str, Any] | None:
     hints = tool.get("hints") or []
     if isinstance(hints, Mapping):
-        hints = [{"class": key, **(body or {})} for key, body in hints.items()]
-    return next((one for one in hints if expand(str(one.get("class")), namespaces) == openeo.HINT), None)
+        hints = [{"class": key, **(body if isinstance(body, Mapping) else {})} for key, body in hints.items()]
+    known = namespaces if isinstance(namespaces, Mapping) else {}
+    found = [one for one in hints if isinstance(one, Mapping)] if isinstance(hints, list) else []
+    return next((one for one in found if expand(str(one.get("class")), known) == openeo.HINT), None)
 
 
 def _parameters(found: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:

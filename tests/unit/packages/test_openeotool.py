@@ -10,7 +10,7 @@ import pytest
 
 from broker.errors import PackageError, UnsupportedPackage
 from broker.packages.bundle import Bundle, build
-from broker.packages.openeotool import CALL, called
+from broker.packages.openeotool import CALL, called, documents
 from broker.packages.units import held
 from broker.runner.loading import inspect
 
@@ -109,6 +109,13 @@ def test_a_step_that_names_a_process_is_warned_of() -> None:
     found = inspect(build(json.dumps(flow)), Path("/nowhere"))
     assert found.needs.kind == "cwl"
     assert any("The step far names an openEO process" in one for one in found.warnings)
+
+
+@pytest.mark.parametrize("hints", [5, "x", [""], [None], {"a": "b"}, {"a": None}])
+@pytest.mark.parametrize("namespaces", [None, [], "x", {}])
+def test_hints_of_any_shape_name_no_process(hints: Any, namespaces: Any) -> None:
+    tool = {"class": "CommandLineTool", "hints": hints, "$namespaces": namespaces}
+    assert documents(tool, "", None) == {}
 
 
 def test_other_tools_are_left_alone() -> None:
