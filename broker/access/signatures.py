@@ -14,9 +14,9 @@ from joserfc.errors import ExpiredTokenError, InvalidClaimError, JoseError, Miss
 from joserfc.jwk import Key
 from joserfc.jws import JWSRegistry
 
+from broker.access import oidc
 from broker.access.configuration import Issuer
 from broker.access.keys import FAMILY
-from broker.access.oidc import LONGEST_TOKEN, look, refuse_kind
 from broker.errors import Unauthenticated
 
 MOST_KEYS = 50
@@ -27,7 +27,7 @@ class Registry(JWSRegistry):
     """Exactly the given algorithms; headers that we do not know are let be (those named by `crit` are not)."""
 
     max_header_length = 8 * 1024
-    max_payload_length = LONGEST_TOKEN
+    max_payload_length = oidc.LONGEST_TOKEN
 
     def __init__(self, algorithms: Sequence[str]) -> None:
         super().__init__(algorithms=algorithms, strict_check_header=False)
@@ -45,7 +45,7 @@ def verify(
 
     `types`: of `typ`, default those of the issuer's access tokens. Raises Unauthenticated, which says what is wrong.
     """
-    refuse_kind(look(token), issuer, types)
+    oidc.refuse_kind(oidc.look(token), issuer, types)
     registry = jwt.JWTClaimsRegistry(
         now=int(now),
         leeway=int(issuer.leeway),
