@@ -38,7 +38,6 @@ from broker.runner.client import Zygote
 from broker.settings import Settings
 from broker.storage import Storage
 from broker.storage.local import LocalStorage
-from broker.storage.s3 import S3Storage
 from broker.storage.signing import S3Account
 from broker.store import processes, tokens
 from broker.store.database import Database, new_id
@@ -326,6 +325,8 @@ def _storage(settings: Settings) -> Storage:
     s3 = settings.storage.s3
     if s3 is None:
         return LocalStorage(settings.files, reserve=RESERVE)
+    from broker.storage.s3 import S3Storage  # noqa: PLC0415 - 5 MB, where S3 is
+
     public = _account(s3, s3.public_endpoint) if s3.public_endpoint else None
     return S3Storage(_account(s3, s3.endpoint), s3.bucket, s3.prefix, public=public)
 

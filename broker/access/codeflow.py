@@ -113,6 +113,8 @@ class CodeFlow:
         return isinstance(methods, list) and "client_secret_basic" not in methods and "client_secret_post" in methods
 
     def _verified(self, token: str, audience: tuple[str, ...], types: tuple[str, ...] | None) -> Mapping[str, Any]:
+        from broker.access import signatures  # noqa: PLC0415 - see there
+
         seen = oidc.look(token)
         key = self.issued.key(seen.kid, seen.algorithm)
         if key is None:
@@ -120,7 +122,7 @@ class CodeFlow:
             key = self.issued.key(seen.kid, seen.algorithm)
         if key is None or seen.issuer != self.issuer.url:
             raise Unauthenticated("The token is not signed by its issuer.")
-        return oidc.verify(token, key, self.issuer, now=time.time(), audience=audience, types=types)
+        return signatures.verify(token, key, self.issuer, now=time.time(), audience=audience, types=types)
 
     def _id_token(self, token: str, nonce: str) -> Mapping[str, Any]:
         client = self.issuer.client_id or ""

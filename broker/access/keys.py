@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
-
-from joserfc import jwk
-from joserfc.errors import JoseError
-from joserfc.jwk import Key
+from typing import TYPE_CHECKING, Any
 
 from broker.access.addresses import secure
 from broker.egress import Egress, FetchError
 from broker.errors import EgressRefused, IssuerSilent
+
+if TYPE_CHECKING:
+    from joserfc.jwk import Key
 
 FRESH = 3600.0  # seconds that documents are good for
 RETRY = 30.0  # seconds until an issuer that did not answer is asked again
 FORCED = 10.0  # seconds between refreshes that unknown keys ask for: a flood of junk tokens costs no more than these
 REMEMBERED_MISSES = 1000  # ids of keys that an issuer did not have
 MISSED = 300.0  # seconds that it is not asked for such a key again
-MOST_KEYS = 50
 LONGEST_DOCUMENT = 512 * 1024
-SHORTEST_RSA = 2048  # bits
-_FAMILY = MappingProxyType({"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"})
+FAMILY = MappingProxyType({"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"})
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +62,7 @@ class Issued:
 
     def key(self, kid: str | None, algorithm: str) -> Key | None:
         """The key that a token names. A token without a key id is taken only where one key alone fits."""
-        family = _FAMILY.get(algorithm[:2])
+        family = FAMILY.get(algorithm[:2])
         fitting = [key for its, kind, key in self._keys if kind == family and (kid is None or its == kid)]
         fitting = [key for key in fitting if key.get("alg") in (None, algorithm)]
         return fitting[0] if len(fitting) == 1 else None
@@ -108,6 +104,8 @@ class Issued:
         where = metadata.get("jwks_uri")
         if not isinstance(where, str) or not secure(where):
             raise ValueError("its jwks_uri is not an https address")
+        from broker.access.signatures import usable_keys  # noqa: PLC0415 - see there
+
         keys = usable_keys(self._document(where))
         if not keys:
             raise ValueError("it publishes no key that can be used")
@@ -119,30 +117,3 @@ class Issued:
         if not isinstance(found, Mapping):
             raise ValueError("what it publishes is not a JSON object")
         return found
-
-
-def usable_keys(document: Mapping[str, Any]) -> tuple[tuple[str | None, str, Key], ...]:
-    """(id, type, key) of the public signing keys of a JWK set; secret, private, short and broken ones are left out."""
-    given = document.get("keys")
-    found = []
-    for one in given[:MOST_KEYS] if isinstance(given, list) else ():
-        if not isinstance(one, dict) or one.get("kty") not in _FAMILY.values() or "d" in one:
-            continue
-        if one.get("use") not in (None, "sig") or (one["kty"] == "RSA" and _bits(one.get("n")) < SHORTEST_RSA):
-            continue
-        try:
-            key = jwk.import_key(one)
-        except (JoseError, ValueError, KeyError, TypeError):
-            continue
-        kid = one.get("kid")
-        found.append((kid if isinstance(kid, str) else None, str(one["kty"]), key))
-    return tuple(found)
-
-
-def _bits(number: object) -> int:
-    """The length of a number in base64url."""
-    try:
-        raw = base64.urlsafe_b64decode(str(number) + "=" * (-len(str(number)) % 4))
-    except ValueError:
-        return 0
-    return int.from_bytes(raw, "big").bit_length()

@@ -9,11 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from joserfc import jwt
-from joserfc.errors import ExpiredTokenError, InvalidClaimError, JoseError, MissingClaimError, UnsupportedAlgorithmError
-from joserfc.jwk import Key
-from joserfc.jws import JWSRegistry
-
 from broker.access.configuration import Issuer
 from broker.access.principal import Role
 from broker.errors import Unauthenticated
@@ -50,21 +45,6 @@ class Seen:
     kid: str | None
 
 
-class Registry(JWSRegistry):
-    """Exactly the given algorithms; headers that we do not know are let be (those named by `crit` are not)."""
-
-    max_header_length = 8 * 1024
-    max_payload_length = LONGEST_TOKEN
-
-    def __init__(self, algorithms: Sequence[str]) -> None:
-        super().__init__(algorithms=algorithms, strict_check_header=False)
-
-    def get_alg(self, name: str) -> Any:
-        if name not in (self.allowed or ()):
-            raise UnsupportedAlgorithmError("not on the list")
-        return self.algorithms[name]
-
-
 def look(token: str) -> Seen:
     """Read a token without believing it. Raises Unauthenticated for what is no JWT."""
     parts = token.split(".")
@@ -87,35 +67,6 @@ def refuse_kind(seen: Seen, issuer: Issuer, types: Sequence[str] | None = None) 
             f"This is a token of the type {seen.type[:40]!r}, not an access token.",
             hint=f"Its header must say typ: {' or '.join(allowed)}.",
         )
-
-
-def verify(
-    token: str, key: Key, issuer: Issuer, *, now: float, audience: Sequence[str], types: Sequence[str] | None = None
-) -> Mapping[str, Any]:
-    """The claims of a token: signature, algorithm, type, issuer, audience and times are right.
-
-    `types`: of `typ`, default those of the issuer's access tokens. Raises Unauthenticated, which says what is wrong.
-    """
-    refuse_kind(look(token), issuer, types)
-    registry = jwt.JWTClaimsRegistry(
-        now=int(now),
-        leeway=int(issuer.leeway),
-        iss={"essential": True, "value": issuer.url},
-        aud={"essential": True, "values": list(audience)},
-        exp={"essential": True},
-    )
-    try:
-        decoded = jwt.decode(token, key, registry=Registry(issuer.algorithms))
-        registry.validate(decoded.claims)
-    except ExpiredTokenError:
-        raise Unauthenticated("The token has expired.", hint="Log in again: broker login") from None
-    except (InvalidClaimError, MissingClaimError) as error:
-        raise Unauthenticated(f"The token is not for this broker, or not valid now: {error.claim}.") from None
-    except (JoseError, ValueError, TypeError):
-        raise Unauthenticated("The token is not signed by its issuer.") from None
-    if "cnf" in decoded.claims:
-        raise Unauthenticated("The token is bound to a key of its client (cnf), which this broker cannot check.")
-    return decoded.claims
 
 
 def identity(name: str, issuer: Issuer, claims: Mapping[str, Any]) -> Identity:

@@ -20,8 +20,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import orjson
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from broker.errors import SetupError
 
@@ -98,6 +96,8 @@ class Vault:
 
     def seal(self, plain: bytes, bond: Sequence[str]) -> bytes:
         """Encrypt for the row that `bond` names. Raises SetupError where there is no key."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - 8 MB, where secrets are
+
         key = self._keys(make=True)[0]
         nonce = os.urandom(_NONCE)
         head = _VERSION + _name(key) + nonce
@@ -105,6 +105,9 @@ class Vault:
 
     def open(self, sealed: bytes, bond: Sequence[str]) -> bytes:
         """What was sealed for this row. Raises SetupError for another row's, a changed one, and an unknown key."""
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+
         name, nonce = sealed[1 : 1 + _NAME], sealed[1 + _NAME : _HEAD]
         key = next((one for one in self._keys() if _name(one) == name), None)
         if sealed[:1] != _VERSION or key is None:

@@ -6,9 +6,8 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from joserfc.jwk import Key
 from sqlalchemy import Connection
 
 from broker.access import oidc
@@ -23,6 +22,9 @@ from broker.errors import Forbidden, IssuerSilent, Unauthenticated
 from broker.store import people, projects, tokens
 from broker.store.people import Person
 from broker.store.tokens import Token
+
+if TYPE_CHECKING:
+    from joserfc.jwk import Key
 
 T = TypeVar("T")
 REMEMBERED = 2.0  # seconds that an answer of the database counts for: how long a revoked token may live on
@@ -85,6 +87,8 @@ class Bearers:
         """All that is believed before the signature is which of the configured issuers to ask for the key."""
         if not self._by_url:
             raise Unauthenticated("The Authorization header holds no token of this broker (Bearer eb_...).")
+        from broker.access import signatures  # noqa: PLC0415 - see there
+
         seen = oidc.look(token)
         name = self._by_url.get(seen.issuer)
         if name is None:
@@ -92,7 +96,7 @@ class Bearers:
         issuer = self._access.issuers[name]
         oidc.refuse_kind(seen, issuer)
         key = await self.key(name, seen)
-        claims = oidc.verify(token, key, issuer, now=time.time(), audience=issuer.audience)
+        claims = signatures.verify(token, key, issuer, now=time.time(), audience=issuer.audience)
         who = oidc.identity(name, issuer, claims)
         left = who.expires + issuer.leeway - time.time()
         said = {"name": who.name, "email": who.email, "orcid": who.orcid}

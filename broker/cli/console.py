@@ -72,7 +72,7 @@ def connect(server: str | None, *, patience: float = 0.0) -> Client:
 
 def console(*, stderr: bool = True) -> Console:
     """The terminal; messages go to stderr, results to stdout."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, emoji=False)
 
 
 def command(function: Callable[P, None]) -> Callable[P, None]:

@@ -110,7 +110,7 @@ def test_the_pages_from_the_first_project_to_its_end(site: Server) -> None:
     assert f'value="{anna.csrf}"' in text
     shown = anna.form("/projects/water", do="invite", part="member", days="3", note="welcome")
     assert shown.status_code == 200
-    found = re.search(r"/invitations/[\w-]{32}", shown.text)
+    found = re.search(r"/invitations/[0-9a-f]{48}", shown.text)
     assert found
     invitation = bert.page(found[0])
     for words in ("Anna", "welcome", "Accept", "broker invitation accept"):

@@ -31,6 +31,7 @@ inputs: {text: string}
 outputs: {said: stdout}
 """
 TAKING = [one for one in routes() if not one.startswith(("GET", "HEAD"))]
+UNREAD = {"POST /notices/{job_id}/{token}"}  # answers without looking at the body
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,8 @@ def test_large_bodies(peer: BrokerPeer, kind: str) -> None:
                     method = route.partition(" ")[0]
                     raw.send(head(method, path_of(route), how, f"Content-Type: {media_type}", "Upload-Offset: 0"))
                     answered = raw.pour(chunks(size))
-                if not (300 <= answered.status < 500 and answered.seconds < AT_ONCE):
+                unread = route in UNREAD and answered.status == 204
+                if not ((unread or 300 <= answered.status < 500) and answered.seconds < AT_ONCE):
                     wrong.append((route, answered))
         enough(seen)
     seen.hold()

@@ -11,7 +11,7 @@ import pytest
 from joserfc.jwk import Key, OctKey
 from joserfc.jws import JWSRegistry
 
-from broker.access import oidc
+from broker.access import oidc, signatures
 from broker.access.keys import Issued
 from tests.security.identity import Known
 from tests.security.test_identity_bearer import claims_of, part
@@ -53,7 +53,7 @@ def without(known: Known, monkeypatch: pytest.MonkeyPatch, layers: set[str]) -> 
     if LAYERS[0] in layers:
         monkeypatch.setattr(oidc, "refuse_kind", lambda *_: None)
     if LAYERS[1] in layers:
-        monkeypatch.setattr(oidc, "Registry", Gullible)
+        monkeypatch.setattr(signatures, "Registry", Gullible)
     if LAYERS[2] in layers:  # as one would who takes what is published for what the algorithm wants
 
         def key(self: Issued, kid: str | None, algorithm: str) -> Key | None:

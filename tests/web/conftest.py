@@ -29,9 +29,10 @@ from tests.security.test_identity_browser import log_in
 from tests.web.site import EVERY_KIND, Site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chrome() -> Iterator[Browser]:
-    """One browser for all of them; each test has its own contexts."""
+    """One browser for a file, each test has its own contexts. While it is open, nothing else in this process can have
+    an event loop."""
     with chromium() as running:
         yield running
 

@@ -126,7 +126,8 @@ def test_a_package_that_fails_is_a_refusal_and_another_publication_another_job(b
     assert published(broker, "lakes-2")["state"] == "verified"
 
 
-def test_other_inputs_and_directories_are_refused(broker: Broker, peer: BrokerPeer) -> None:
+def test_other_inputs_and_directories_are_refused(broker: Broker, peer: BrokerPeer, prr: PrrPeer) -> None:
+    keep(broker, prr)
     target: Any = broker.publishers.repository("official", "local", "local", "lakes")
     with pytest.raises(TargetRefused, match="is a directory"):
         target.plan([{"item": {"id": "x"}, "files": {"a.zip": {"path": "a", "members": [{}]}}}])
