@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery import Celery
+from celery.app.amqp import AMQP
 
 from broker.settings import Settings
 
-TASK_SECONDS = 15 * 60  # ordinary tasks take milliseconds, one large output file may take minutes
 # A queue server that hangs must not hang us: every socket call is bounded (ecosystem.md, experiment 4).
 TRANSPORT = {
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
-    "visibility_timeout": TASK_SECONDS + 60,
-    "unacked_restore_interval": 10,
-    "unacked_restore_throttle": 1,
     "health_check_interval": 25,
 }
+
+
+class Nudges(AMQP):  # type: ignore[misc]  # Celery has no types
+    """Messages are taken, not lent: acknowledging one costs more than most nudges do, and the reconciler repeats what
+    a killed worker took with it within some seconds."""
+
+    def TaskConsumer(self, channel: Any, **options: Any) -> Any:
+        return super().TaskConsumer(channel, no_ack=True, **options)
 
 
 def queue_name(platform: str) -> str:
@@ -24,19 +31,15 @@ def queue_name(platform: str) -> str:
 
 
 def make_app(settings: Settings) -> Celery:
-    app = Celery("broker", broker=settings.redis, include=["broker.queue.tasks"])
+    app = Celery("broker", broker=settings.redis, include=["broker.queue.tasks"], amqp=Nudges)
     app.conf.update(
         broker_transport_options=TRANSPORT,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        task_acks_late=True,
-        task_reject_on_worker_lost=True,
         task_ignore_result=True,
         task_serializer="json",
         accept_content=["json"],
         task_publish_retry=False,
-        worker_prefetch_multiplier=1,
-        worker_cancel_long_running_tasks_on_connection_loss=True,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,

@@ -25,7 +25,7 @@ from broker.queue.lanes import Lanes
 from broker.queue.listener import Listener
 from broker.queue.wakeups import Wake
 from broker.settings import Settings
-from broker.store import platforms
+from broker.store import platforms, waiting
 
 log = logging.getLogger(__name__)
 BUSY_SECONDS = 20.0  # after this a task gives way to others; what is left is nudged again
@@ -62,10 +62,14 @@ def here() -> tuple[Broker, Celery, Wake]:
 
 def changed(*jobs: Job | None) -> None:
     """After a save: wake who waits for these jobs; where one left its platform, its room goes to the next."""
-    _, app, wake = here()
+    broker, app, wake = here()
     saved = [job for job in jobs if job is not None]
     wake(*(job.id for job in saved))
     left = {job.platform for job in saved if job.terminal or job.phase is Phase.ACCEPTED}
+    if not left:
+        return
+    with broker.database.read() as tx:
+        left = {platform for platform in left if waiting.anything(tx, platform)}
     try:
         for platform in left:
             publish(app, platform, "dispatch")
@@ -94,6 +98,8 @@ def _look(broker: Broker, platform: Platform, ids: Sequence[str] = ()) -> list[J
 
 def _dispatch(broker: Broker, platform: Platform) -> bool:
     with broker.database.read() as tx:
+        if not waiting.anything(tx, platform.name):
+            return False
         offer = platforms.one(tx, platform.name)
     if offer.paused:
         return False

@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import logging
 import os
+import urllib.parse
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 from importlib.resources import files as resource_files
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ class _Yaml:
         return parse(text, str(getattr(stream, "name", "document")))
 
 
+# its cache holds 128 addresses, a small package has hundreds: a sixth of what a load takes
+urllib.parse.urlsplit = lru_cache(maxsize=4096, typed=True)(urllib.parse.urlsplit.__wrapped__)  # type: ignore[attr-defined]
 schema_salad.utils.YAML = _Yaml  # type: ignore[assignment, attr-defined]
 # CUDARequirement and the like are part of the language here; which of the extensions is `packages.lint`'s to say.
 for _version, _name in (("v1.0", "extensions.yml"), ("v1.1", "extensions-v1.1.yml"), ("v1.2", "extensions-v1.2.yml")):

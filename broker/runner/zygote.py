@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.errors import SetupError
-from broker.runner import cgroups, check, keeper, kernel, loading, look, remains
+from broker.runner import cgroups, check, keeper, kernel, loading, look, remains, seccomp
 from broker.runner.jobdir import JobDir
 from broker.runner.waiting import EngineInWaiting
 
@@ -284,6 +284,7 @@ def warm() -> None:
     loading.warm()
     check.warm()
     check.preload()
+    seccomp.program()
     gc.collect()
     gc.freeze()
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -20,6 +21,7 @@ from broker.store.tables import ACTIVE_ROW, LIVE_ROW, jobs, now, platforms
 t = platforms.c
 # built once: it is part of every submission
 _ALL = select(t.name, t.capabilities, t.available, t.paused, t.message, t.terms, t.adapter).order_by(t.position, t.name)
+_ONE = _ALL.where(t.name == bindparam("one"))
 _LOADS = (
     select(jobs.c.platform, func.count(), func.sum(jobs.c.cores), func.sum(jobs.c.ram_mib))
     .where(ACTIVE_ROW, jobs.c.platform.in_(bindparam("names", expanding=True)))
@@ -47,22 +49,24 @@ def checked(tx: Connection, name: str, adapter: str, position: int, health: Heal
 
 def candidates(tx: Connection) -> list[Candidate]:
     """All platforms in the operator's order."""
-    found = []
-    for name, capabilities, available, paused, message, told, adapter in tx.execute(_ALL):
-        terms = Terms.from_json(told) if told else NO_TERMS
-        offer = Capabilities.from_json(capabilities)
-        if terms.slots is not None and (offer.slots is None or terms.slots < offer.slots):
-            offer = replace(offer, slots=terms.slots)
-        found.append(Candidate(name, offer, available, paused, message, terms, adapter))
-    return found
+    return [_candidate(row) for row in tx.execute(_ALL)]
 
 
 def one(tx: Connection, name: str) -> Candidate:
     """Raises NoSuchPlatform."""
-    for candidate in candidates(tx):
-        if candidate.name == name:
-            return candidate
-    raise NoSuchPlatform(f"There is no platform {name!r}.", hint="List them with: broker platforms")
+    row = tx.execute(_ONE, {"one": name}).first()
+    if row is None:
+        raise NoSuchPlatform(f"There is no platform {name!r}.", hint="List them with: broker platforms")
+    return _candidate(row)
+
+
+def _candidate(row: Sequence[Any]) -> Candidate:
+    name, capabilities, available, paused, message, told, adapter = row
+    terms = Terms.from_json(told) if told else NO_TERMS
+    offer = Capabilities.from_json(capabilities)
+    if terms.slots is not None and (offer.slots is None or terms.slots < offer.slots):
+        offer = replace(offer, slots=terms.slots)
+    return Candidate(name, offer, available, paused, message, terms, adapter)
 
 
 def loads(tx: Connection, names: Iterable[str]) -> Mapping[str, Load]:

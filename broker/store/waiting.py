@@ -20,6 +20,7 @@ c = jobs.c
 FREE = or_(c.lease_until.is_(None), c.lease_until < now())
 HERE = c.platform == bindparam("here")
 ACCEPTED = (LIVE_ROW, HERE, c.phase == Phase.ACCEPTED.value)
+_ANY = select(c.id).where(LIVE_ROW, HERE, c.phase.in_([Phase.ACCEPTED.value, Phase.SUBMITTING.value])).limit(1)
 # A jump in the index for each owner and project that has something waiting, however much that is. Three steps where
 # one comparison of rows would say the same: SQLite jumps by the first column of such a comparison only
 _LINE = f"(select n.id from jobs n where n.platform = :here and n.phase = 'accepted' and n.{LIVE_ROW}"  # noqa: S608 - made of constants
@@ -64,6 +65,11 @@ _TENANT = (c.owner, c.project, c.delegate)
 _LOAD = select(c.platform, *_TENANT, func.count(), func.sum(c.cores), func.sum(c.ram_mib)).where(ACTIVE_ROW)
 _LOAD = _LOAD.group_by(c.platform, *_TENANT)
 _LOAD_HERE = _LOAD.where(HERE)
+
+
+def anything(tx: Connection, platform: str) -> bool:
+    """Whether a job waits for a platform, or was being sent to it: asked before anything is locked."""
+    return tx.execute(_ANY, {"here": platform}).first() is not None
 
 
 class Active:
