@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import Any, BinaryIO, ClassVar, Literal, Protocol, runtime_checkable
 
 from broker.jobs.model import Attempt, Capabilities, JobSpec, Step
 from broker.jobs.observation import Handle, Observation, State
@@ -31,6 +31,7 @@ __all__ = [
     "Eventful",
     "Handle",
     "Health",
+    "Listing",
     "LogChunk",
     "LogPage",
     "Near",
@@ -148,6 +149,13 @@ class Describing(Protocol):
         Raises PlatformUnavailable, and PlatformRefused where it has no such process.
         """
         ...
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """A platform that looks at a page of jobs by some requests, however many jobs they are."""
+
+    listed: ClassVar[Literal[True]]
 
 
 @runtime_checkable

@@ -227,13 +227,7 @@ class OgcApiPlatform:
 
     def steps(self, attempt: Attempt) -> tuple[Step, ...]:
         """The process as one step: what is inside is in the server's own provenance."""
-        seen = self._observe(attempt)
-        if seen.started is None:
-            return ()
-        code = seen.failure.exit_code if seen.failure is not None else None
-        word = _ENDED.get(seen.state, "running")
-        name = str((attempt.handle or {}).get("process") or "process").rpartition("/")[2]
-        return (Step(name, word, seen.started, seen.finished, code),)
+        return _steps(attempt, self._observe(attempt))
 
     # ---- its results
 
@@ -243,7 +237,8 @@ class OgcApiPlatform:
         job = self._job(attempt)
         told = self._status(job) if job is not None else None
         kept = facts(self.server, attempt.handle or {}, job, told or {})
-        return Collected(found.outputs, tuple(found.files), self.steps(attempt), kept)
+        seen = self._observe(attempt) if told is None else status.observation(attempt.name, told, time.time())
+        return Collected(found.outputs, tuple(found.files), _steps(attempt, seen), kept)
 
     def _results(self, attempt: Attempt) -> Results:
         handle = attempt.handle or {}
@@ -300,3 +295,11 @@ class OgcApiPlatform:
         if "cwl" not in self.check().capabilities.kinds:
             return None
         return Trial(ECHO, "application/cwl", {"message": f"{self.name} runs jobs."})
+
+
+def _steps(attempt: Attempt, seen: Observation) -> tuple[Step, ...]:
+    if seen.started is None:
+        return ()
+    code = seen.failure.exit_code if seen.failure is not None else None
+    name = str((attempt.handle or {}).get("process") or "process").rpartition("/")[2]
+    return (Step(name, _ENDED.get(seen.state, "running"), seen.started, seen.finished, code),)

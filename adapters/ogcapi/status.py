@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from broker.jobs.model import Failure, Fault, Progress, Reason
-from broker.jobs.observation import Observation, State
+from broker.jobs.observation import LONGEST_LOOK, Observation, State
 from broker.jobs.secrets import unsigned
 
 _WORDS = {
@@ -23,7 +23,7 @@ _WORDS = {
 }
 STATES = {word: state for state, words in _WORDS.items() for word in words}
 SHOWN = 2000  # characters of a message
-_SOONEST, _LATEST, _PART = 1.0, 30.0, 0.1  # seconds, and of the job's age, until it is worth looking again
+_SOONEST, _PART = 1.0, 0.1  # seconds, and of the job's age, until it is worth looking again
 
 
 def is_status(value: Any) -> bool:
@@ -59,7 +59,7 @@ def observation(name: str, value: Mapping[str, Any], now: float) -> Observation:
         (moment(value.get("finished")) or moment(value.get("updated"))) if ended else None,
         _progress(value, found),
         failure(value) if found is State.FAILED else None,
-        None if ended else min(_LATEST, max(_SOONEST, age * _PART)),
+        None if ended else min(LONGEST_LOOK, max(_SOONEST, age * _PART)),
     )
 
 

@@ -24,6 +24,7 @@ LOG_LINES = 1000
 LOG_CHARACTERS = 2**20
 LINKS_SECONDS = 60.0  # that links of results are used again
 _OVER = frozenset({"finished", "error", "canceled"})
+_NEW: Mapping[str, Any] = {"status": "created"}
 
 
 class Batch:
@@ -35,12 +36,12 @@ class Batch:
 
     def submit(self, spec: JobSpec) -> Iterator[Handle]:
         """Two handles: the job is there, and it was started."""
-        known = self._by_title(spec.name)
+        known = None if spec.first else self._by_title(spec.name)
         job_id = str(known["id"]) if known is not None else self._made(spec)
         try:
-            job = self.api.get(f"/jobs/{job_id}")
-        except JobNotFound:  # a new one may be out of sight for a moment
-            job = {"status": "created"}
+            job = _NEW if spec.first else self.api.get(f"/jobs/{job_id}")
+        except JobNotFound:  # it may be out of sight for a moment
+            job = _NEW
         handle: dict[str, Any] = {
             "id": job_id,
             "began": status.moment(job.get("created")) or time.time(),

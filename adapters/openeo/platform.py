@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar, Literal
 
 from adapters.openeo import cwl
 from adapters.openeo.api import Api
@@ -29,6 +29,7 @@ class OpenEoPlatform:
 
     Settings: ClassVar[type[OpenEoSettings]] = OpenEoSettings
     page = 200
+    listed: ClassVar[Literal[True]] = True
 
     def __init__(self, name: str, settings: OpenEoSettings) -> None:
         self.name = name

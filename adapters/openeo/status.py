@@ -8,13 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from broker.jobs.model import Failure, Fault, Progress, Reason, Step
-from broker.jobs.observation import Observation, State
+from broker.jobs.observation import LONGEST_LOOK, Observation, State
 from broker.jobs.record import kept_small, known, unsigned_value
 from broker.platform import Estimate
 
 DISMISSED = "Dismissed before it was started."  # the description of a job that keeps another one from being made
 STEP = "process"  # the only step, and its log
-LONGEST_LOOK = 60.0  # seconds between two looks
 TAIL = 4000  # characters of the log in a failure
 _DURATION = re.compile(r"P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:([\d.]+)S)?)?")
 _UNITS = (7 * 86400, 86400, 3600, 60, 1)

@@ -14,7 +14,7 @@ from broker.egress.counting import counted
 from broker.errors import PlatformUnavailable
 from broker.jobs.model import Attempt, JobSpec, Step
 from broker.jobs.observation import Handle, Observation
-from broker.platform import Collected, Health, LogPage, Platform
+from broker.platform import Collected, Health, Listing, LogPage, Platform
 from broker.store import pace
 from broker.store.database import Database
 
@@ -28,7 +28,8 @@ def turn(database: Database, platform: Platform, rate: float | None) -> Iterator
     if known.wait(rate) > 0 or (known.trying and not _first(database, platform.name)):
         yield None
         return
-    watched = Watched(platform, platform.page if rate is None else min(platform.page, max(1, int(known.tokens))))
+    whole = rate is None or isinstance(platform, Listing)
+    watched = Watched(platform, platform.page if whole else min(platform.page, max(1, int(known.tokens))))
     try:
         with counted() as count:
             yield watched

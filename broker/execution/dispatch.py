@@ -126,6 +126,7 @@ def _spec(database: Database, job: Job, storage: Storage, limits: Limits) -> Job
         title=job.title,
         images=process.images or {},
         reuse=callcache.wanted(job),
+        first=job.retries == 0 and job.handle is None,  # of what is tried again nobody knows how far it came
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable
@@ -24,8 +25,17 @@ LOG_PAGES = 8  # of one look; the rest comes with the next
 log = logging.getLogger(__name__)
 
 
-def observe(database: Database, platform: Platform, holder: str, job_ids: Sequence[str] = ()) -> list[Job]:
-    """Look at the given jobs, or at those that are due (one page); the jobs as saved.
+def observe(
+    database: Database,
+    platform: Platform,
+    holder: str,
+    job_ids: Sequence[str] = (),
+    *,
+    live: bool = True,
+    pause: float = 0.0,
+) -> list[Job]:
+    """Look at the given jobs, or at those that are due (one page); the jobs as saved. `live`: logs and steps are read
+    while they run, and not only at their end; `pause`: seconds until the next look, at least.
 
     A job that is `collecting` then is still held by the caller, who goes on with `collect.go_on`.
     """
@@ -38,14 +48,37 @@ def observe(database: Database, platform: Platform, holder: str, job_ids: Sequen
         return []
     with held(database, taken):
         try:
-            seen = _seen(platform, taken)
+            seen = {name: _later(one, pause) for name, one in _seen(platform, taken).items()}
         except PlatformUnavailable as error:
             return _put_off(database, taken, error)
         except Exception:  # about one of them, and nobody knows which: each is looked at by itself
             log.exception("%s cannot be asked for %d jobs at once", platform.name, len(taken))
             seen = {}
-        done = [alone(database, job, partial(_look, database, platform, job, seen.get(job.name))) for job in taken]
-    return [job for job in done if job is not None]
+        done = [] if live else _same(database, taken, seen)
+        known = {job.id for job in done}
+        left = [job for job in taken if job.id not in known]
+        left.sort(key=lambda job: job.name in seen and seen[job.name].state in lifecycle.ENDED)  # those take longer
+        looked = [
+            alone(database, job, partial(_look, database, platform, job, seen.get(job.name), live=live)) for job in left
+        ]
+    return [*done, *(job for job in looked if job is not None)]
+
+
+def _later(seen: Observation, pause: float) -> Observation:
+    look = seen.next_look
+    return seen if look is None or look >= pause else replace(seen, next_look=pause)
+
+
+def _same(database: Database, taken: Sequence[Job], seen: Mapping[str, Observation]) -> list[Job]:
+    """Those of which nothing is new, as saved: all in one transaction, so that many cost little."""
+    saved = []
+    with database.write() as tx:
+        for job in taken:
+            change = lifecycle.observed(job, seen[job.name]) if job.name in seen else None
+            if change is not None and not change.event:
+                with contextlib.suppress(claims.LostClaim):
+                    saved.append(claims.save(tx, job, change))
+    return saved
 
 
 def _seen(platform: Platform, jobs: Sequence[Job]) -> dict[str, Observation]:
@@ -63,13 +96,13 @@ def _put_off(database: Database, taken: Sequence[Job], error: PlatformUnavailabl
     return saved
 
 
-def _look(database: Database, platform: Platform, job: Job, seen: Observation | None) -> Job:
+def _look(database: Database, platform: Platform, job: Job, seen: Observation | None, *, live: bool) -> Job:
     """Save what was seen of the job; None: it has not been looked at yet."""
     if seen is None:
         seen = _seen(platform, [job])[job.name]
     change = lifecycle.observed(job, seen)
     ended = seen.state in lifecycle.ENDED and seen.state is not State.LOST
-    chunks, cursor = _new_logs(platform, job, to_the_end=ended)
+    chunks, cursor = _new_logs(platform, job, to_the_end=ended) if live or ended else ([], job.log_cursor)
     found: Collected | None = None
     if change.phase is Phase.COLLECTING:
         try:
@@ -79,7 +112,7 @@ def _look(database: Database, platform: Platform, job: Job, seen: Observation | 
         except PlatformRefused as error:
             change = lifecycle.refused(job, error)
     steps = found.steps if found is not None else ()
-    if not steps and (ended or _few_moved(change)):
+    if not steps and (ended or (live and _few_moved(change))):
         with contextlib.suppress(PlatformError):  # nice to have
             steps = platform.steps(job.attempt_of())
     with database.write() as tx:

@@ -301,8 +301,9 @@ class JobSpec:
     Files and Directories have a `location` relative to the job's directory: `inputs/<path>`. `images`: digests of
     those that were pinned when the package was deployed. `reuse`: steps may have the results of steps of the
     owner's other jobs, and leave theirs to them. `brought`: what other platforms gave for steps of this job, by the
-    key of the need: {"outputs": as a job order, "step": Step as JSON}. `secrets` go to staging and image pulls only:
-    nothing that sees the package, its logs or its records may have them.
+    key of the need: {"outputs": as a job order, "step": Step as JSON}. `first`: nothing of this attempt was ever sent
+    to the platform, which need not look for it. `secrets` go to staging and image pulls only: nothing that sees the
+    package, its logs or its records may have them.
     """
 
     job_id: str
@@ -319,6 +320,7 @@ class JobSpec:
     title: str = ""
     images: Mapping[str, str] = field(default_factory=dict)
     reuse: bool = False
+    first: bool = False
     brought: Mapping[str, Any] = field(default_factory=dict)
     secrets: Released = field(default_factory=Released, repr=False)
 

@@ -10,6 +10,7 @@ from typing import Any
 from broker.jobs.model import Failure, Progress
 
 Handle = Mapping[str, Any]
+LONGEST_LOOK = 8.0  # seconds until a job elsewhere is looked at again: what is known of it is never 10 s old
 
 
 class State(StrEnum):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 TRIES = 3
 FIRST_SECONDS, LONGEST_SECONDS = 5.0, 300.0
 TRIAL_SECONDS = 60.0  # that the one call which tries again has to itself
-BURST_SECONDS = 1.0  # the bucket holds what may be sent in so long, and at least 1
+BURST_SECONDS = 2.0  # the bucket holds what may be sent in so long, and at least 1
 
 
 @dataclass(frozen=True, slots=True)

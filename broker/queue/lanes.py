@@ -14,9 +14,10 @@ log = logging.getLogger(__name__)
 
 
 class Lanes:
-    """`work(platform, verb)` is called for each nudge, in at most `width(platform)` threads of a platform at a time."""
+    """`work(platform, verb)` does a piece of what was nudged, and says whether there is more, which comes after the
+    other verbs. It is called in at most `width(platform)` threads of a platform at a time."""
 
-    def __init__(self, work: Callable[[str, str], None], width: Callable[[str], int]) -> None:
+    def __init__(self, work: Callable[[str, str], bool], width: Callable[[str], int]) -> None:
         self._work = work
         self._width = width
         self._lock = threading.Lock()
@@ -36,7 +37,9 @@ class Lanes:
     def _run(self, platform: str) -> None:
         while (verb := self._next(platform)) is not None:
             try:
-                self._work(platform, verb)
+                if self._work(platform, verb):
+                    with self._lock:
+                        self._waiting[platform][verb] = None
             except Exception:  # the boundary of a thread: what is due is nudged again
                 log.exception("%s of %s failed", verb, platform)
 

@@ -18,8 +18,10 @@ from broker.execution import dispatch as dispatching
 from broker.execution import observe as observing
 from broker.execution.courtesy import turn
 from broker.jobs.model import Job, Phase
+from broker.jobs.observation import LONGEST_LOOK
+from broker.jobs.schedule import Load
 from broker.jobs.terms import Terms
-from broker.platform import Eventful, Near, Platform
+from broker.platform import Eventful, Listing, Near, Platform
 from broker.queue.app import make_app, publish
 from broker.queue.lanes import Lanes
 from broker.queue.listener import Listener
@@ -28,7 +30,11 @@ from broker.settings import Settings
 from broker.store import platforms, waiting
 
 log = logging.getLogger(__name__)
+IDLE = Load()
 BUSY_SECONDS = 20.0  # after this a task gives way to others; what is left is nudged again
+PIECE_SECONDS = 1.0  # the same of what is done for a platform elsewhere: its verbs take turns
+ROUND = 0.9  # of the requests to a platform at its limit go to one look at each job
+LIVE_JOBS = 20  # at most so many at a platform elsewhere: of more, logs and steps are read when they have ended
 
 
 _here: list[tuple[Broker, Celery, Wake]] = []
@@ -84,13 +90,26 @@ def look(platform: str, ids: Sequence[str]) -> set[str]:
 
 
 def _look(broker: Broker, platform: Platform, ids: Sequence[str] = ()) -> list[Job]:
-    end = time.monotonic() + BUSY_SECONDS
-    seen = observing.observe(broker.database, platform, broker.holder, ids)
+    near = isinstance(platform, Near)
+    end = time.monotonic() + (BUSY_SECONDS if near else PIECE_SECONDS)
+    live, pause = (True, 0.0) if near else _looks(broker, platform.name)
+    seen = observing.observe(broker.database, platform, broker.holder, ids, live=live, pause=pause)
     changed(*(job for job in seen if job.phase is not Phase.COLLECTING))
     for job in seen:
         if job.phase is Phase.COLLECTING and time.monotonic() < end:
             changed(collecting.go_on(broker.database, platform, broker.storage, job))
     return seen
+
+
+def _looks(broker: Broker, name: str) -> tuple[bool, float]:
+    """Of a platform elsewhere: whether it has so few jobs that it can also be asked for their logs and steps all the
+    time, and how long each of them has to wait at least for the next look, so that all are looked at in turn."""
+    with broker.database.read() as tx:
+        rate = platforms.one(tx, name).terms.requests
+        jobs = platforms.loads(tx, [name]).get(name, IDLE).jobs
+    live = jobs <= LIVE_JOBS and (rate is None or 3 * jobs <= rate * LONGEST_LOOK)
+    alone = rate is not None and not isinstance(broker.platforms[name], Listing)
+    return live, ROUND * jobs / rate if alone and rate is not None else 0.0
 
 
 # Each does one piece of work, and says whether there may be more of it.
@@ -148,12 +167,13 @@ VERBS: Mapping[str, Callable[[Broker, Platform], bool]] = {
 }
 
 
-def work(name: str, verb: str) -> None:
-    """What is to be done of a verb on a platform, for as long as a task may take; elsewhere only by its leave."""
+def work(name: str, verb: str) -> bool:
+    """What is to be done of a verb on a platform, for as long as a task may take; elsewhere only by its leave. Whether
+    there is more of it that may be done now."""
     broker, _, _ = here()
     platform = broker.platforms[name]
     near = isinstance(platform, Near)
-    end = time.monotonic() + BUSY_SECONDS
+    end = time.monotonic() + (BUSY_SECONDS if near else PIECE_SECONDS)
     more = True
     while more and time.monotonic() < end:
         if near:
@@ -161,6 +181,7 @@ def work(name: str, verb: str) -> None:
         else:
             with turn(broker.database, platform, _terms(broker, name).requests) as allowed:
                 more = allowed is not None and VERBS[verb](broker, allowed)
+    return more
 
 
 def _terms(broker: Broker, name: str) -> Terms:

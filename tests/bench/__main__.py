@@ -1,6 +1,6 @@
 """`make bench`: measures every figure, prints the table, and exits 1 if one was missed.
 
-python -m tests.bench [NAME ...]     names: echo scatter http many memory provenance recovery demo (default: all)
+python -m tests.bench [NAME ...]     names: echo scatter http many memory provenance recovery flight demo (default: all)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import requests
 
 from broker.store.database import Database
-from tests.bench import cwl, http, provenance, whole
+from tests.bench import cwl, flight, http, provenance, whole
 from tests.bench.pygeoapi import pygeoapi_peer
 from tests.bench.table import Figure, show
 from tests.peers.broker import BrokerPeer, broker_peer
@@ -62,6 +62,7 @@ FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "memory": lambda: stack(lambda peer, folder: [whole.idle_memory(peer)]),
     "provenance": lambda: alone(provenance.cost),
     "recovery": lambda: stack(lambda peer, folder: [whole.recovery(peer)]),
+    "flight": lambda: alone(flight.figures),
     "demo": lambda: [whole.demo()],
 }
 

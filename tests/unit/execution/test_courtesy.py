@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import pytest
 from sqlalchemy import update
@@ -80,15 +82,28 @@ def test_requests_are_counted_and_the_rate_holds_for_all(database: Database) -> 
     platform = ScriptedPlatform()
     with turn(database, platform, 4.0) as allowed:
         assert allowed is not None
-        assert allowed.page == 4
+        assert allowed.page == 8
         allowed.observe(ONE)
-        for _ in range(12):
+        for _ in range(16):
             one_more()
     assert call(database, platform, 4.0) == "not now"  # 8 too many: 2 seconds and a quarter
     time_passes(database, 1.9)
     assert call(database, platform, 4.0) == "not now"
     time_passes(database, 1.0)
     assert call(database, platform, 4.0) == "answered"
+
+
+def test_one_that_lists_its_jobs_takes_a_whole_page_at_any_rate(database: Database) -> None:
+    @dataclass
+    class Lists(ScriptedPlatform):
+        listed: ClassVar[Literal[True]] = True
+
+    with turn(database, Lists(), 2.0) as allowed:
+        assert allowed is not None
+        assert allowed.page == Lists.page == 10
+    with turn(database, ScriptedPlatform(), 2.0) as allowed:
+        assert allowed is not None
+        assert allowed.page == 4
 
 
 def test_a_platform_without_limits_that_answers_costs_no_row(database: Database) -> None:

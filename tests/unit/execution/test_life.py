@@ -7,11 +7,13 @@ no illegal transition.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from broker.access.principal import LOCAL
 from broker.errors import NoSuchJob, PlatformRefused, PlatformUnavailable, StorageFull, WrongPhase
@@ -102,6 +104,46 @@ class World:
 @pytest.fixture
 def world(database: Database, tmp_path: Path) -> World:
     return World(database, tmp_path)
+
+
+def test_of_many_jobs_only_the_end_is_read_whole(world: World) -> None:
+    """Nothing is asked about those that go on, and what has ended waits for none of them."""
+    world.offer = replace(world.offer, cores=4.0)
+    names = [world.submitted(job_row(world.database)).name for _ in range(4)]
+    for name in names:
+        world.platform.says(name, State.RUNNING, progress=Progress(1, 3), message="Step 2.", next_look=1.0)
+    look = partial(observe.observe, world.database, world.platform, "w", live=False, pause=3.0)
+    assert {job.phase for job in look()} == {Phase.RUNNING}
+    world.platform.says(names[0], State.SUCCEEDED)
+    world.platform.faults["logs"] = [PlatformUnavailable("asked for nothing", sent=False)] * 4
+    world.later()
+    seen = look()
+    assert [job.phase for job in seen] == [Phase.RUNNING] * 3 + [Phase.COLLECTING]
+    assert len(world.platform.faults["logs"]) == 3  # of the one that has ended
+    with world.database.read() as tx:
+        due = tx.execute(select(table.c.due_at - now()).where(table.c.phase == Phase.RUNNING.value)).scalars().all()
+        assert all(2.0 < seconds <= 3.0 for seconds in due), due
+        assert [len(jobs.events(tx, job.id)) for job in seen[:3]] == [5] * 3  # nothing new, no event
+
+
+def test_a_platform_is_told_what_it_need_not_look_for(world: World) -> None:
+    job = job_row(world.database)
+    world.platform.faults["submitted"] = [PlatformUnavailable("the answer was lost")]
+    world.dispatch()
+    assert world.platform.specs[job.name].first
+    world.platform.specs.clear()
+    world.platform.executions.clear()
+    world.later()
+    world.dispatch()
+    assert not world.platform.specs[job.name].first
+    again = job_row(world.database)
+    world.platform.faults["submitted"] = [Killed()]
+    with pytest.raises(Killed):
+        world.dispatch()
+    world.platform.executions.clear()
+    world.later()
+    world.dispatch()
+    assert not world.platform.specs[again.name].first
 
 
 def test_a_job_that_goes_well(world: World) -> None:

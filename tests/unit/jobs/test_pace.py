@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.jobs.pace import FIRST_SECONDS, LONGEST_SECONDS, TRIES, Pace, full
+from broker.jobs.pace import BURST_SECONDS, FIRST_SECONDS, LONGEST_SECONDS, TRIES, Pace, full
 
 
 def test_on_average_no_more_is_sent_than_allowed() -> None:
@@ -20,7 +20,7 @@ def test_on_average_no_more_is_sent_than_allowed() -> None:
 
 
 def test_a_bucket_does_not_overflow() -> None:
-    assert Pace(0.0).later(1000.0, 5.0).tokens == full(5.0) == 5.0
+    assert Pace(0.0).later(1000.0, 5.0).tokens == full(5.0) == 5.0 * BURST_SECONDS
     assert full(0.1) == 1.0  # else nothing would ever be sent
     assert Pace(0.0).wait(None) == 0.0
 
