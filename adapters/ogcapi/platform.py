@@ -27,7 +27,7 @@ from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable
 from broker.jobs.model import JobSpec, Progress, Step
 from broker.jobs.record import kept_small
 from broker.packages import ogcapi as package
-from broker.platform import Attempt, Collected, Handle, Health, LogPage, Observation, State, Trial
+from broker.platform import Attempt, Collected, Handle, Health, LogPage, Observation, State, Trial, only_asked
 from broker.storage.signing import S3Account
 
 GRACE = 5.0  # seconds in which a new job may be unknown yet (servers that answer before they have written it down)
@@ -73,10 +73,12 @@ class OgcApiPlatform:
             address = str(spec.bundle["entry"])
             if not self._is_process(address):
                 raise PlatformRefused(f"{address} is no address of a process at {self.server.url}.")
-            described = processes.unchanged(self.server, spec, address)
+            with only_asked():
+                described = processes.unchanged(self.server, spec, address)
         else:
             address = f"{self.server.url}/processes/eb-{str(spec.bundle['digest'])[:24]}"
-            found = processes.described(self.server, address)
+            with only_asked():
+                found = processes.described(self.server, address)
             if found is None:
                 address = processes.deploy(self.server, spec, address)
                 yield {"pending": "execute", "process": address}
@@ -87,7 +89,8 @@ class OgcApiPlatform:
         yield self._execute(spec, address, described)
 
     def _execute(self, spec: JobSpec, address: str, described: Mapping[str, Any]) -> Handle:
-        classes = self.server.classes()
+        with only_asked():
+            classes = self.server.classes()
         draft = spoken(classes) == ["2.0"]
         sending = Sending(self.settings.value_bytes, self.settings.s3)
         body = execute_request(spec, described, sending, draft=draft)

@@ -146,7 +146,7 @@ class Server:
 
     def failed(self, error: FetchError) -> PlatformUnavailable | PlatformRefused:
         if error.transient or error.status in LATER:
-            return PlatformUnavailable(error.detail, retry_after=error.retry_after)
+            return PlatformUnavailable(error.detail, retry_after=error.retry_after, sent=error.sent)
         if error.status in (404, 410):
             return PlatformRefused(error.detail, code="lost")
         return PlatformRefused(error.detail, hint=error.hint)

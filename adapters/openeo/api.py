@@ -226,7 +226,7 @@ def _parsed(raw: bytes) -> Any:
 
 def _unreachable(error: FetchError) -> PlatformError:
     if error.transient:
-        return PlatformUnavailable(error.detail, retry_after=error.retry_after)
+        return PlatformUnavailable(error.detail, retry_after=error.retry_after, sent=error.sent)
     return PlatformUnavailable(str(error))
 
 

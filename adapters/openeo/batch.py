@@ -17,7 +17,7 @@ from adapters.openeo.results import MOST, Layout, Part, item_links
 from broker.egress import Answer
 from broker.errors import PlatformRefused, PlatformUnavailable
 from broker.jobs.model import Failure, Fault, JobSpec, Reason, Step
-from broker.platform import Attempt, Collected, Estimate, Handle, LogChunk, LogPage, Observation, State
+from broker.platform import Attempt, Collected, Estimate, Handle, LogChunk, LogPage, Observation, State, only_asked
 
 FEW = 3  # jobs that are asked for one by one; more are looked up in the list
 LOG_LINES = 1000
@@ -36,7 +36,8 @@ class Batch:
 
     def submit(self, spec: JobSpec) -> Iterator[Handle]:
         """Two handles: the job is there, and it was started."""
-        known = None if spec.first else self._by_title(spec.name)
+        with only_asked():
+            known = None if spec.first else self._by_title(spec.name)
         job_id = str(known["id"]) if known is not None else self._made(spec)
         try:
             job = _NEW if spec.first else self.api.get(f"/jobs/{job_id}")
@@ -54,7 +55,9 @@ class Batch:
         yield handle
 
     def _made(self, spec: JobSpec) -> str:
-        body = request.body(self.api, spec, synchronous=False)
+        with only_asked():
+            body = request.body(self.api, spec, synchronous=False)
+            self.api.authorization()
         reply = self.api.call("POST", "/jobs", {**body, "title": f"{spec.name} {spec.title or spec.process}"})
         return _identifier(reply.headers)
 

@@ -21,7 +21,7 @@ from adapters.openeo.synchronous import Synchronous
 from broker.errors import PlatformError
 from broker.jobs.model import Capabilities, JobSpec, Step
 from broker.packages.openeo import KIND, MEDIA_TYPE
-from broker.platform import Attempt, Collected, Estimate, Handle, Health, LogPage, Observation, Trial
+from broker.platform import Attempt, Collected, Estimate, Handle, Health, LogPage, Observation, Trial, only_asked
 
 
 class OpenEoPlatform:
@@ -44,7 +44,9 @@ class OpenEoPlatform:
         return self.batch if batch else self.synchronous
 
     def submit(self, spec: JobSpec) -> Iterator[Handle]:
-        return self._mode().submit(spec)
+        with only_asked():
+            mode = self._mode()
+        return mode.submit(spec)
 
     def estimate(self, spec: JobSpec) -> Estimate:
         """Says nothing where the back-end does not, nor of synchronous requests."""

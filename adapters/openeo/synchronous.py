@@ -13,7 +13,7 @@ from adapters.openeo.download import Download
 from adapters.openeo.results import Layout
 from broker.jobs.model import JobSpec, Step
 from broker.jobs.record import moment
-from broker.platform import Attempt, Collected, Handle, Observation, State
+from broker.platform import Attempt, Collected, Handle, Observation, State, only_asked
 
 
 class Synchronous:
@@ -23,7 +23,9 @@ class Synchronous:
         self.api = api
 
     def submit(self, spec: JobSpec) -> Iterator[Handle]:
-        yield {"sync": request.body(self.api, spec, synchronous=True), "began": time.time()} | request.outputs(spec)
+        with only_asked():
+            body = request.body(self.api, spec, synchronous=True)
+        yield {"sync": body, "began": time.time()} | request.outputs(spec)
 
     def observe(self, attempt: Attempt) -> Observation:
         return Observation(attempt.name, State.SUCCEEDED, started=_handle(attempt)["began"], finished=time.time())

@@ -22,7 +22,8 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 class FetchError(StagingError):
     """A request that gave no usable answer. `status`: the HTTP status, None where there was none;
-    `transient`: the same request may work later; `retry_after`: seconds, where the server said so."""
+    `transient`: the same request may work later; `retry_after`: seconds, where the server said so; `sent` False: there
+    was no connection, so that no server can have seen it."""
 
     def __init__(
         self,
@@ -33,8 +34,10 @@ class FetchError(StagingError):
         status: int | None = None,
         transient: bool = False,
         retry_after: float | None = None,
+        sent: bool = True,
     ) -> None:
         super().__init__(detail, hint=hint)
+        self.sent = sent
         self.url = url
         self.status = status
         self.transient = transient

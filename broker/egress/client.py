@@ -122,8 +122,13 @@ class Egress:
         left = self.policy.max_redirects if redirects is None else redirects
         fields = {"Accept-Encoding": "identity", "User-Agent": "earthcode-broker", **(headers or {})}
         cap = self.policy.max_bytes if limit is None else min(limit, self.policy.max_bytes)
+        redirected = False
         while True:
-            response = self._send(method, url, fields, body, trusted=trusted)
+            try:
+                response = self._send(method, url, fields, body, trusted=trusted)
+            except FetchError as error:
+                error.sent = error.sent or redirected  # the first server has seen it
+                raise
             location = response.headers.get("Location")
             if response.status_code not in _REDIRECTS or not location or redirects == 0:
                 return _answer(response, url, cap)
@@ -131,6 +136,7 @@ class Egress:
             if left <= 0:
                 raise FetchError(f"{shown(url)} redirects too often.", url=url)
             left -= 1
+            redirected = True
             target = _target(url, location)
             if _origin(target) != _origin(url):
                 fields = {name: value for name, value in fields.items() if name.lower() not in _ORIGIN_BOUND}
@@ -178,6 +184,7 @@ class Egress:
                 url=url,
                 hint="Check the host name, or try again later.",
                 transient=True,
+                sent=not _unconnected(problem),
             ) from problem
 
     def _admit(self, url: str, *, trusted: bool) -> None:
@@ -281,6 +288,16 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     except ValueError:
         port = -1
     return parts.scheme.lower(), parts.hostname, port or {"http": 80, "https": 443}.get(parts.scheme.lower())
+
+
+_NEVER = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
+
+
+def _unconnected(problem: BaseException) -> bool:
+    """Whether there never was a connection: of one that broke off, or was kept from earlier, nobody knows what got
+    through."""
+    inner = problem.args[0] if problem.args else None
+    return isinstance(getattr(inner, "reason", None), _NEVER)
 
 
 def _last(problem: BaseException) -> str:

@@ -75,13 +75,17 @@ class Asked:
     query: dict[str, list[str]]
     key: str
     body: Any
+    host: str
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}"  # that of a proxy in front, where there is one
 
 
 class Crowd:
     """What the server knows; each answer is (status, headers, document)."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self) -> None:
         self.jobs: dict[str, Work] = {}
         self.seconds: Counter[int] = Counter()
 
@@ -115,8 +119,8 @@ class Crowd:
 
     # ---- openEO
 
-    def _versions(self, _: Asked) -> tuple[int, dict[str, str], Any]:
-        return 200, {}, {"versions": [{"url": self.url + OPENEO, "production": True, "api_version": "1.2.0"}]}
+    def _versions(self, asked: Asked) -> tuple[int, dict[str, str], Any]:
+        return 200, {}, {"versions": [{"url": asked.url + OPENEO, "production": True, "api_version": "1.2.0"}]}
 
     def _root(self, _: Asked) -> tuple[int, dict[str, str], Any]:
         endpoints = [{"path": path, "methods": methods} for path, methods in ENDPOINTS.items()]
@@ -125,11 +129,11 @@ class Crowd:
     def _jobs(self, asked: Asked) -> tuple[int, dict[str, str], Any]:
         if asked.method == "POST":
             job = self._made(str(asked.body["title"]).partition(" ")[0], started=False)
-            return 201, {"Location": f"{self.url}{asked.path}/{job}", "OpenEO-Identifier": job}, None
+            return 201, {"Location": f"{asked.url}{asked.path}/{job}", "OpenEO-Identifier": job}, None
         size, first = (int(asked.query.get(name, ["0"])[0]) for name in ("limit", "after"))
         there = [job for job, work in self.jobs.items() if not work.gone]
         page = there[first : first + size]
-        more = {"rel": "next", "href": f"{self.url}{asked.path}?limit={size}&after={first + size}"}
+        more = {"rel": "next", "href": f"{asked.url}{asked.path}?limit={size}&after={first + size}"}
         links = [more] if first + size < len(there) else []
         return 200, {}, {"jobs": [self._document(job) for job in page], "links": links}
 
@@ -162,7 +166,7 @@ class Crowd:
 
     def _execution(self, asked: Asked) -> tuple[int, dict[str, str], Any]:
         job = self._made(asked.key, started=True)
-        where = f"{self.url}{OGC}/jobs/{job}"
+        where = f"{asked.url}{OGC}/jobs/{job}"
         return 201, {"Location": where}, self._said(job)
 
     def _said(self, job: str) -> dict[str, Any]:
@@ -196,7 +200,7 @@ def _text(moment: float) -> str:
 
 
 async def _serve(port: int) -> None:
-    crowd = Crowd(f"http://127.0.0.1:{port}")
+    crowd = Crowd()
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -207,9 +211,10 @@ async def _serve(port: int) -> None:
                 method, target, _ = line.split(" ", 2)
                 parts = urlsplit(target)
                 key = fields.get("idempotency-key", "")
-                asked = Asked(method, parts.path, parse_qs(parts.query), key, json.loads(body) if body else None)
-                status, headers, document = crowd.answer(asked)
-                data = b"" if document is None else json.dumps(document).encode()
+                document = json.loads(body) if body else None
+                asked = Asked(method, parts.path, parse_qs(parts.query), key, document, fields["host"])
+                status, headers, found = crowd.answer(asked)
+                data = b"" if found is None else json.dumps(found).encode()
                 headers = {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}
                 top = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
                 writer.write(f"HTTP/1.1 {status} X\r\n{top}\r\n".encode() + data)
@@ -253,6 +258,10 @@ class CrowdPeer:
     @property
     def started(self) -> int:
         return int(self._control()["started"])
+
+    def names(self) -> list[str]:
+        """Of all jobs that were ever made."""
+        return [*self._control()["jobs"]]
 
     def requests(self) -> dict[int, int]:
         """How many arrived in which second."""

@@ -326,3 +326,20 @@ def test_import_is_light() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
+
+
+def test_what_was_certainly_not_sent(web: WebPeer, egress: Egress) -> None:
+    """No connection: nothing was. Behind a redirect, the first server has had it."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        web.serve("/onward", b"", status=307, headers={"Location": nobody})
+        with pytest.raises(FetchError) as error:
+            egress.request("POST", nobody, body=b"x")
+        assert not error.value.sent
+        with pytest.raises(FetchError) as error:
+            egress.request("POST", web.url("/onward"), body=b"x")
+        assert error.value.sent
+        with pytest.raises(FetchError) as error:
+            egress.request("POST", "http://nobody.invalid/", body=b"x")
+        assert not error.value.sent

@@ -36,6 +36,7 @@ class _Rule:
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     lose: bool = False
+    last: bool = False
     change: Callable[[Any], Any] | None = None
     after: int | None = None
 
@@ -80,6 +81,14 @@ class Faults:
     def lose(self, method: str, path: str, *, times: int = 1) -> None:
         self._add(_Rule(method, re.compile(path), times, lose=True))
 
+    def vanish(self, method: str, path: str) -> None:
+        """After the next one there is nobody any more: no connection is taken."""
+        self._add(_Rule(method, re.compile(path), 1, last=True))
+
+    def shut(self) -> None:
+        """From now on there is nobody."""
+        self._server.socket.shutdown(socket.SHUT_RDWR)
+
     def change(self, method: str, path: str, change: Callable[[Any], Any], *, times: int = 1) -> None:
         """The JSON in the next answers is another."""
         self._add(_Rule(method, re.compile(path), times, change=change))
@@ -105,7 +114,7 @@ class Faults:
         with self._lock:
             self.requests.append(seen)
             for rule in self._rules:
-                if rule.times > 0 and rule.method == seen.method and rule.path.search(seen.path):
+                if rule.times > 0 and rule.method in (seen.method, "*") and rule.path.search(seen.path):
                     rule.times -= 1
                     return rule
         return None
@@ -160,6 +169,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         if rule is not None and rule.change is not None:
             answer = json.dumps(rule.change(json.loads(answer))).encode()
+        if rule is not None and rule.last:
+            self.server.faults.shut()
+            fields["Connection"] = "close"
+            self.close_connection = True
         self._send(status, fields, answer, rule.after if rule is not None else None)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = _pass
