@@ -25,7 +25,7 @@ from broker.execution.deploy import deploy
 from broker.execution.fleet import Fleet
 from broker.execution.images import Images
 from broker.execution.quotas import Ledger
-from broker.execution.trials import tried
+from broker.execution.trials import door, tried
 from broker.jobs.model import Limits
 from broker.packages.appackage import deployment
 from broker.packages.bundle import Bundle
@@ -146,7 +146,8 @@ class Broker:
 
     def try_credential(self, secret: Secret, url: str | None = None) -> str:
         """Use a credential once. Raises CredentialRefused, EgressRefused, FetchError."""
-        return tried(self.inquiries, self.settings.images.insecure, secret, url)
+        where = door(self.settings.publish, secret)
+        return tried(self.inquiries, self.settings.images.insecure, secret, url, where)
 
     def plain_host(self, host: str) -> bool:
         """Whether the operator lists a host or its address as one of the own network, where http may do."""

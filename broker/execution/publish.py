@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from broker.access.principal import Principal, Scope
 from broker.errors import Forbidden, Held, InputError, InputProblem, WrongPhase
 from broker.execution.publishdesk import Desk
-from broker.execution.publishdraft import ASKED, Draft, Drafted, complete, draft, offered, strange_previous
+from broker.execution.publishdraft import ASKED, Draft, Drafted, begun, complete, draft, offered, strange_previous
 from broker.execution.publishrequest import Asked
 from broker.execution.publishsubject import of_publication
 from broker.jobs import publication as life
@@ -68,6 +68,8 @@ def _made(
     promotes: str | None = None,
 ) -> Publication:
     subject = drafted.subject
+    if found := begun(tx, one.offer.name, subject.job_ids):  # by somebody who was quicker
+        raise InputError(*(InputProblem(f"/{each.field}", each.message) for each in found))
     new = New(
         id=new_id(),
         owner=principal.owner,

@@ -16,7 +16,7 @@ As JSON (`Draft.to_json`):
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,6 +135,7 @@ def draft(desk: Desk, principal: Principal, asked: Asked, like: Publication | No
     making = _Drafting(desk, principal, subject, complete(desk, subject, {ASKED: asked.members}))
     with desk.database.read() as tx:
         making.findings += strange_previous(tx, principal, making.request)
+        making.findings += [one for offer in offers for one in begun(tx, offer.name, subject.job_ids)]
     kept = kept_by(earlier)
     made = []
     for offer in sorted(offers, key=lambda one: not one.repository):
@@ -167,6 +168,17 @@ def strange_previous(tx: Connection, principal: Principal, members: Mapping[str,
     except (NoSuchPublication, Forbidden) as error:
         return [Finding("error", "previous", error.detail)]
     return []
+
+
+def begun(tx: Connection, target: str, job_ids: Sequence[str]) -> list[Finding]:
+    """A job is published at a target once at a time: two at once would be two items, or two proposals."""
+    job = publications.open_at(tx, target, job_ids)
+    if job is None:
+        return []
+    what = (
+        f"{target} is getting the job {job} already: wait for that, or withdraw it (broker publications --job {job})."
+    )
+    return [Finding("error", "target", what)]
 
 
 def complete(desk: Desk, subject: Subject, request: Mapping[str, Any]) -> Json:

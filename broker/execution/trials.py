@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from broker.access.credential import Kind, Secret
@@ -11,9 +12,22 @@ from broker.egress import Answer, Egress, shown
 from broker.errors import CredentialRefused, InputError, InputProblem
 from broker.execution.registries import Registry
 from broker.jobs.secrets import origin
+from broker.results.configuration import GitHubCatalog, PrrRepository, Publishing
 from broker.storage.signing import S3Account
 
 Trial = Callable[[Secret, "str | None"], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where a credential for a target of publications is used, as the operator configured that. A `body` is one that
+    is refused, but after the look at the credential."""
+
+    method: str
+    url: str
+    body: bytes | None = None
+
+
 _SMALL = 64 * 1024
 _S3_ERROR = re.compile(r"<(Code|Message)>([^<]{1,300})</\1>")
 _NO = frozenset({401, 403, 407})
@@ -31,13 +45,30 @@ def account(secret: Secret) -> S3Account:
     )
 
 
-def tried(egress: Egress, insecure: Sequence[str], secret: Secret, url: str | None = None) -> str:
+def door(publishing: Publishing, secret: Secret) -> Door | None:
+    """Of a credential that opens a target of publications; None of others."""
+    for target in publishing.targets.values():
+        match target:
+            case PrrRepository() if (secret.kind, secret.target) == (Kind.PRR, origin(target.reg_api)):
+                url = f"{target.reg_api.rstrip('/')}/collections/{target.collection or '-'}/items"
+                return Door("POST", url, b"{}")
+            case GitHubCatalog() if secret.kind is Kind.GITHUB:
+                if secret.target == f"{target.web.rstrip('/')}/{target.repository}":
+                    return Door("GET", f"{target.api.rstrip('/')}/repos/{target.repository}")
+    return None
+
+
+def tried(
+    egress: Egress, insecure: Sequence[str], secret: Secret, url: str | None = None, door: Door | None = None
+) -> str:
     """What the other side answered, where it takes the credential. `url`: where to try an http credential (default:
-    the root of its origin); `insecure`: registries without TLS.
+    the root of its origin); `insecure`: registries without TLS; `door`: where else it is tried.
 
     Raises CredentialRefused with what it answered otherwise (and never a secret), EgressRefused and FetchError where
     it cannot be asked.
     """
+    if door is not None:
+        return _asked(egress, door, secret, missing=door.body is None, trusted=True)
     trial = {
         Kind.S3: _s3,
         Kind.HTTP: _http,
@@ -67,28 +98,33 @@ def _http(egress: Egress, secret: Secret, url: str | None) -> str:
     where = url or secret.target + "/"
     if origin(where) != secret.target:
         raise InputError(InputProblem("/test", f"an address of {secret.target}"))
-    return _asked(egress, "HEAD", where, secret)
+    return _asked(egress, Door("HEAD", where), secret)
 
 
 def _api(egress: Egress, secret: Secret, url: str | None) -> str:
-    return _asked(egress, "GET", secret.target + "/", secret)
+    return _asked(egress, Door("GET", secret.target + "/"), secret)
 
 
 def _github(egress: Egress, secret: Secret, url: str | None) -> str:
     place, path = origin(secret.target), urlsplit(secret.target).path
     api = "https://api.github.com" if place == "https://github.com" else f"{place}/api/v3"
-    return _asked(egress, "GET", f"{api}/repos{path}", secret, missing=True)
+    return _asked(egress, Door("GET", f"{api}/repos{path}"), secret, missing=True)
 
 
-def _asked(egress: Egress, method: str, url: str, secret: Secret, *, missing: bool = False) -> str:
-    """One authorised request. `missing`: whether a 404 means that the credential does not see it."""
+def _asked(egress: Egress, door: Door, secret: Secret, *, missing: bool = False, trusted: bool = False) -> str:
+    """One authorised request. `missing`: whether a 404 means that the credential does not see it; `trusted`: the
+    operator gave the address."""
+    url, headers = door.url, {"Authorization": secret.authorization}
+    if door.body is not None:
+        headers["Content-Type"] = "application/json"
     with egress.request(
-        method, url, headers={"Authorization": secret.authorization}, redirects=0, limit=_SMALL
+        door.method, url, headers=headers, body=door.body, trusted=trusted, redirects=0, limit=_SMALL
     ) as answer:
         status = answer.status
         if 300 <= status < 400:
             raise _refused(secret, f"{shown(url)} redirects to {_aim(answer)}, as to a page to log in")
-    if status in _NO or status >= 500 or (missing and status == 404):
+    wrong = _NO if door.body is None else _NO - {403}  # who may not register in this collection may in another
+    if status in wrong or status >= 500 or (missing and status == 404):
         raise _refused(secret, f"{shown(url)} answered {status}")
     return f"{shown(url)} answered {status}."
 

@@ -14,6 +14,7 @@ from broker.results.githubapi import API, GitHubApi, GitHubTree, heads
 from broker.results.strictrules import moment_of
 
 _PASSED = {"success", "neutral", "skipped"}
+_MOST_TOLD, _NAME, _TEXT = 20, 200, 2000  # failed checks and reviewers of a receipt; characters of what they say
 
 
 class GitHubTarget:
@@ -148,13 +149,13 @@ class GitHubTarget:
     def _checks(self, commit: str) -> dict[str, Any]:
         found = self._api.get(f"/repos/{self.repository}/commits/{commit}/check-runs", per_page="100")["check_runs"]
         failed = [
-            {"name": one["name"], "href": one.get("html_url")}
+            {"name": str(one["name"])[:_NAME], "href": str(one.get("html_url") or "")[:_TEXT] or None}
             for one in found
             if one["status"] == "completed" and one["conclusion"] not in _PASSED
         ]
         running = any(one["status"] != "completed" for one in found)
         verdict = "failed" if failed else "running" if running else "passed" if found else "none"
-        return {"checks": verdict, "failed": failed}
+        return {"checks": verdict, "failed": failed[:_MOST_TOLD]}
 
     def _reviews(self, number: int) -> dict[str, Any]:
         """The last word of each reviewer; a comment is none."""
@@ -167,7 +168,10 @@ class GitHubTarget:
         verdict = "changes requested" if asked else "approved" if approved else "none"
         return {
             "review": verdict,
-            "asked": [{"by": one["user"]["login"], "text": str(one["body"])[:2000]} for one in asked],
+            "asked": [
+                {"by": str(one["user"]["login"])[:_NAME], "text": str(one["body"])[:_TEXT]}
+                for one in asked[:_MOST_TOLD]
+            ],
         }
 
 

@@ -168,6 +168,13 @@ def page(
     return with_jobs(tx, tx.execute(query, by(reach)).mappings().all())
 
 
+def open_at(tx: Connection, target: str, job_ids: Sequence[str]) -> str | None:
+    """The first of these jobs that is being published at a target now."""
+    mine = select(j.job_id).join_from(publication_jobs, publications, c.id == j.publication_id)
+    going = c.state.in_([state.value for state in life.HOLDING])
+    return tx.execute(mine.where(j.job_id.in_(job_ids), c.target == target, going).limit(1)).scalar()
+
+
 def events(tx: Connection, publication_id: str) -> list[Event]:
     """In their order."""
     found = select(e.at, e.state, e.message, e.actor).where(e.publication_id == publication_id).order_by(e.id)

@@ -109,14 +109,16 @@ def test_proposed_in_the_catalog_and_withdrawn(told: Broker, alone: Path, job: s
 def test_agreed_to_and_refused(told: Broker, job: str) -> None:
     asked = told("publish", job, "--target", "careful", *ASKED)
     assert "broker publication show" in asked.err
-    first, second = (told("publish", job, "--target", "careful", *ASKED, "--json").json[0]["id"] for _ in range(2))
-    waits = told("publication", "list", "--state", "awaiting-approval", "--json").json
-    assert {first, second} <= {one["id"] for one in waits}
-    refused = told("publication", "reject", first, "--reason", "Another lake.", "--json").json
+    [first] = told("publication", "list", "--state", "awaiting-approval", "--json").json
+    twice = told("publish", job, "--target", "careful", *ASKED)
+    assert (twice.code, f"careful is getting the job {job} already" in twice.err) == (1, True)
+    refused = told("publication", "reject", first["id"], "--reason", "Another lake.", "--json").json
     assert refused["state"] == "rejected"
-    assert "Another lake." in told("publication", "show", first).out
-    assert told("publication", "approve", second, "--json").json["state"] != "awaiting-approval"
-    assert told("publication", "approve", second).code == 1
+    assert "Another lake." in told("publication", "show", first["id"]).out
+    [second] = told("publish", job, "--target", "careful", *ASKED, "--json").json
+    assert told("publication", "approve", second["id"], "--json").json["state"] != "awaiting-approval"
+    assert told("publication", "approve", second["id"]).code == 1
+    assert told("publication", "show", second["id"], "--wait", "--json").json["state"] == "published"
 
 
 def test_a_process_alone_and_a_zip_of_what_is_not_asked_for_yet(told: Broker, alone: Path, job: str) -> None:

@@ -38,6 +38,7 @@ Answer = tuple[int, Any]
 _ROUTES: list[tuple[str, re.Pattern[str], str]] = [
     (method, re.compile(f"/repos/(?P<repo>[^/]+/[^/]+){pattern}\\Z"), name)
     for method, pattern, name in [
+        ("GET", "", "get"),
         ("POST", "/forks", "fork"),
         ("GET", "/git/ref/heads/(?P<branch>.+)", "get_ref"),
         ("GET", "/git/commits/(?P<sha>[0-9a-f]{40})", "get_commit"),
@@ -113,6 +114,9 @@ class GitHubPeer:
                 call: Callable[..., Answer] = getattr(self, f"_{name}")
                 return call(repository, body if body is not None else values, **parts)
         return 404, {"message": f"Not Found: the double has no {method} {path}"}
+
+    def _get(self, repo: str, body: Any) -> Answer:
+        return 200, {"full_name": repo}
 
     def _fork(self, repo: str, body: Any) -> Answer:
         fork = f"{self.login}/{repo.split('/')[1]}"

@@ -278,7 +278,7 @@ def test_what_waits_for_one_that_fails_says_so_and_goes_on_after_it(press: Made,
 def test_nothing_leaves_before_somebody_else_agrees(press: Made, remote: Path) -> None:
     world = press({"osc": {"kind": "git", "remote": str(remote), "approval": True}})
     job = world.job(**NOTHING_SENT)
-    first, second = (world.ask(job, target="osc", **ELSEWHERE)[0] for _ in range(2))
+    (first,) = world.ask(job, target="osc", **ELSEWHERE)
     world.later()
     assert world.turn() == []
     for who in (ADA, BOB):
@@ -286,6 +286,7 @@ def test_nothing_leaves_before_somebody_else_agrees(press: Made, remote: Path) -
             publish.approve(world.desk, who, first.id)
     refused = publish.reject(world.desk, ROOT, first.id, "Not without a DOI.")
     assert (refused.state, refused.message) == (State.REJECTED, "It was refused: Not without a DOI.")
+    (second,) = world.ask(job, target="osc", **ELSEWHERE)
     assert world.held(job) == [f"the publication {second.id}"]
     publish.approve(world.desk, ROOT, second.id)
     world.until(second, State.PROPOSED)
@@ -332,6 +333,26 @@ def test_withdrawn_and_corrected(press: Made, remote: Path) -> None:
         world.until(third, State.PROPOSED))["branch"])  # fmt: skip
     with pytest.raises(InputError, match="There is no publication"):
         world.ask(job, target="osc", previous="made-up", **ELSEWHERE)
+
+
+def test_one_at_a_time(press: Made, remote: Path) -> None:
+    """Asked for twice, a job is proposed once; also where both looked before either was kept."""
+    world = press({"osc": {"kind": "git", "remote": str(remote)}})
+    job = world.job(**NOTHING_SENT)
+    asked = Asked.of({**REQUEST, **ELSEWHERE, "jobs": [job.id], "target": "osc"})
+    drafted = publish.check(world.desk, ADA, asked)
+    (first,) = publish.request(world.desk, ADA, asked)
+    with pytest.raises(InputError, match=f"osc is getting the job {job.id} already: .* withdraw it"):
+        publish.request(world.desk, ADA, asked)
+    with pytest.raises(InputError, match="already"), world.database.write() as tx:
+        publish._made(tx, ADA, drafted, drafted.targets[0], None)
+    world.until(first, State.PROPOSED)
+    assert [one.level for one in publish.check(world.desk, ADA, asked).findings if one.field == "target"] == ["error"]
+    publish.withdraw(world.desk, ADA, first.id)
+    world.until(first, State.WITHDRAWN)
+    (second,) = publish.request(world.desk, ADA, asked)
+    world.until(second, State.PROPOSED)
+    assert branches(remote) == [f"broker/{second.id}"]
 
 
 def test_what_cannot_be_taken_back_stays_as_it_is(press: Made, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,22 @@ def test_checks_and_reviews_are_followed_to_the_merge(github: GitHubPeer, target
     assert target.step(make, None)["state"] == "merged"  # the catalog has it: nothing is left to do
     with pytest.raises(TargetRefused, match="merged already"):
         target.withdraw(seen)
+
+
+def test_what_others_write_is_bounded(github: GitHubPeer, target: GitHubTarget) -> None:
+    receipt = proposed(target)
+    failed = {
+        "name": "x" * 999,
+        "status": "completed",
+        "conclusion": "failure",
+        "html_url": "https://x.org/" + "1" * 99,
+    }
+    asking = {"state": "CHANGES_REQUESTED", "body": "y" * 60_000}
+    github.checks = [failed] * 100
+    github.reviews = [{**asking, "user": {"login": f"steward{number}"}} for number in range(90)]
+    seen = target.observe(make, receipt)
+    assert (len(seen["failed"]), len(seen["asked"]), len(seen["failed"][0]["name"])) == (20, 20, 200)
+    assert len(json.dumps(seen)) < 100_000
 
 
 def test_withdrawn_and_closed(github: GitHubPeer, target: GitHubTarget) -> None:
