@@ -19,7 +19,7 @@ from broker.access.principal import Principal, Scope
 from broker.access.quota import Kind, Quota
 from broker.access.vault import KeyFile, Vault
 from broker.egress import Egress, EgressPolicy, git
-from broker.errors import SetupError
+from broker.errors import PackageError, SetupError
 from broker.execution import notices
 from broker.execution.deploy import deploy
 from broker.execution.fleet import Fleet
@@ -206,6 +206,17 @@ class Broker:
             return git.commit(self.git_egress, repository, commit, largest=MAX_BLOB, limit=MAX_ANSWER)
 
         return self.zygote.read(body, media_type, process, fetch, clone=clone, strangers=self.shared())
+
+    def read_step(self, tool: bytes, documents: Mapping[str, str]) -> tuple[Deployment, Inspection]:
+        """A step of a package, read like a package of its own: what it names is in the documents of the package.
+        Raises PackageError (and its kinds), LimitError."""
+
+        def fetch(url: str) -> bytes:
+            if url not in documents:
+                raise PackageError(f"The step names {url}, which was not read when its package was deployed.")
+            return documents[url].encode()
+
+        return self.zygote.read(tool, "application/cwl", None, fetch, strangers=self.shared())
 
     def _described_at(self, url: str) -> bytes | None:
         """The process at an address of one of the platforms, asked for with its account; None for other addresses.

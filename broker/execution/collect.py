@@ -17,7 +17,7 @@ from broker.jobs.lifecycle import Change
 from broker.jobs.model import Job, Phase
 from broker.platform import Collected, Near, Platform
 from broker.storage import Storage
-from broker.store import claims, files
+from broker.store import children, claims, files
 from broker.store.database import Database
 from broker.store.files import KeptFile
 
@@ -63,6 +63,15 @@ def begin(tx: Connection, job: Job, change: Change, found: Collected, *, hold: b
     return job if found.files else claims.save(tx, job, lifecycle.collected(job))
 
 
+def _kept(database: Database, job: Job) -> Change:
+    """All files are in storage: it has succeeded, or other platforms are to have them."""
+    if job.needs.elsewhere:
+        with database.read() as tx:
+            if children.any_of_attempt(tx, job):
+                return lifecycle.waiting()
+    return lifecycle.collected(job)
+
+
 def _slice(database: Database, platform: Platform, storage: Storage, job: Job) -> Job:
     columns: dict[str, Any] = {}
     try:
@@ -105,7 +114,7 @@ def _move(database: Database, platform: Platform, storage: Storage, job: Job) ->
         with database.read() as tx:
             left = files.not_kept(tx, job.id, BATCH)
         if not left:
-            return lifecycle.collected(job)
+            return _kept(database, job)
         _keep_some(database, platform, storage, job, left)
         if time.monotonic() > end:
             return Change("", due_in=0.0)

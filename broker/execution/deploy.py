@@ -85,7 +85,8 @@ def _prepare(
 ) -> tuple[NewProcess, Bundle, Inspection, tuple[str, ...]]:
     principal.need(Scope.DEPLOY)
     inspection = inspect(deployment.bundle)
-    pinned, unpinned = images.pin(principal, inspection.needs.images) if images else ({}, ())
+    named = {*inspection.needs.images, *inspection.needs.images_elsewhere}
+    pinned, unpinned = images.pin(principal, named) if images else ({}, ())
     description: Mapping[str, Any] = describe(
         inspection,
         process_id=process_id or deployment.process_id,

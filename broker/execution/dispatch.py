@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from secrets import token_hex
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -110,7 +112,8 @@ def _spec(database: Database, job: Job, storage: Storage, limits: Limits) -> Job
     with database.read() as tx:
         process = processes.get(tx, job.process_id, job.process_revision)
         bundle, _ = processes.package(tx, process.digest)
-        stage = tuple(linked(tx, storage, item) for item in job.stage)
+        given, items = _brought(tx, job)
+        stage = tuple(linked(tx, storage, item) for item in (*job.stage, *items))
     return JobSpec(
         job_id=job.id,
         attempt=job.attempt,
@@ -126,8 +129,18 @@ def _spec(database: Database, job: Job, storage: Storage, limits: Limits) -> Job
         title=job.title,
         images=process.images or {},
         reuse=callcache.wanted(job),
+        brought=given,
         first=job.retries == 0 and job.handle is None,  # of what is tried again nobody knows how far it came
     )
+
+
+def _brought(tx: Connection, job: Job) -> tuple[Mapping[str, Any], tuple[StageItem, ...]]:
+    """What other platforms gave for steps of the job."""
+    if not job.children:
+        return {}, ()
+    from broker.execution import across  # noqa: PLC0415 - few jobs have steps elsewhere
+
+    return across.brought(tx, job)
 
 
 def _with_secrets(database: Database, job: Job, spec: JobSpec, vault: Vault) -> JobSpec:

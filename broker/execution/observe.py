@@ -121,6 +121,10 @@ def _look(database: Database, platform: Platform, job: Job, seen: Observation | 
             provenance.note(tx, job.id, {**seen.facts, **(found.facts if found is not None else {})})
         if steps:
             files.put_steps(tx, job.id, job.attempt, steps)
+        if found is not None and seen.needs:
+            from broker.execution import across  # noqa: PLC0415 - few jobs have steps elsewhere
+
+            return across.begin(tx, job, change, seen.needs, found, log_cursor=cursor)
         if found is not None:
             return collect.begin(tx, job, change, found, hold=True, log_cursor=cursor)
         return claims.save(tx, job, change, log_cursor=None if change.next_attempt else cursor)

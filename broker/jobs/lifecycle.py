@@ -1,9 +1,12 @@
 """Which moves a job may make, and what each thing that happens to it means: pure decisions.
 
-    created? -> accepted -> submitting -> submitted -> running <-> waiting -> collecting -> successful
-                   ^            |             |           |                        |
-                   +------------+-------------+-----------+  lost: the next attempt +-> failed
-                                                                      any of them  --> dismissed
+    created? -> accepted -> submitting -> submitted -> running -> collecting -> successful
+                   ^            |             |           |          |    |
+                   +------------+-------------+-----------+  lost    |    +-> failed
+                   |                                                 v
+                   +---------------------------------------------- waiting     any of them --> dismissed
+
+It waits for the jobs that run steps of it on other platforms; then its next attempt has what they gave.
 
 Each function takes the job as its row says and something that happened, and gives the `Change` to save.
 Short jobs may skip `running` (a platform may first be asked when the job has ended), and jobs that have the results of
@@ -12,8 +15,8 @@ an earlier one go from `accepted` or `submitting` to `collecting`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from broker.errors import PlatformRefused, PlatformUnavailable
@@ -25,10 +28,10 @@ LEGAL: Mapping[Phase, frozenset[Phase]] = {
     P.CREATED: frozenset({P.ACCEPTED, P.DISMISSED}),
     P.ACCEPTED: frozenset({P.SUBMITTING, P.COLLECTING, P.FAILED, P.DISMISSED}),
     P.SUBMITTING: frozenset({P.SUBMITTED, P.COLLECTING, P.ACCEPTED, P.FAILED, P.DISMISSED}),
-    P.SUBMITTED: frozenset({P.RUNNING, P.WAITING, P.COLLECTING, P.ACCEPTED, P.FAILED, P.DISMISSED}),
-    P.RUNNING: frozenset({P.WAITING, P.COLLECTING, P.ACCEPTED, P.FAILED, P.DISMISSED}),
-    P.WAITING: frozenset({P.RUNNING, P.ACCEPTED, P.FAILED, P.DISMISSED}),
-    P.COLLECTING: frozenset({P.SUCCESSFUL, P.ACCEPTED, P.FAILED, P.DISMISSED}),
+    P.SUBMITTED: frozenset({P.RUNNING, P.COLLECTING, P.ACCEPTED, P.FAILED, P.DISMISSED}),
+    P.RUNNING: frozenset({P.COLLECTING, P.ACCEPTED, P.FAILED, P.DISMISSED}),
+    P.WAITING: frozenset({P.ACCEPTED, P.FAILED, P.DISMISSED}),
+    P.COLLECTING: frozenset({P.SUCCESSFUL, P.WAITING, P.ACCEPTED, P.FAILED, P.DISMISSED}),
     P.SUCCESSFUL: frozenset(),
     P.FAILED: frozenset(),
     P.DISMISSED: frozenset(),
@@ -37,11 +40,24 @@ LEGAL: Mapping[Phase, frozenset[Phase]] = {
 LOST_RETRIES = 2  # further attempts after a platform lost one; the job's own failures are never retried
 FIRST_LOOK = 1.0  # seconds; where a platform sends events, looking is only the safety net
 LONGEST_LOOK = 30.0
+CHILDREN_LOOK = 60.0  # seconds; the end of each child nudges its parent, this is the safety net
+MOST_TOLD = 100  # names in an event
 STUMBLES = 5  # errors of the broker's own at one attempt, before it gives up
 
 
 class IllegalTransition(Exception):
     """A bug: somebody asked for a move that no job may make."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A job that runs a step of another one, as that one sees it."""
+
+    id: str
+    step: str
+    platform: str
+    phase: Phase
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,16 +200,48 @@ def observed(job: Job, seen: Observation) -> Change:
         case State.RUNNING:
             return _running(job, seen)
         case State.NEEDS:
-            return failed(_elsewhere(seen), seen.finished, seen.started)
+            return _needs(seen)
         case State.QUEUED:
             return _changed(job, Change("observed", message=seen.message or job.message, due_in=_look(job, seen)))
 
 
-def _elsewhere(seen: Observation) -> Failure:
-    """Until jobs have children, a step that names a platform ends its job, instead of a wait without end."""
-    steps = ", ".join(f"{need.step} on {need.platform}" for need in seen.needs)
-    text = f"Steps of the package are to run elsewhere ({steps}), and cannot be sent to other platforms yet."
-    return Failure(Fault.PLATFORM, Reason.NO_PLATFORM, text)
+def _needs(seen: Observation) -> Change:
+    """Steps are to run elsewhere: what goes in there is kept first, as outputs are."""
+    platforms = {need.platform for need in seen.needs if need.platform}
+    message = f"Keeping what other platforms need: {', '.join(sorted(platforms)) or 'openEO'}."
+    data = {"steps": [need.step for need in seen.needs][:MOST_TOLD]}
+    progress, started = seen.progress, seen.started
+    return Change("needs", P.COLLECTING, message=message, started=started, progress=progress, due_in=0.0, data=data)
+
+
+def waiting() -> Change:
+    """What other platforms need is kept: jobs are made of it."""
+    return Change("waiting", P.WAITING, message="Sending steps to other platforms.", due_in=0.0)
+
+
+def brought(job: Job, children: Sequence[Child]) -> Change:
+    """What the jobs that run steps of a job mean for it: it waits on, goes on with what they gave, or fails as the
+    first of them that did."""
+    for child in children:
+        if child.phase in (P.FAILED, P.DISMISSED):
+            return failed(_of_child(child))
+    left = [child for child in children if child.phase is not P.SUCCESSFUL]
+    if not left:
+        steps = f"{len(children)} steps" if len(children) > 1 else "a step"
+        text = f"Going on with what {steps} gave on other platforms."
+        return Change("brought", P.ACCEPTED, message=text, next_attempt=True, due_in=0.0)
+    names = ", ".join(sorted({child.platform for child in left}))
+    message = f"Waiting for {len(left)} of {len(children)} steps on {names}."
+    return Change("observed" if message != job.message else "", message=message, due_in=CHILDREN_LOOK)
+
+
+def _of_child(child: Child) -> Failure:
+    where = f"The step {child.step} on {child.platform}"
+    if child.phase is P.DISMISSED or child.failure is None:
+        text = f"{where} was dismissed (its job is {child.id})."
+        return Failure(Fault.PLATFORM, Reason.PLATFORM_REFUSED, text, child.step)
+    found = child.failure
+    return replace(found, message=f"{where} failed (its job is {child.id}): {found.message}", step=child.step)
 
 
 def stopped(job: Job) -> Change:
@@ -201,7 +249,7 @@ def stopped(job: Job) -> Change:
     return Change("stopped", P.ACCEPTED, message="Stopped with its platform.", next_attempt=True, due_in=0.0)
 
 
-ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.LOST})
+ENDED = frozenset({State.SUCCEEDED, State.NEEDS, State.FAILED, State.CANCELLED, State.LOST})
 
 
 def _running(job: Job, seen: Observation) -> Change:

@@ -119,7 +119,8 @@ class Needs:
     `cores` and `ram_mib` are the largest of any one step; `features` are CWL requirement class names (of a
     process elsewhere: the address of its server), of which the platform must offer each; `images` maps an image to
     True where it is required (not a hint). `reusable`: no step says that its results may not be used again (WorkReuse).
-    `elsewhere`: the platforms that steps name, whose own needs are left to those.
+    `elsewhere`: the platforms that steps name ("openEO": any such), whose own needs are left to those;
+    `images_elsewhere`: the images of those steps.
     """
 
     kind: str = "cwl"
@@ -134,6 +135,7 @@ class Needs:
     time_limit: float | None = None
     reusable: bool = True
     elsewhere: frozenset[str] = frozenset()
+    images_elsewhere: frozenset[str] = frozenset()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -149,6 +151,7 @@ class Needs:
             "timeLimit": self.time_limit,
             "reusable": self.reusable,
             "elsewhere": sorted(self.elsewhere),
+            "imagesElsewhere": sorted(self.images_elsewhere),
         }
 
     @classmethod
@@ -166,6 +169,7 @@ class Needs:
             value["timeLimit"],
             value.get("reusable", False),  # nobody looked when the package was deployed
             frozenset(value.get("elsewhere", ())),
+            frozenset(value.get("imagesElsewhere", ())),
         )
 
 
@@ -422,7 +426,8 @@ class Job:
     `shared`: private | project | public; `shared_with`: the project that it is shared with; `delegate`: the
     platform that asked for it in the owner's name; `swept`: when its results were deleted. `retries` counts fruitless
     calls of the platform in a row, `losses` attempts that the platform lost. `reused`: the job whose results it has,
-    instead of having run. `reproduces`: the address of an experiment, or the id of a job, that it does again.
+    instead of having run. `reproduces`: the address of an experiment, or the id of a job, that it does again. `parent`:
+    the job of which it runs a step; `children`: how many such jobs it has itself.
     `request` keeps `outputs`, `response` and `mode` as the client gave them; `outputs` is the CWL output
     object whose Files have a `location` relative to the job's kept files (the `path` in `job_files`).
     `subscriber`: whom to tell: {"base": this broker's address, "success" | "inProgress" | "failed": URI}.
@@ -464,6 +469,8 @@ class Job:
     swept: float | None = None
     reused: str | None = None
     reproduces: str | None = None
+    parent: str | None = None
+    children: int | None = None
     subscriber: Mapping[str, str] | None = None
     placement: Mapping[str, Any] | None = None
 

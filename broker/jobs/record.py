@@ -23,6 +23,8 @@ Members (times RFC 3339 in UTC, sizes bytes, memory MiB, sha256 hex; what is not
     reused        job: the one whose results this job has instead of having run; record: the sha256 of that one's record
     delegated     of work that another server did: kind, server, version, job (or jobId), request or process graph,
                   costs, its own provenance
+    children      of steps that other platforms ran: step, job, phase, record (the sha256 of that job's record),
+                  package, platform, engine, delegated
     failure       fault, reason, message, step, exitCode
     events        {event, at}
 
@@ -65,6 +67,7 @@ class Context:
     events: Sequence[tuple[str, float]] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     parent: str | None = None
+    children: Sequence[Mapping[str, Any]] = ()
     version: str = ""
 
 
@@ -90,6 +93,7 @@ def build(job: Job, context: Context) -> dict[str, Any]:
         "reused": facts.get("reused") if job.reused is not None else None,
         "reproduces": job.request.get("reproduces"),
         "delegated": facts.get("delegated"),
+        "children": list(context.children) or None,
         "failure": _failure(job.failure) if job.failure is not None else None,
         "events": [{"event": event, "at": moment(at)} for event, at in context.events[:MOST_EVENTS]],
     }

@@ -133,7 +133,8 @@ def build(
         documents = {_cut(key, cut): text for key, text in documents.items()}
         files = {_cut(key, cut): text for key, text in files.items()}
         name = _cut(name, cut)
-    documents = {**documents, **openeotool.documents(document, chosen, read)}
+    named = openeotool.namespaces((one for one in closure.parsed.values() if isinstance(one, dict)), read)
+    documents = {**documents, **named, **openeotool.documents(document, chosen, named)}
     return Bundle.make(f"{name}#{chosen}" if chosen else name, documents, files)
 
 

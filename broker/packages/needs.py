@@ -41,6 +41,15 @@ class Part:
         return None, False
 
 
+def platform_of(part: Part) -> str | None:
+    """Where a tool is to run, if not where its workflow does: the name of a platform, or "" for any that runs openEO
+    processes."""
+    hint, _ = part.find(PLATFORM)
+    if hint is not None:
+        return str(hint.get("platform"))
+    return "" if part.find(openeo.HINT)[0] is not None else None
+
+
 def short(name: str) -> str:
     """A requirement's class name without its namespace: `CUDARequirement`."""
     return name.rpartition("#")[2]
@@ -67,10 +76,13 @@ def needs(package: Part) -> Needs:
     limits: list[float] = []
     reusable = True
     elsewhere: set[str] = set()
+    images_elsewhere: set[str] = set()
     for part in package.walk():
-        hint, _ = part.find(PLATFORM)
-        if hint is not None and part.kind == "CommandLineTool":
-            elsewhere.add(str(hint.get("platform")))
+        where = platform_of(part) if part.kind == "CommandLineTool" else None
+        if where is not None:
+            elsewhere.add(where or "openEO")
+            docker, _ = part.find("DockerRequirement")
+            images_elsewhere.update(one for one in [(docker or {}).get("dockerPull")] if isinstance(one, str))
             continue
         features.update(short(str(entry.get("class"))) for entry in part.requirements)
         if part.kind != "CommandLineTool":
@@ -108,4 +120,5 @@ def needs(package: Part) -> Needs:
         time_limit=max(limits) if limits else None,
         reusable=reusable,
         elsewhere=frozenset(elsewhere),
+        images_elsewhere=frozenset(images_elsewhere),
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from broker.errors import BrokerError, PackageError, UnsupportedPackage
@@ -28,8 +28,9 @@ _INPUT = re.compile(r"\$\(\s*inputs\.(\w+)\s*\)")
 _MEMBERS = frozenset({"class", "process_id", "namespace", "arguments", "save_result", "job_options"})
 
 
-def documents(document: Any, name: str, read: Read | None) -> dict[str, str]:
-    """What a package of this tool holds besides: the process it names, and the call of it; {} for any other tool.
+def documents(document: Any, name: str, known: Mapping[str, str]) -> dict[str, str]:
+    """What a package of this tool holds besides the processes that it names (`known`, see `namespaces`): the call of
+    its own; {} for any other tool.
 
     Raises PackageError, UnsupportedPackage.
     """
@@ -43,10 +44,8 @@ def documents(document: Any, name: str, read: Read | None) -> dict[str, str]:
     if not isinstance(process_id, str):
         raise PackageError("The hint OpenEOProcess names no process_id.")
     inputs = {key: one for key, one in _parameters(tool.get("inputs"))}
-    found = {}
     if isinstance(namespace, str) and is_url(namespace):
-        found[namespace] = _read(namespace, read)
-        process = _defined(namespace, found[namespace], process_id)
+        process = _defined(namespace, known[namespace], process_id)
     else:
         process = _predefined(process_id, namespace, [*(hint.get("arguments") or inputs)])
     call = {
@@ -55,7 +54,26 @@ def documents(document: Any, name: str, read: Read | None) -> dict[str, str]:
         "defaults": {key: one["default"] for key, one in inputs.items() if "default" in one},
         "outputs": {key: _output(key, one) for key, one in _parameters(tool.get("outputs"))},
     }
-    return found | {CALL: json.dumps(call, indent=1, ensure_ascii=False, sort_keys=True)}
+    return {CALL: json.dumps(call, indent=1, ensure_ascii=False, sort_keys=True)}
+
+
+def namespaces(documents: Iterable[Any], read: Read | None) -> dict[str, str]:
+    """The processes elsewhere that tools in these documents name, by their addresses: for steps, which are sent to a
+    platform by themselves. Raises PackageError."""
+    urls = {url for document in documents for url in _urls(document, document.get("$namespaces") or {})}
+    return {url: _read(url, read) for url in sorted(urls)}
+
+
+def _urls(value: Any, prefixes: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for one in value:
+            yield from _urls(one, prefixes)
+    elif isinstance(value, Mapping):
+        namespace = (_hint(value, prefixes) or {}).get("namespace")
+        if isinstance(namespace, str) and is_url(namespace):
+            yield namespace
+        for one in value.values():
+            yield from _urls(one, prefixes)
 
 
 def _hint(tool: Mapping[str, Any], namespaces: Any) -> Mapping[str, Any] | None:

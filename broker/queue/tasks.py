@@ -158,12 +158,21 @@ def _release(broker: Broker, platform: Platform) -> bool:
     return bool(dismissing.release(broker.database, platform, broker.holder, after=days * 86400.0))
 
 
+def _children(broker: Broker, platform: Platform) -> bool:
+    from broker.execution import across  # noqa: PLC0415 - few jobs have steps elsewhere
+
+    saved = across.step(broker.database, platform.name, broker.holder, broker.read_step)
+    changed(*saved)
+    return len(saved) >= across.MOST
+
+
 VERBS: Mapping[str, Callable[[Broker, Platform], bool]] = {
     "dispatch": _dispatch,
     "observe": _observe,
     "collect": _collect,
     "dismiss": _dismiss,
     "release": _release,
+    "children": _children,
 }
 
 
@@ -228,3 +237,8 @@ def dismiss(platform: str, job_id: str | None = None) -> None:
 @shared_task(name="broker.release")
 def release(platform: str, job_id: str | None = None) -> None:
     nudged(platform, "release")
+
+
+@shared_task(name="broker.children")
+def children(platform: str, job_id: str | None = None) -> None:
+    nudged(platform, "children")

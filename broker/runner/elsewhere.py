@@ -12,6 +12,7 @@ from schema_salad.ref_resolver import file_uri
 
 from broker.jobs.model import Step
 from broker.jobs.observation import Need
+from broker.packages import openeo
 from broker.packages.needs import PLATFORM
 from broker.packages.resolved import parameter, plain
 from broker.runner.contents import Contents
@@ -19,6 +20,14 @@ from broker.runner.contents import Contents
 if TYPE_CHECKING:
     from broker.runner.run import Run
     from broker.runner.steps import StepJob
+
+
+def named(tool: Any) -> str | None:
+    """As `packages.needs.platform_of`, of a process as cwltool has it."""
+    hint, _ = tool.get_requirement(PLATFORM)
+    if hint is not None:
+        return str(hint.get("platform"))
+    return "" if tool.get_requirement(openeo.HINT)[0] is not None else None
 
 
 class Elsewhere:
@@ -37,8 +46,8 @@ class Elsewhere:
 
         Raises OSError and OutsideJob where its inputs cannot be read.
         """
-        hint, _ = job.get_requirement(PLATFORM)
-        if hint is None:
+        where = named(job)
+        if where is None:
             return False
         tool = self._tool(job)
         names = {one["id"] for one in tool["inputs"]}
@@ -48,7 +57,7 @@ class Elsewhere:
         if (found := self.brought.get(key)) is not None:
             job.replay(context, found["outputs"], Step.from_json(found["step"]))
         else:
-            self.needs[key] = Need(key, job.name, str(hint.get("platform")), tool)
+            self.needs[key] = Need(key, job.name, where, tool)
             self.orders[key] = order
         return True
 
@@ -60,8 +69,13 @@ class Elsewhere:
         return {
             **tool,
             "cwlVersion": "v1.2",
-            "inputs": [parameter(one) for one in tool["inputs"]],
+            "inputs": [_without_default(parameter(one)) for one in tool["inputs"]],
             "outputs": [parameter(one) for one in tool["outputs"]],
             "requirements": plain(job.requirements, self.base),
             "hints": hints,
         }
+
+
+def _without_default(given: dict[str, Any]) -> dict[str, Any]:
+    """An input whose value is in the job order in any case."""
+    return {key: one for key, one in given.items() if key != "default"}

@@ -323,11 +323,6 @@ def inspect(bundle: Bundle, root: Path) -> Inspection:
     }
     found = resolved.process(described, written, namespaces)
     collected.messages.extend(default_problems(found["inputs"], custom))
-    collected.messages.extend(
-        f"The step {one.name} names an openEO process, but steps run where their workflow does: deploy it by itself."
-        for one in part.walk()
-        if one.name and one.find(openeo.HINT)[0] is not None
-    )
     breaches = practice.findings(bundle)
     if practice.stages(found):
         collected.messages.extend(practice.told(breaches))

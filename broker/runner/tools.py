@@ -20,8 +20,7 @@ from cwltool.utils import OutputCallbackType
 
 from broker.errors import PackageError
 from broker.packages.images import Reference
-from broker.packages.needs import PLATFORM
-from broker.runner import apptainer, engines, facts, isolation, seccomp
+from broker.runner import apptainer, elsewhere, engines, facts, isolation, seccomp
 from broker.runner.outputs import put
 from broker.runner.probe import engine_environment
 from broker.runner.steps import StepJob, ToolProcess, encoded, run_of
@@ -208,7 +207,7 @@ class Tool(CommandLineTool):
 
     def kind(self, context: RuntimeContext) -> str:
         """elsewhere, container, bubblewrap or process; raises UnsupportedRequirement where none may be used."""
-        if run_of(context).elsewhere is not None and self.get_requirement(PLATFORM)[0] is not None:
+        if run_of(context).elsewhere is not None and elsewhere.named(self) is not None:
             return "elsewhere"
         requirement, required = self.get_requirement("DockerRequirement")
         image = image_of(requirement) if requirement else None

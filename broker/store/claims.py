@@ -11,19 +11,32 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Double, Text, Update, bindparam, case, func, select, tuple_, type_coerce, update
+from sqlalchemy import (
+    Connection,
+    Double,
+    RowMapping,
+    Text,
+    Update,
+    bindparam,
+    case,
+    func,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
 
 from broker.access.quota import NONE, Quotas
 from broker.jobs import lifecycle, placement, schedule
 from broker.jobs.lifecycle import Change
 from broker.jobs.model import TERMINAL, Capabilities, Job, Phase, Reason
-from broker.store import callbacks, callcache, deliveries, provenance, publicationclaims, quarantine, usage
+from broker.store import callbacks, callcache, children, deliveries, provenance, publicationclaims, quarantine, usage
 from broker.store.jobs import as_job, record
 from broker.store.tables import LIVE_ROW, jobs, now, platforms
 from broker.store.waiting import ACCEPTED, FREE, HERE, Active, heads, say
 
 LEASE_SECONDS = 10.0  # of tasks that take milliseconds; how long a killed worker holds up its jobs
-THERE = frozenset({Phase.SUBMITTING, Phase.SUBMITTED, Phase.RUNNING, Phase.WAITING})  # as in tables.ACTIVE_ROW
+THERE = frozenset({Phase.SUBMITTING, Phase.SUBMITTED, Phase.RUNNING})  # as in tables.ACTIVE_ROW
 c = jobs.c
 
 
@@ -189,16 +202,26 @@ def save(tx: Connection, job: Job, change: Change, *, hold: bool = False, **colu
             data["message"] = change.message
         record(tx, job.id, job.attempt, change.event, phase, data)
     saved = as_job(row)
+    if phase is Phase.WAITING and job.phase is not phase:
+        deliveries.add(tx, "children", {job.id: saved.platform})
     if phase in TERMINAL and job.phase not in TERMINAL:
-        usage.book(tx, row)
-        provenance.write(tx, row, saved)
-        callcache.keep(tx, saved)
-        publicationclaims.of_ended(tx, row)
+        _ended(tx, row, saved)
     if row["subscriber"] is not None:
         callbacks.note(tx, job, row)
     if "left" in computed or "lost_at" in computed:
         _make_due(tx, job.platform)  # its room is free now
     return saved
+
+
+def _ended(tx: Connection, row: RowMapping, job: Job) -> None:
+    usage.book(tx, row)
+    provenance.write(tx, row, job)
+    callcache.keep(tx, job)
+    publicationclaims.of_ended(tx, row)
+    if job.parent is not None:
+        children.ended(tx, row)
+    if job.children is not None:
+        children.let_go(tx, job)
 
 
 def _make_due(tx: Connection, platform: str) -> None:
@@ -278,9 +301,11 @@ def renew(tx: Connection, claimed: Sequence[Job], seconds: float = LEASE_SECONDS
     tx.execute(update(jobs).where(mine, c.lease_until.is_not(None)).values(lease_until=now() + seconds))
 
 
-def confirm(tx: Connection, job: Job) -> None:
-    """Raise LostClaim unless the job is still the caller's."""
-    if tx.execute(_MINE, {"mine": job.id, "under": job.fence}).first() is None:
+def confirm(tx: Connection, job: Job, *, lock: bool = False) -> None:
+    """Raise LostClaim unless the job is still the caller's. `lock`: until the end of the transaction nobody else writes
+    to its row."""
+    mine = _MINE.with_for_update() if lock and tx.dialect.name == "postgresql" else _MINE
+    if tx.execute(mine, {"mine": job.id, "under": job.fence}).first() is None:
         raise LostClaim(job.id)
 
 
@@ -290,6 +315,7 @@ VERBS = {
     Phase.SUBMITTED: "observe",
     Phase.RUNNING: "observe",
     Phase.COLLECTING: "collect",
+    Phase.WAITING: "children",
     Phase.SUCCESSFUL: "release",
     Phase.FAILED: "release",
     Phase.DISMISSED: "release",

@@ -14,7 +14,7 @@ from broker.store.account_tables import holds
 from broker.store.callbacks import OPEN
 from broker.store.jobs import record
 from broker.store.result_tables import comparisons, provenance
-from broker.store.tables import callbacks, idempotency, job_events, job_files, job_logs, job_steps, jobs, now
+from broker.store.tables import callbacks, idempotency, job_events, job_files, job_logs, job_needs, job_steps, jobs, now
 
 c = jobs.c
 _ENDED = c.phase.in_([phase.value for phase in TERMINAL])
@@ -97,7 +97,7 @@ def forget(tx: Connection, job_id: str) -> bool:
     if row is None or not tx.execute(gone).rowcount:
         return False
     _drop_files(tx, job_id, row)
-    tables: tuple[Table, ...] = (job_events, job_logs, job_steps, callbacks, provenance, comparisons)
+    tables: tuple[Table, ...] = (job_events, job_logs, job_steps, callbacks, provenance, comparisons, job_needs)
     for table in tables:
         tx.execute(delete(table).where(table.c.job_id == job_id))
     tx.execute(delete(idempotency).where(idempotency.c.owner == row.owner, idempotency.c.job_id == job_id))

@@ -116,6 +116,14 @@ def add(tx: Connection, new: NewProcess) -> Process:
         raise DuplicatedProcess(f"The process {new.id!r} is already deployed.") from error
 
 
+def keep_part(tx: Connection, new: NewProcess) -> Process:
+    """A process for steps of another one: it is in no list, is never the current revision, and has one revision."""
+    make = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
+    row = _values(new) | {"revision": 1, "current": False}
+    tx.execute(make(processes).values(**row).on_conflict_do_nothing())
+    return get(tx, new.id, 1)
+
+
 def refuse_there(tx: Connection, process_id: str) -> None:
     """Raise DuplicatedProcess or ImmutableProcess when a process of this id is deployed."""
     there = tx.execute(select(p.mutable).where(p.id == process_id, CURRENT_ROW)).first()
@@ -183,31 +191,32 @@ def get_to_change(tx: Connection, process_id: str, reach: Reach) -> Process:
 
 def _insert(tx: Connection, new: NewProcess) -> Process:
     last = tx.execute(select(func.max(p.revision)).where(p.id == new.id)).scalar()
-    tx.execute(
-        insert(processes).values(
-            id=new.id,
-            revision=(last or 0) + 1,
-            owner=new.owner,
-            project=new.project,
-            current=True,
-            mutable=new.mutable,
-            version=new.version,
-            kind=new.kind,
-            digest=new.digest,
-            body=new.body,
-            media_type=new.media_type,
-            summary=dict(new.summary),
-            description=dict(new.description),
-            needs=new.needs.to_json(),
-            created=now(),
-            shared=new.shared,
-            shared_with=new.shared_with,
-            delegate=new.delegate,
-            images=None if new.images is None else dict(new.images),
-            source=None if new.source is None else dict(new.source),
-        )
-    )
+    tx.execute(insert(processes).values(**_values(new), revision=(last or 0) + 1, current=True))
     return get(tx, new.id)
+
+
+def _values(new: NewProcess) -> dict[str, Any]:
+    """The columns of a new revision, without its number."""
+    return {
+        "id": new.id,
+        "owner": new.owner,
+        "project": new.project,
+        "mutable": new.mutable,
+        "version": new.version,
+        "kind": new.kind,
+        "digest": new.digest,
+        "body": new.body,
+        "media_type": new.media_type,
+        "summary": dict(new.summary),
+        "description": dict(new.description),
+        "needs": new.needs.to_json(),
+        "created": now(),
+        "shared": new.shared,
+        "shared_with": new.shared_with,
+        "delegate": new.delegate,
+        "images": None if new.images is None else dict(new.images),
+        "source": None if new.source is None else dict(new.source),
+    }
 
 
 def get(tx: Connection, process_id: str, revision: int | None = None, *, reach: Reach | None = None) -> Process:

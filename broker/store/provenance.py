@@ -19,7 +19,7 @@ from broker.jobs.model import Job, Step
 from broker.jobs.record import Context
 from broker.store.account_tables import people
 from broker.store.result_tables import provenance
-from broker.store.tables import Json, job_events, job_files, job_steps, jobs, now, platforms, processes
+from broker.store.tables import Json, job_events, job_files, job_needs, job_steps, jobs, now, platforms, processes
 from broker.store.visible import by, visible
 
 MOST_FACTS = 2 * 2**20  # bytes: of larger ones only what is small is kept
@@ -50,6 +50,14 @@ _FILES = (
     select(f.path, f.sha256, f.size, f.media_type).where(f.job_id == _OF, f.kept).order_by(f.path).limit(MOST_FILES)
 )
 _EVENTS = select(e.event, e.at, e.data).where(e.job_id == _OF).order_by(e.id).limit(record.MOST_EVENTS)
+_CHILDREN = (
+    select(jobs.c.id, job_needs.c.step, jobs.c.platform, jobs.c.phase, v.digest, v.record)
+    .join_from(job_needs, jobs, jobs.c.id == job_needs.c.child)
+    .outerjoin(provenance, v.job_id == jobs.c.id)
+    .where(job_needs.c.job_id == _OF)
+    .order_by(job_needs.c.attempt, jobs.c.id)
+    .limit(MOST_FILES)
+)
 _submitted: dict[tuple[str, int, float], str] = {}
 
 
@@ -155,8 +163,20 @@ def _context(tx: Connection, row: RowMapping, job: Job) -> Context:
         events=[(one.event, one.at) for one in happened],
         facts=tx.execute(_FACTS, of).scalar() or {},
         parent=row["parent"],
+        children=_children(tx, job.id) if row["children"] is not None else (),
         version=VERSION,
     )
+
+
+def _children(tx: Connection, job_id: str) -> list[dict[str, Any]]:
+    """What the jobs that ran steps of a job did, and the digests of their own records."""
+    found = []
+    for row in tx.execute(_CHILDREN, {"job": job_id}):
+        own = orjson.loads(row.record) if row.record else {"platform": {"name": row.platform}}
+        told = {name: own.get(name) for name in ("package", "platform", "engine", "delegated")}
+        one = {"step": row.step, "job": row.id, "phase": row.phase, "record": row.digest}
+        found.append(record.known(one | told))
+    return found
 
 
 def process_of(tx: Connection, process_id: str, revision: int) -> dict[str, Any]:

@@ -197,6 +197,7 @@ jobs = Table(
     Column("reproduces", Text),  # the experiment (its address) or job (its id) that it does again
     Column("subscriber", Json),  # who is told: see `jobs.model.Job`
     Column("placement", Json),  # why it is on its platform: see `jobs.placement.Placement`
+    Column("children", Integer),  # how many jobs run steps of it; None: it has no such steps
 )
 _FAILED = "phase = 'failed'"
 FAILED_ROW = text(_FAILED)  # spelled as in its index, like LIVE_ROW
@@ -217,7 +218,7 @@ for _tenant in ("owner", "project", "delegate"):  # counted when a quota of wait
     Index(
         f"ix_jobs_live_{_tenant}", jobs.c[_tenant], jobs.c.phase, sqlite_where=text(_LIVE), postgresql_where=text(_LIVE)
     )
-_ACTIVE = "phase in ('submitting', 'submitted', 'running', 'waiting')"
+_ACTIVE = "phase in ('submitting', 'submitted', 'running')"
 ACTIVE_ROW = text(_ACTIVE)  # what holds room on a platform
 Index(
     "ix_jobs_active",
@@ -229,6 +230,15 @@ Index(
     jobs.c.ram_mib,
     sqlite_where=text(_ACTIVE),
     postgresql_where=text(_ACTIVE),
+)
+_CHILD = "parent is not null"
+Index(
+    "ix_jobs_parent",
+    jobs.c.parent,
+    jobs.c.step_key,
+    unique=True,
+    sqlite_where=text(_CHILD),
+    postgresql_where=text(_CHILD),
 )
 _FINISHED = "finished is not null"
 Index("ix_jobs_finished", jobs.c.finished, sqlite_where=text(_FINISHED), postgresql_where=text(_FINISHED))
@@ -300,6 +310,19 @@ job_files = Table(
     Column("size", BigInteger),
     Column("media_type", Text),
     Column("sha256", Text),
+)
+
+job_needs = Table(  # steps of a job that other platforms run: see `broker.store.children`
+    "job_needs",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("attempt", Integer, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("platform", Text, nullable=False),
+    Column("tool", Json, nullable=False),
+    Column("job_order", Json, nullable=False),
+    Column("child", Text),
 )
 
 deliveries = Table(

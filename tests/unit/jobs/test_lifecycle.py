@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from broker.errors import PlatformRefused, PlatformUnavailable
 from broker.jobs import lifecycle
-from broker.jobs.lifecycle import LEGAL, IllegalTransition
+from broker.jobs.lifecycle import LEGAL, Child, IllegalTransition
 from broker.jobs.model import TERMINAL, Failure, Fault, Job, Needs, Phase, Progress, Reason
 from broker.jobs.observation import Need, Observation, State
 
@@ -109,7 +109,37 @@ def test_values_survive_json() -> None:
     assert Needs.from_json(needs.to_json()) == needs
 
 
-def test_a_step_for_another_platform_ends_the_job_with_its_name() -> None:
+def test_what_other_platforms_need_is_kept_first() -> None:
     change = lifecycle.observed(JOB, seen(State.NEEDS, needs=(Need("k", "ndwi", "openeo", {}),)))
+    assert (change.phase, change.event) == (Phase.COLLECTING, "needs")
+    assert "openeo" in str(change.message)
+    lifecycle.check(Phase.COLLECTING, lifecycle.waiting().phase or Phase.FAILED)
+
+
+def child(phase: Phase, failure: Failure | None = None) -> Child:
+    return Child("c", "ndwi", "far", phase, failure)
+
+
+def test_a_job_goes_on_when_all_its_children_have_succeeded() -> None:
+    job = replace(JOB, phase=Phase.WAITING)
+    change = lifecycle.brought(job, [child(Phase.SUCCESSFUL), child(Phase.SUCCESSFUL)])
+    assert (change.phase, change.next_attempt) == (Phase.ACCEPTED, True)
+    waits = lifecycle.brought(job, [child(Phase.SUCCESSFUL), child(Phase.COLLECTING)])
+    assert (waits.phase, waits.message) == (None, "Waiting for 1 of 2 steps on far.")
+    assert waits.due_in
+
+
+@pytest.mark.parametrize(
+    ("phase", "failure", "said"),
+    [
+        (Phase.FAILED, Failure(Fault.INPUT, Reason.INVALID_INPUT, "There is no band B99."), "There is no band B99."),
+        (Phase.DISMISSED, None, "was dismissed"),
+    ],
+)
+def test_a_job_fails_as_its_child_did_whatever_the_others_do(phase: Phase, failure: Failure | None, said: str) -> None:
+    change = lifecycle.brought(replace(JOB, phase=Phase.WAITING), [child(phase, failure), child(Phase.RUNNING)])
     assert change.phase is Phase.FAILED
-    assert "(ndwi on openeo)" in str(change.message)
+    assert change.failure is not None
+    assert change.failure.step == "ndwi"
+    assert change.failure.fault is (failure.fault if failure else Fault.PLATFORM)
+    assert said in change.failure.message
