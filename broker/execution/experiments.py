@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from broker.access.principal import Principal
@@ -22,6 +24,32 @@ if TYPE_CHECKING:
     from broker.execution.publishers import Publishers  # heavy: it brings the schemas of the catalog
 
 _ID = re.compile(r"[\w.-]{1,200}\Z")
+RECENT, MOST_RECENT = 300.0, 20  # seconds; experiments
+
+
+class Recent:
+    """Experiments that persons found in catalogs a moment ago: who looks at one, then checks it, then runs it, does not
+    fetch the catalog three times. What cannot be run is looked up again, for somebody may have mended it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._found: dict[tuple[str, ...], tuple[float, Experiment]] = {}
+        self._lock = Lock()
+
+    def get(self, *key: str) -> Experiment | None:
+        """`key`: the person, for whom, the catalog and the path there: catalogs may be private."""
+        with self._lock:
+            until, found = self._found.get(key, (0.0, None))
+            return found if self._clock() < until else None
+
+    def put(self, found: Experiment, *key: str) -> None:
+        if any(remark.level == "error" for remark in found.remarks):
+            return
+        with self._lock:
+            self._found.pop(key, None)
+            self._found[key] = self._clock() + RECENT, found
+            while len(self._found) > MOST_RECENT:
+                del self._found[next(iter(self._found))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +61,7 @@ class Sources:
     publishers: Callable[[], Publishers]
     read_package: Callable[[bytes, str, str | None], tuple[Deployment, Inspection]]
     images: Images
+    recent: Recent = field(default_factory=Recent)
 
 
 def resolved(sources: Sources, principal: Principal, where: str, files: Mapping[str, bytes]) -> Experiment:
@@ -74,7 +103,12 @@ def _in_catalog(sources: Sources, principal: Principal, name: str, path: str) ->
     def look(tree: Tree) -> Experiment:
         return resolve(HOME + path, _reader(tree, sources.egress))
 
-    return sources.publishers().tree(name, principal.owner, principal.project, look)
+    key = (principal.owner, principal.project, name, path)
+    found = sources.recent.get(*key)
+    if found is None:
+        found = sources.publishers().tree(name, principal.owner, principal.project, look)
+        sources.recent.put(found, *key)
+    return found
 
 
 def _reader(tree: Tree, egress: Egress) -> Read:
