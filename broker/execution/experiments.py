@@ -71,26 +71,33 @@ def resolved(sources: Sources, principal: Principal, where: str, files: Mapping[
     """
     if files:
         return resolve(HOME + where, _reader(Files(files), sources.egress))
-    if where.startswith(("https://", "http://")):
-        for name, home in _catalogs(sources):
-            if where.startswith(home):
-                path = where.removeprefix(home)
-                return _in_catalog(sources, principal, name, path)
-        return resolve(where, _reader(Files({}), sources.egress))
-    if not _ID.match(where):
+    address = where.startswith(("https://", "http://"))
+    if not address and not _ID.match(where):
         raise InputError(InputProblem("/experiment", "is neither the address of a record, nor the id of one, or a job"))
-    path = entry_path("experiments", where)
-    names = [name for name, _ in _catalogs(sources)]
-    for number, name in enumerate(names):
+    places = _places(sources, where)
+    for number, (name, path) in enumerate(places, 1):
         try:
             return _in_catalog(sources, principal, name, path)
         except InputError:
-            if number == len(names) - 1:
+            if number == len(places):
                 raise
+    if address:
+        return resolve(where, _reader(Files({}), sources.egress))
     raise InputError(
         InputProblem("/experiment", f"{where} is no address, and this broker has no catalog to look it up in"),
-        hint=f"Give the address of its record: {HOME}{path}",
+        hint=f"Give the address of its record: {HOME}{entry_path('experiments', where)}",
     )
+
+
+def _places(sources: Sources, where: str) -> list[tuple[str, str]]:
+    """Catalogs, and paths there. Records name the Open Science Catalog's address in whatever catalog they are: a link
+    of one that is in a test catalog so far leads there too."""
+    catalogs = _catalogs(sources)
+    if _ID.match(where):
+        return [(name, entry_path("experiments", where)) for name, _ in catalogs]
+    own = [(name, where.removeprefix(home)) for name, home in catalogs if where.startswith(home)]
+    named = [(name, where.removeprefix(HOME)) for name, home in catalogs if home != HOME and where.startswith(HOME)]
+    return own + named
 
 
 def _catalogs(sources: Sources) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from broker.execution.publishers import Publishers
 from broker.execution.quotas import Ledger
 from broker.results.catalogplan import plan
 from broker.results.configuration import Publishing
+from broker.results.osc import HOME
 from broker.results.tree import Files
 from broker.store.database import Database
 from tests.peers.osc import bare, catalog
@@ -41,11 +42,13 @@ def clock() -> Clock:
 
 @pytest.fixture
 def sources(database: Database, tmp_path: Path, clock: Clock) -> Iterator[Sources]:
-    """A catalog at `tmp_path / "osc.git"` with an experiment of ours and a broken one."""
+    """A test catalog at `tmp_path / "osc.git"` with an experiment of ours and a broken one; the other has none."""
     ours = plan(Files(catalog()), a_request(), published(entry="water.cwl#main")).files
     broken = {f"experiments/broken/{name}": ours[f"experiments/{NAME}/{name}"] for name in ("record.json",)}
     remote = bare(tmp_path / "osc.git", {**catalog(), **ours, **broken})
-    given = Publishing.model_validate({"targets": {"osc": {"kind": "git", "remote": remote}}})
+    empty = bare(tmp_path / "empty.git", catalog())
+    test = {"kind": "git", "remote": remote, "home": "https://test.example.org/", "test": True}
+    given = Publishing.model_validate({"targets": {"osc": {"kind": "git", "remote": empty}, "test": test}})
     vault = Vault(KeyFile(tmp_path / "secrets.key"))
     with Egress() as egress:
         publishers = Publishers(given, database, vault, egress, Ledger(database))
@@ -76,3 +79,11 @@ def test_what_is_not_there_or_cannot_be_run_is_looked_up_again(sources: Sources,
     for name in ("broken", "none"):
         with pytest.raises((TargetRefused, TargetUnavailable)):
             resolved(sources, ADA, name, {})
+
+
+def test_links_of_records_lead_to_the_catalog_that_has_them(sources: Sources) -> None:
+    path = f"experiments/{NAME}/record.json"
+    for home in (HOME, "https://test.example.org/"):
+        assert resolved(sources, ADA, home + path, {}).name == NAME
+    with pytest.raises(InputError):
+        resolved(sources, ADA, f"{HOME}experiments/none/record.json", {})
