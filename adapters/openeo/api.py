@@ -52,6 +52,7 @@ class Api:
         self._lock = threading.Lock()
         self._root: tuple[float, str, Mapping[str, Any]] | None = None
         self._cwl: tuple[float, str | None] | None = None
+        self._formats: tuple[float, frozenset[str]] | None = None
         self._login = Login(settings, self._open)
 
     # ---- what the back-end is
@@ -77,6 +78,16 @@ class Api:
         known = self._cwl
         if known is None or time.monotonic() > known[0]:
             known = self._cwl = (time.monotonic() + KNOWN_SECONDS, self._asked_for_cwl())
+        return known[1]
+
+    def formats(self) -> frozenset[str]:
+        """The formats that the back-end reads and writes; none where it does not say."""
+        known = self._formats
+        if known is None or time.monotonic() > known[0]:
+            said = self.get("/file_formats") if self.offers("/file_formats") else {}
+            sides = [side for side in (said.get("input"), said.get("output")) if isinstance(side, Mapping)]
+            found = frozenset(str(name) for side in sides for name in side)
+            known = self._formats = (time.monotonic() + KNOWN_SECONDS, found)
         return known[1]
 
     def _asked_for_cwl(self) -> str | None:

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from broker.errors import PlatformRefused
-from broker.jobs.model import JobSpec, StageItem
+from broker.jobs.model import JobSpec
+from broker.jobs.placement import CLOSED, SHAPES
 from broker.packages.cwl import parse
 from broker.packages.graph import fragment, processes
 from broker.packages.lint import REQUIREMENTS
@@ -19,6 +20,7 @@ from broker.packages.resolved import written
 
 TO_STAC, UDF = "run_cwl_to_stac", "run_udf"
 RUNTIME = "EOAP-CWL"
+WITHOUT = frozenset({*SHAPES, CLOSED})  # as `unfit` finds when a job is submitted
 FEATURES = frozenset(REQUIREMENTS) - {"InplaceUpdateRequirement"}
 
 
@@ -48,7 +50,7 @@ def unfit(spec: JobSpec, document: Any) -> Iterator[str]:
     if spec.secrets.registries:
         yield "its images need credentials"
     for item in spec.stage:
-        if not _public(item):
+        if not item.public:
             yield f"{item.path} is not a link to a file that everybody may read"
     outputs = written(document, wanted).get("outputs") or {}
     if [_type(one) for one in _bodies(outputs)] != ["Directory"]:
@@ -61,11 +63,6 @@ def outputs(spec: JobSpec) -> dict[str, dict[str, str]]:
     found = written(parse(spec.bundle["documents"][name], name), wanted).get("outputs") or {}
     ids = found if isinstance(found, Mapping) else [one.get("id") for one in found]
     return {fragment(one).rpartition("/")[2] or str(one): {"type": "Directory"} for one in ids}
-
-
-def _public(item: StageItem) -> bool:
-    link = item.url is not None and item.url.startswith(("https://", "http://"))
-    return link and not (item.trusted or item.stac or item.directory)
 
 
 def _bodies(outputs: Any) -> list[Any]:

@@ -95,6 +95,8 @@ class OpenEoPlatform:
                 if self.api.runs_cwl() is not None:  # in containers, of what it can get
                     kinds = offer.kinds | {"cwl"}
                     offer = replace(offer, kinds=kinds, features=cwl.FEATURES, container_engine="openEO", network=True)
+                    offer = replace(offer, without=cwl.WITHOUT)
+            offer = replace(offer, data_types=self.api.formats())
             billing = self.api.capabilities().get("billing") or {}
         except PlatformError as error:
             return Health(False, offer, str(error))

@@ -12,6 +12,7 @@ from broker.packages.bundle import Bundle
 from broker.packages.cwl import Inspection
 from broker.packages.deployment import Deployment
 from broker.packages.describe import describe, summary
+from broker.packages.shape import shaped
 from broker.store import audit, processes
 from broker.store.database import Database
 from broker.store.processes import NewProcess, Process
@@ -106,7 +107,7 @@ def _prepare(
         media_type=deployment.media_type,
         summary=summary(described),
         description=described,
-        needs=inspection.needs,
+        needs=shaped(inspection.needs, deployment.bundle, inspection.process),
         mutable=mutable,
         shared=PRIVATE if mutable else PUBLIC,
         delegate=principal.delegate,

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from broker.access.quota import month_begins
 from broker.errors import InputError, InputProblem, NoRoom, PlatformRefused, PlatformUnavailable, QuotaExceeded
 from broker.jobs.model import Needs, StageItem
-from broker.jobs.placement import Candidate, Placement, Wish, place
+from broker.jobs.placement import Candidate, Placement, Wish, closed, place
 from broker.store import budgets, platforms
 
 
@@ -27,7 +27,9 @@ def wish(
     """What is to be placed, with the budgets that are spent: looked at only where something costs something."""
     costs = project is not None and any(one.adapter != "local" or one.terms.priced for one in candidates)
     spent = budgets.spent(tx, str(project), month_begins(time.time())) if costs else frozenset()
-    return Wish(needs, named, project, tuple(item.url for item in stage if item.url is not None), spent)
+    items = [*stage]
+    urls = tuple(item.url for item in items if item.url is not None)
+    return Wish(needs, named, project, urls, closed(items), spent)
 
 
 def placed(

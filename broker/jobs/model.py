@@ -119,6 +119,7 @@ class Needs:
     `cores` and `ram_mib` are the largest of any one step; `features` are CWL requirement class names (of a
     process elsewhere: the address of its server), of which the platform must offer each; `images` maps an image to
     True where it is required (not a hint). `reusable`: no step says that its results may not be used again (WorkReuse).
+    `shape`: what some platforms do not take (`placement.SHAPES`); `data_types`: input or output -> its media types.
     `elsewhere`: the platforms that steps name ("openEO": any such), whose own needs are left to those;
     `images_elsewhere`: the images of those steps.
     """
@@ -134,6 +135,8 @@ class Needs:
     gpu: bool = False
     time_limit: float | None = None
     reusable: bool = True
+    shape: frozenset[str] = frozenset()
+    data_types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     elsewhere: frozenset[str] = frozenset()
     images_elsewhere: frozenset[str] = frozenset()
 
@@ -150,6 +153,8 @@ class Needs:
             "gpu": self.gpu,
             "timeLimit": self.time_limit,
             "reusable": self.reusable,
+            "shape": sorted(self.shape),
+            "dataTypes": {port: list(types) for port, types in self.data_types.items()},
             "elsewhere": sorted(self.elsewhere),
             "imagesElsewhere": sorted(self.images_elsewhere),
         }
@@ -168,6 +173,8 @@ class Needs:
             value["gpu"],
             value["timeLimit"],
             value.get("reusable", False),  # nobody looked when the package was deployed
+            frozenset(value.get("shape", ())),
+            {port: tuple(types) for port, types in value.get("dataTypes", {}).items()},
             frozenset(value.get("elsewhere", ())),
             frozenset(value.get("imagesElsewhere", ())),
         )
@@ -179,7 +186,7 @@ class Capabilities:
 
     `features` empty means: every CWL requirement class. `slots` bounds the number of jobs at one time.
     `isolation`: how tools are confined ("none": they cannot be). `data_types`: media types or names of formats that it
-    reads and writes; empty: any.
+    reads and writes; empty: any. `without`: shapes of packages and requests that it does not take (`placement`).
     """
 
     kinds: frozenset[str] = frozenset({"cwl"})
@@ -192,6 +199,7 @@ class Capabilities:
     network: bool = False
     gpu: bool = False
     data_types: frozenset[str] = frozenset()
+    without: frozenset[str] = frozenset()
 
     @property
     def images(self) -> bool:
@@ -210,6 +218,7 @@ class Capabilities:
             "network": self.network,
             "gpu": self.gpu,
             "dataTypes": sorted(self.data_types),
+            "without": sorted(self.without),
         }
 
     @classmethod
@@ -225,6 +234,7 @@ class Capabilities:
             value["network"],
             value["gpu"],
             frozenset(value.get("dataTypes", ())),  # an older release did not ask
+            frozenset(value.get("without", ())),
         )
 
 
@@ -248,6 +258,12 @@ class StageItem:
     size: int | None = None
     sha256: str | None = None
     packaged: bool = False
+
+    @property
+    def public(self) -> bool:
+        """Whether it is a link to a file that everybody may read."""
+        link = self.url is not None and self.url.startswith(("https://", "http://"))
+        return link and not (self.trusted or self.stac or self.directory)
 
     def to_json(self) -> dict[str, Any]:
         full = {

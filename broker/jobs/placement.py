@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from broker.jobs.model import Capabilities, Needs
+from broker.jobs.datatypes import lacking
+from broker.jobs.model import Capabilities, Needs, StageItem
 from broker.jobs.schedule import Load, short_of
 from broker.jobs.terms import NO_TERMS, Terms
 
@@ -43,13 +44,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is to be placed. `project` None: nobody's in particular; `urls`: where its inputs are; `spent`: the
-    platforms on which the project's budget is spent."""
+    """What is to be placed. `project` None: nobody's in particular; `urls`: where its inputs are; `closed`: those of
+    them that are no links which everybody may read; `spent`: the platforms on which the project's budget is spent."""
 
     needs: Needs
     named: str | None = None
     project: str | None = None
     urls: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
     spent: frozenset[str] = frozenset()
 
 
@@ -78,6 +80,11 @@ class Placement:
 
 
 SPENT = "your project has spent its budget there for this month."
+SEVERAL_FILES, OUTPUTS, CLOSED = "several files", "outputs", "closed inputs"  # what `Capabilities.without` may hold
+SHAPES: Mapping[str, str] = {
+    SEVERAL_FILES: "it takes packages of one file, and this one has several.",
+    OUTPUTS: "it takes packages whose one output is a Directory.",
+}
 INSTALL_ENGINE = "Install one with: apt-get install podman"
 
 
@@ -99,6 +106,7 @@ def unfit(needs: Needs, offer: Capabilities) -> tuple[str, ...]:
         reasons.append("it gives tools no network access (NetworkAccess).")
     if needs.gpu and not offer.gpu:
         reasons.append("it has no GPU.")
+    reasons += [SHAPES[one] for one in sorted(needs.shape & offer.without & SHAPES.keys())]
     return tuple(reasons) + too_small(needs, offer)
 
 
@@ -119,7 +127,15 @@ def against(wish: Wish, candidate: Candidate) -> tuple[str, ...]:
         reasons.append("it is not for your project; its operator says for whom it is.")
     if candidate.name in wish.spent:
         reasons.append(SPENT)
+    reasons += lacking(wish.needs.data_types, {*candidate.capabilities.data_types, *candidate.terms.data_types})
+    if wish.closed and wish.needs.kind == "cwl" and CLOSED in candidate.capabilities.without:
+        reasons.append(f"it fetches inputs by links that everybody may read, which {wish.closed[0]} is not.")
     return (*reasons, *unfit(wish.needs, candidate.capabilities))
+
+
+def closed(stage: Iterable[StageItem]) -> tuple[str, ...]:
+    """The inputs that are no links which everybody may read: those of a package's own, uploads, values, buckets."""
+    return tuple(item.path for item in stage if not item.public)
 
 
 Loads = Callable[[Iterable[str]], Mapping[str, Load]]

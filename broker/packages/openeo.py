@@ -170,6 +170,13 @@ def saves(process: Mapping[str, Any]) -> bool:
     return result_node(process["process_graph"])[1]["process_id"] in ("save_result", "export_workspace")
 
 
+def _saved(process: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The format in which its result is saved, where the process says that itself: as `Needs.data_types`."""
+    result = result_node(process["process_graph"])[1]
+    form = (result.get("arguments") or {}).get("format") if result["process_id"] == "save_result" else None
+    return {f"output {STAC}": (form,)} if isinstance(form, str) and form else {}
+
+
 def saving(graph: Mapping[str, Any], form: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A graph whose result is saved."""
     name, result = result_node(graph)
@@ -212,7 +219,8 @@ def inspection(documents: Mapping[str, str], entry: str) -> Inspection:
         "requirements": [],
     }
     name = str(process.get("id") or "process")
-    return Inspection(described, needs=Needs(KIND, 0.0, 0), steps=(name,), warnings=tuple(warnings), cwl_version="")
+    needs = Needs(KIND, 0.0, 0, data_types=_saved(process))
+    return Inspection(described, needs=needs, steps=(name,), warnings=tuple(warnings), cwl_version="")
 
 
 def _parameter(one: Mapping[str, Any]) -> dict[str, Any] | None:
