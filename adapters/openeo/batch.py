@@ -22,6 +22,7 @@ from broker.platform import Attempt, Collected, Estimate, Handle, LogChunk, LogP
 FEW = 3  # jobs that are asked for one by one; more are looked up in the list
 LOG_LINES = 1000
 LOG_CHARACTERS = 2**20
+LOG_PATIENCE = 600.0  # seconds after a job's end that its log is waited for: it says why it failed
 LINKS_SECONDS = 60.0  # that links of results are used again
 _OVER = frozenset({"finished", "error", "canceled"})
 _NEW: Mapping[str, Any] = {"status": "created"}
@@ -145,6 +146,11 @@ class Batch:
         try:
             found = self.api.get(f"/jobs/{job['id']}/logs", level="error", limit=LOG_LINES)
         except PlatformRefused:
+            return []
+        except PlatformUnavailable:
+            since = status.moment(job.get("updated")) or status.moment(job.get("created")) or 0.0
+            if time.time() - since < LOG_PATIENCE:
+                raise
             return []
         entries = found.get("logs") or ()  # of any level: not all back-ends select
         return [str(one.get("message")) for one in entries if str(one.get("level")).lower() == "error"]
