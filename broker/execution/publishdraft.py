@@ -279,6 +279,9 @@ class _Drafting:
         for one in plan.findings if plan is not None else ():
             self.findings.append(Finding("error", one.path, one.message, offer.name))
         self.note(offer.name, self.desk.publishers.prerequisites(offer.name, *self.whose))
+        if self.desk.home is None and self.subject.runs:
+            why = "the records carry no link that opens this broker with the experiment: its public address is not set"
+            self.findings.append(Finding("warning", "target", why, offer.name, grants="the operator: [api] url"))
         return Drafted(offer, request, changes=plan)
 
 

@@ -118,7 +118,8 @@ def test_agreed_to_and_refused(told: Broker, job: str) -> None:
     [second] = told("publish", job, "--target", "careful", *ASKED, "--json").json
     assert told("publication", "approve", second["id"], "--json").json["state"] != "awaiting-approval"
     assert told("publication", "approve", second["id"]).code == 1
-    assert told("publication", "show", second["id"], "--wait", "--json").json["state"] == "published"
+    assert told("publication", "show", second["id"], "--wait", "--json").json["state"] == "proposed"
+    assert told("publication", "withdraw", second["id"]).code == 0
 
 
 def test_a_process_alone_and_a_zip_of_what_is_not_asked_for_yet(told: Broker, alone: Path, job: str) -> None:
