@@ -29,8 +29,9 @@ from broker.execution.comparisons import name_of
 from broker.execution.retention import delete_results
 from broker.jobs import lifecycle
 from broker.jobs.model import Job, Phase, Step
-from broker.store import callbacks, comparisons, files, jobs, projects, provenance, publications
+from broker.store import callbacks, children, comparisons, files, jobs, projects, provenance, publications
 from broker.store.callbacks import Callback
+from broker.store.children import Shown
 from broker.store.comparisons import Comparison
 from broker.store.files import KeptFile, LogRow
 from broker.store.projects import Project
@@ -61,6 +62,7 @@ class Whole:
     told: Sequence[Callback]
     compared: Sequence[Comparison]
     published: Sequence[Publication]
+    children: Sequence[Shown]
 
 
 async def listing(
@@ -136,6 +138,7 @@ async def shown(request: Request, caller: Principal, job_id: str) -> Response:
         steps=found.steps[:MOST_STEPS],
         more_steps=max(0, len(found.steps) - MOST_STEPS),
         step_took=_step_took,
+        children=[(one, lifecycle.status(one.phase, one.dismiss_requested)) for one in found.children],
         events=_told(found.events),
         log=logpages.end(found.log),
         cursor=found.log[-1].id if found.log else 0,
@@ -170,6 +173,7 @@ def _whole(tx: Connection, job_id: str, caller: Principal) -> Whole:
         callbacks.of_job(tx, job_id) if job.subscriber is not None else (),
         comparisons.of_job(tx, job_id, caller.reach),
         publications.page(tx, caller.reach, limit=MOST_PUBLICATIONS, job_id=job_id),
+        children.shown(tx, job_id, MOST_STEPS) if job.children else (),
     )
 
 
@@ -182,7 +186,7 @@ def _took(job: Job) -> float | None:
     return None if job.started is None else (job.finished or time.time()) - job.started
 
 
-def _step_took(step: Step) -> float | None:
+def _step_took(step: Step | Shown) -> float | None:
     if step.started is None:
         return None
     return (step.finished or time.time()) - step.started

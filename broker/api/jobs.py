@@ -23,12 +23,13 @@ from broker.api.site import site_of
 from broker.api.status import status_info
 from broker.errors import InputProblem, InvalidParameter
 from broker.execution import dismiss as dismissing
-from broker.store import jobs
+from broker.store import children, jobs
 from broker.store.jobs import Filter
 from broker.web import HTML
 
 router = guarded("Jobs")
 JOBS = ConformanceClass(router, (PART1 + "job-list", PART1 + "dismiss"), (("/jobs", OGC + "job-list", "Your jobs"),))
+MOST_CHILDREN = 200  # in a status
 OFFERS = {"json": JSON, "html": HTML}
 Names = Annotated[list[str] | None, Query()]
 OF_STATUS = Field(json_schema_extra={"enum": list(jobpages.STATUSES)})  # said, not checked: commas join several
@@ -153,7 +154,8 @@ async def _status(request: Request, job_id: str, caller: Principal) -> Response:
         return await jobpages.shown(request, caller, job_id)
     site = site_of(request)
     job = await site.rows.read(jobs.get_light, job_id, caller.reach)
-    return Json(status_info(job, site.base(request), position=await site.line.position(job)))
+    sent = await site.rows.read(children.shown, job_id, MOST_CHILDREN) if job.children else ()
+    return Json(status_info(job, site.base(request), position=await site.line.position(job), children=sent))
 
 
 @router.delete("/jobs/{job_id}", name="dismiss")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from broker.access.quota import WAITS
 from broker.api.answers import OGC, link, sharing, time
 from broker.jobs import lifecycle
 from broker.jobs.model import Job, Phase
+from broker.store.children import Shown
 
 WAITING = "Waiting for "
 HAS_PROVENANCE = "http://www.w3.org/ns/prov#has_provenance"
 
 
-def status_info(job: Job, base: str, *, position: int | None = None) -> dict[str, Any]:
-    """`position`: in the line of its platform, from 1; None where that is not known or no longer matters."""
+def status_info(job: Job, base: str, *, position: int | None = None, children: Sequence[Shown] = ()) -> dict[str, Any]:
+    """`position`: in the line of its platform, from 1; None where that is not known or no longer matters. `children`:
+    the jobs that run steps of it on other platforms."""
     here = f"{base}/jobs/{job.id}"
     full: dict[str, Any] = {
         "jobID": job.id,
@@ -54,7 +57,19 @@ def status_info(job: Job, base: str, *, position: int | None = None) -> dict[str
     if job.failure is not None:
         full["failure"] = job.failure.to_json()
     full["links"] = _links(job, here, base)
+    if children:
+        full["children"] = [_child(one) for one in children]
+        full["links"] += [link(f"{base}/jobs/{one.id}", "child", f"{one.step} on {one.platform}") for one in children]
     return full
+
+
+def _child(child: Shown) -> dict[str, Any]:
+    return {
+        "jobID": child.id,
+        "step": child.step,
+        "platform": child.platform,
+        "status": lifecycle.status(child.phase, child.dismiss_requested),
+    }
 
 
 def _progress(full: dict[str, Any], job: Job) -> None:
@@ -83,4 +98,6 @@ def _links(job: Job, here: str, base: str) -> list[dict[str, str]]:
         links.append(link(f"{here}/callbacks", "related", "Whom it tells, and what became of that"))
     described = f"{base}/processes/{job.process_id}?revision={job.process_revision}"
     links.append(link(described, "describedby", "The process as it was run"))
+    if job.parent is not None:
+        links.append(link(f"{base}/jobs/{job.parent}", "up", "The job of which it runs a step"))
     return links

@@ -117,12 +117,11 @@ def ended(tx: Connection, row: RowMapping) -> None:
 
 
 def let_go(tx: Connection, job: Job) -> None:
-    """A job has ended: nobody needs what its children still do, or have, or what was kept for them."""
+    """A job has ended: nobody needs what its children still do, or have."""
     live = select(jobs).where(c.parent == job.id, LIVE_ROW).order_by(c.id)
     for child in quarantine.readable(tx, tx.execute(live).mappings().all(), as_job):
         request_dismiss(tx, child)
     tx.execute(delete(holds).where(holds.c.job_id.in_(select(c.id).where(c.parent == job.id))))
-    gone_on(tx, job)
 
 
 def gone_on(tx: Connection, job: Job) -> None:

@@ -205,7 +205,7 @@ def save(tx: Connection, job: Job, change: Change, *, hold: bool = False, **colu
     if phase is Phase.WAITING and job.phase is not phase:
         deliveries.add(tx, "children", {job.id: saved.platform})
     if phase in TERMINAL and job.phase not in TERMINAL:
-        _ended(tx, row, saved)
+        _ended(tx, row, job.phase, saved)
     if row["subscriber"] is not None:
         callbacks.note(tx, job, row)
     if "left" in computed or "lost_at" in computed:
@@ -213,7 +213,7 @@ def save(tx: Connection, job: Job, change: Change, *, hold: bool = False, **colu
     return saved
 
 
-def _ended(tx: Connection, row: RowMapping, job: Job) -> None:
+def _ended(tx: Connection, row: RowMapping, before: Phase, job: Job) -> None:
     usage.book(tx, row)
     provenance.write(tx, row, job)
     callcache.keep(tx, job)
@@ -222,6 +222,8 @@ def _ended(tx: Connection, row: RowMapping, job: Job) -> None:
         children.ended(tx, row)
     if job.children is not None:
         children.let_go(tx, job)
+        if before is Phase.WAITING:
+            children.gone_on(tx, job)
 
 
 def _make_due(tx: Connection, platform: str) -> None:

@@ -143,6 +143,56 @@ outputs:
 """
 
 
+FLOW = """cwlVersion: v1.2
+class: Workflow
+id: flow
+$namespaces: {earthcode: "https://earthcode.esa.int/cwl#"}
+requirements: {ScatterFeatureRequirement: {}}
+inputs: {boxes: "Any[]"}
+outputs:
+  index: {type: "File[]", outputSource: far/index}
+  sizes: {type: File, outputSource: near/sizes}
+steps:
+  far:
+    in: {area: boxes}
+    scatter: area
+    out: [index]
+    run:
+      class: CommandLineTool
+      hints:
+        earthcode:OpenEOProcess: {process_id: ndwi, namespace: "%s", save_result: {format: GTiff}}
+      baseCommand: ["false"]
+      inputs: {area: Any?}
+      outputs: {index: {type: File, outputBinding: {glob: "*.tif"}}}
+  near:
+    in: {files: far/index}
+    out: [sizes]
+    run:
+      class: CommandLineTool
+      baseCommand: [wc, -c]
+      inputs: {files: {type: "File[]", inputBinding: {}}}
+      outputs: {sizes: {type: stdout}}
+"""
+
+
+def test_a_step_that_names_an_openeo_process_runs_there_and_the_others_here(broker: BrokerPeer) -> None:
+    with WebPeer() as web:
+        process = broker.deploy(FLOW % web.serve("/ndwi.json", (DATA / "ndwi.json").read_bytes()))
+    # the process was read when the workflow was deployed
+    boxes = [{"bbox": [-67.65, -47.875, east, -47.85]} for east in (-67.60, -67.62)]
+    job = broker.execute(process, {"boxes": boxes})
+    status = broker.ended(job)
+    assert status["status"] == "successful", status
+    assert {one["platform"] for one in status["children"]} == {"sky"}
+    found = broker.get(f"/jobs/{job}/results?f=json").json()
+    sizes = broker.get(found["sizes"]["href"].removeprefix(broker.url)).text.split()
+    whole = [broker.get(one["href"].removeprefix(broker.url)).content for one in found["index"]]
+    assert [int(one) for one in sizes[:-2:2]] == [len(one) for one in whole]
+    record = broker.get(f"/jobs/{job}/prov?f=record").json()
+    assert [one["delegated"]["costs"] for one in record["children"]] == [1.5, 1.5]
+    assert record["children"][0]["delegated"]["version"] == "1.2.3-test"
+
+
 def test_a_cwl_tool_that_names_an_openeo_process(broker: BrokerPeer, back_end: OpenEoPeer) -> None:
     with WebPeer() as web:
         process = broker.deploy(TOOL % web.serve("/ndwi.json", (DATA / "ndwi.json").read_bytes()))
