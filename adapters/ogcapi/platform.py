@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, ClassVar
 from urllib.parse import quote, unquote, urlsplit
 
 from adapters.ogcapi import logs, processes, status
+from adapters.ogcapi.estimate import estimate
 from adapters.ogcapi.health import CALLBACK, ECHO, health, spoken
 from adapters.ogcapi.provenance import facts
 from adapters.ogcapi.request import LINK_SECONDS, Sending, execute_request, recorded
@@ -27,7 +28,7 @@ from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable
 from broker.jobs.model import JobSpec, Progress, Step
 from broker.jobs.record import kept_small
 from broker.packages import ogcapi as package
-from broker.platform import Attempt, Collected, Handle, Health, LogPage, Observation, State, Trial, only_asked
+from broker.platform import Attempt, Collected, Estimate, Handle, Health, LogPage, Observation, State, Trial, only_asked
 from broker.storage.signing import S3Account
 
 GRACE = 5.0  # seconds in which a new job may be unknown yet (servers that answer before they have written it down)
@@ -37,7 +38,7 @@ _ENDED = {State.SUCCEEDED: "successful", State.FAILED: "failed", State.CANCELLED
 
 
 class OgcApiPlatform:
-    """Implements `broker.platform.Platform`, `Describing` and `Proving`.
+    """Implements `broker.platform.Platform`, `Describing`, `Estimating` and `Proving`.
 
     A handle: `job` (its address), `process`, `outputs` (names), `version` of the process as it is now, `created`,
     `request` as the record of provenance has it, and `told` where the server sends notices; instead of `job`,
@@ -76,7 +77,7 @@ class OgcApiPlatform:
             with only_asked():
                 described = processes.unchanged(self.server, spec, address)
         else:
-            address = f"{self.server.url}/processes/eb-{str(spec.bundle['digest'])[:24]}"
+            address = processes.address(self.server, spec)
             with only_asked():
                 found = processes.described(self.server, address)
             if found is None:
@@ -292,6 +293,9 @@ class OgcApiPlatform:
 
     def check(self) -> Health:
         return health(self.server, self.settings)
+
+    def estimate(self, spec: JobSpec) -> Estimate:
+        return estimate(self.server, self.settings, spec)
 
     def trial(self) -> Trial | None:
         """A package, where it takes such; which of its own processes would do, nobody can know."""

@@ -48,6 +48,11 @@ def unchanged(server: Server, spec: JobSpec, address: str) -> dict[str, Any]:
     return found
 
 
+def address(server: Server, spec: JobSpec) -> str:
+    """Where a CWL package is when it is deployed there: its name says its content."""
+    return f"{server.url}/processes/eb-{str(spec.bundle['digest'])[:24]}"
+
+
 def deploy(server: Server, spec: JobSpec, address: str) -> str:
     """Deploy the package under a name that says its content; its address. Raises as `Server.ask`."""
     bundle, (entry, _, chosen) = spec.bundle, str(spec.bundle["entry"]).partition("#")

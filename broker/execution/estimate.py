@@ -90,7 +90,10 @@ def _of(platform: object, spec: JobSpec, candidate: Candidate, past: Estimate | 
     silent = ""
     if isinstance(platform, Estimating):
         try:
-            return "platform", platform.estimate(spec)
+            told = platform.estimate(spec)
+            if (told.costs, told.duration, told.size) != (None, None, None):
+                return "platform", told
+            silent = f"{told.text} " if told.text else ""
         except (PlatformError, SetupError) as error:
             silent = f"The platform gives no estimate: {error.detail} "
     if past is not None:

@@ -57,6 +57,28 @@ def test_where_a_process_fits_and_which_requirement_fails(api: Server) -> None:
     valid_problem(api.get("/processes/nothing/platforms"), 404)
 
 
+def test_types_of_data_are_requirements(api: Server) -> None:
+    api.ready()
+    priced(api, "tables", Terms(data_types=("text/csv",)))
+    priced(api, "images", Terms(), data_types=frozenset({"GTiff"}))
+    reads = "{scene: {type: File, format: iana:image/tiff}}"
+    text = f"cwlVersion: v1.2\nclass: CommandLineTool\nid: reads\nbaseCommand: cat\ninputs: {reads}\noutputs: []\n"
+    text += "$namespaces: {iana: 'https://www.iana.org/assignments/media-types/'}\n"
+    made = api.post("/processes", data=text, headers={"Content-Type": "application/cwl"})
+    assert made.status_code == 201, made.text
+    answer = api.get("/processes/reads/platforms").json()
+    assert answer["needs"]["dataTypes"] == {"input scene": ["image/tiff"]}
+    found = {one["name"]: one for one in answer["platforms"]}
+    assert (found["images"]["fits"], found[PLATFORM]["fits"]) == (True, True)
+    assert found["tables"]["reasons"] == ["it does not support image/tiff (the input scene)."]
+    body = {"inputs": {"scene": {"href": "https://data.example/a.tif"}}, "platform": "tables"}
+    refused = api.post("/processes/reads/execution", json=body)
+    assert "does not support image/tiff (the input scene)" in valid_problem(refused, refused.status_code)["detail"]
+    assert refused.status_code >= 400
+    later = {"Prefer": "respond-async"}
+    assert api.post("/processes/reads/execution", json=body | {"platform": "images"}, headers=later).status_code == 201
+
+
 def test_the_decision_is_in_the_job_its_status_and_its_page(api: Server) -> None:
     api.ready()
     priced(api, "cheap", Terms(core_hour=1.0))

@@ -153,3 +153,22 @@ def test_each_is_killed_in_the_middle(pair: tuple[BrokerPeer, BrokerPeer]) -> No
     assert status["status"] == "successful", status
     assert status["attempt"] == 1
     assert remote(far, job)["status"] == "successful"
+
+
+def test_an_estimate_is_that_of_the_other_broker(pair: tuple[BrokerPeer, BrokerPeer]) -> None:
+    """Which has its own: of what the same account ran there before."""
+    near, far = pair
+    far.ended(far.execute("echo", {"message": "x"}))
+    body = {"executionUnit": {"href": f"{far.url}/processes/echo"}, "processDescription": {"id": "their-echo"}}
+    made = near.post("/processes", json=body, headers={"Content-Type": "application/ogcapppkg+json"})
+    assert made.status_code == 201, made.text
+    answer = near.post(f"/processes/{made.json()['id']}/estimate", json={"inputs": {"message": "x"}})
+    [found] = answer.json()["estimates"]
+    assert (found["platform"], found["basis"]) == ("far", "platform"), found
+    assert 0 < found["duration"] < 60
+    assert "The median of your last" in found["text"]
+    jobs = len(far.get("/jobs?limit=100").json()["jobs"])
+    new = near.deploy("id: never-there\n" + ECHO)
+    [found] = near.post(f"/processes/{new}/estimate", json={"inputs": {"message": "x"}}).json()["estimates"]
+    assert (found["basis"], "before it is deployed" in found["text"]) == ("none", True), found
+    assert len(far.get("/jobs?limit=100").json()["jobs"]) == jobs
