@@ -24,7 +24,7 @@ check: .venv/dev  ## formatting, lint, types, import contracts, a test for each 
 	$(PYTHON) -m tests.conformance.requirements --check
 	$(UV) lock --check
 
-bench: .venv/dev .software/bench  ## every figure of the README, side by side with cwltool and pygeoapi (about 20 minutes)
+bench: .venv/dev .software/bench  ## every figure of the README, side by side with cwltool and pygeoapi (about 35 minutes)
 	$(PYTHON) -m tests.bench
 
 abuse: .venv/dev  ## misuse at full size: 100 MB bodies to each route, 200 slow clients, bombs (about 6 minutes)
