@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from broker.store.database import Database
@@ -14,6 +15,8 @@ from broker.store.schema import migrate
 from tests.peers.postgres import PostgresPeer, postgres_peer
 from tests.security import canaries
 
+hypothesis.settings.register_profile("suite", deadline=None)  # others use the machine too: a slow example is no failure
+hypothesis.settings.load_profile("suite")
 if canaries.ON:
     canaries.of_suite()  # planted before anything starts
 

@@ -47,7 +47,7 @@ def peer(tmp_path: Path) -> Iterator[BrokerPeer]:
 def child(peer: BrokerPeer, name: str) -> int:
     """The pid of a part of the broker, by what it is forked for."""
     assert peer.process is not None
-    pids = sorted(pid for pid in peer.pids() if pid != peer.process.pid)
+    pids = [pid for pid in peer.pids() if pid != peer.process.pid]
     if name == "zygote":
         return next(pid for pid in pids if "runner.zygote" in command_line(pid))
     if name == "queue server":

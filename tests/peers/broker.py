@@ -164,19 +164,23 @@ def wait_for(condition: Callable[[], bool], seconds: float, message: Callable[[]
 
 
 def descendants(root: int) -> dict[int, str]:
-    """The process and all below it: pid -> command line."""
+    """The process and all below it: pid -> command line, in the order in which they began (pids start again at the
+    bottom some day)."""
     parents: dict[int, int] = {}
+    began: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
+            # the parent and the start: fields 4 and 22 of proc(5), counted from the state (field 3) here
+            parents[int(entry.name)], began[int(entry.name)] = int(fields[1]), int(fields[19])
     found, new = set(), {root}
     while new:
         found |= new
         new = {pid for pid, parent in parents.items() if parent in new} - found
-    return {pid: command_line(pid) for pid in sorted(found)}
+    return {pid: command_line(pid) for pid in sorted(found, key=lambda pid: (began.get(pid, 0), pid))}
 
 
 def command_line(pid: int) -> str:
