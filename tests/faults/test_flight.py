@@ -31,6 +31,6 @@ def test_many_jobs_in_flight_hold_up_nobody(crowded: tuple[BrokerPeer, CrowdPeer
     assert len(flown.began) == len(flown.ended) == JOBS  # each was seen to run, and to end
     assert max(flown.began) <= bound(JOBS, RATE), flown
     assert max(flown.ended) <= bound(JOBS, RATE), flown
-    assert flown.during < flown.before + 1.0
+    assert flown.during < flown.before + 2.0  # a slot that is held would be for longer
     busiest = max(crowd.requests().values())
     assert busiest <= RATE * (1 + BURST_SECONDS) + PAGE, busiest
