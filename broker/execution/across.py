@@ -30,6 +30,7 @@ from broker.jobs.observation import Need
 from broker.packages.cwl import Inspection
 from broker.packages.deployment import Deployment
 from broker.packages.describe import describe, summary
+from broker.packages.shape import shaped
 from broker.platform import Collected
 from broker.store import callcache, children, claims, files, jobs, processes
 from broker.store.children import Wanted
@@ -42,6 +43,7 @@ Read = Callable[[bytes, Mapping[str, str]], tuple[Deployment, Inspection]]
 MOST = 20  # jobs that are looked at in one go
 MOST_CHILDREN = 1000  # of one job
 MOST_ROUNDS = 3  # in which one step may need another platform: with the same inputs it gets what it was given before
+MOST_MADE = 100  # files that a step's record names
 BELOW = ".steps"  # where the results of children lie among the inputs of their parent
 
 
@@ -141,6 +143,7 @@ def _process(
         raise StepRefused(Fault.PACKAGE, Reason.UNSUPPORTED, need.step, str(error)) from error
     process_id = f"{whole.id}~{whole.revision}.{deployment.bundle.digest[:16]}"
     described = {**described, "id": process_id}
+    needs = shaped(inspection.needs, deployment.bundle, inspection.process)
     new = NewProcess(
         id=process_id,
         owner=whole.owner,
@@ -152,11 +155,11 @@ def _process(
         media_type=deployment.media_type,
         summary=summary(described),
         description=described,
-        needs=inspection.needs,
+        needs=needs,
         shared=whole.shared,
         shared_with=whole.shared_with,
         delegate=whole.delegate,
-        images={image: pin for image, pin in (whole.images or {}).items() if image in inspection.needs.images} or None,
+        images={image: pin for image, pin in (whole.images or {}).items() if image in needs.images} or None,
     )
     with database.write() as tx:
         processes.keep_package(tx, deployment.bundle.digest, deployment.bundle.to_json(), inspection.to_json())
@@ -249,7 +252,8 @@ def brought(tx: Connection, job: Job) -> tuple[dict[str, Any], tuple[StageItem, 
             text = f"What the step {need.step} gave on {need.platform} was deleted."
             raise PlatformRefused(text, hint="Execute the job again.", fault_of="staging", code="input-unreachable")
         outputs, stage = _staged(child.outputs, child, files.of_job(tx, child.id), "", f"{BELOW}/{need.key}")
-        one = Step(need.step, "successful", child.started, child.finished, node=child.platform)
+        made = tuple(f"inputs/{item.path}" for item in stage[:MOST_MADE])
+        one = Step(need.step, "successful", child.started, child.finished, node=child.platform, made=made)
         found[need.key] = {"outputs": outputs, "step": one.to_json()}
         items += stage
     return found, tuple(items)

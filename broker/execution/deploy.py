@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from sqlalchemy import Connection
 
 from broker.access.principal import Principal, Scope
 from broker.execution.images import Images
@@ -12,8 +14,9 @@ from broker.packages.bundle import Bundle
 from broker.packages.cwl import Inspection
 from broker.packages.deployment import Deployment
 from broker.packages.describe import describe, summary
+from broker.packages.needs import OPENEO
 from broker.packages.shape import shaped
-from broker.store import audit, processes
+from broker.store import audit, platforms, processes
 from broker.store.database import Database
 from broker.store.processes import NewProcess, Process
 from broker.store.visible import PRIVATE, PUBLIC
@@ -35,7 +38,7 @@ def deploy(
 
     Raises PackageError, DuplicatedProcess, ImmutableProcess; nothing is registered then.
     """
-    new, bundle, inspection, warnings = _prepare(principal, deployment, inspect, images, mutable, process_id)
+    new, bundle, inspection, warnings = _prepare(database, principal, deployment, inspect, images, mutable, process_id)
     with database.write() as tx:
         processes.keep_package(tx, bundle.digest, bundle.to_json(), inspection.to_json())
         process = processes.add(tx, new)
@@ -54,7 +57,7 @@ def replace(
     images: Images | None = None,
 ) -> tuple[Process, tuple[str, ...]]:
     """Store the package as the next revision of a process. Raises also NoSuchProcess, ImmutableProcess."""
-    new, bundle, inspection, warnings = _prepare(principal, deployment, inspect, images, True, process_id)
+    new, bundle, inspection, warnings = _prepare(database, principal, deployment, inspect, images, True, process_id)
     with database.write() as tx:
         processes.keep_package(tx, bundle.digest, bundle.to_json(), inspection.to_json())
         process = processes.replace(tx, new, principal.reach)
@@ -76,7 +79,15 @@ def _entry(principal: Principal, verb: str, process: Process) -> audit.Entry:
     return audit.entry(principal, verb, f"process/{process.id}", revision=process.revision, **origin)
 
 
+def _strange(tx: Connection, named: frozenset[str]) -> Iterator[str]:
+    """A warning for each platform that steps name and that is not here."""
+    there = {one.name for one in platforms.candidates(tx)}
+    for name in sorted(named - there - {OPENEO}):
+        yield f"A step is to run on the platform {name}, which is not here; there are: {', '.join(sorted(there))}."
+
+
 def _prepare(
+    database: Database,
     principal: Principal,
     deployment: Deployment,
     inspect: Inspect,
@@ -88,6 +99,9 @@ def _prepare(
     inspection = inspect(deployment.bundle)
     named = {*inspection.needs.images, *inspection.needs.images_elsewhere}
     pinned, unpinned = images.pin(principal, named) if images else ({}, ())
+    if inspection.needs.elsewhere:
+        with database.read() as tx:
+            unpinned = (*unpinned, *_strange(tx, inspection.needs.elsewhere))
     description: Mapping[str, Any] = describe(
         inspection,
         process_id=process_id or deployment.process_id,

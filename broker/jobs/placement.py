@@ -79,6 +79,7 @@ class Placement:
         return found
 
 
+STEPS_APART = "local"  # the adapter that can run a workflow without some of its steps
 SPENT = "your project has spent its budget there for this month."
 SEVERAL_FILES, OUTPUTS, CLOSED = "several files", "outputs", "closed inputs"  # what `Capabilities.without` may hold
 SHAPES: Mapping[str, str] = {
@@ -128,6 +129,8 @@ def against(wish: Wish, candidate: Candidate) -> tuple[str, ...]:
     if candidate.name in wish.spent:
         reasons.append(SPENT)
     reasons += lacking(wish.needs.data_types, {*candidate.capabilities.data_types, *candidate.terms.data_types})
+    if wish.needs.elsewhere and candidate.adapter != STEPS_APART:
+        reasons.append(f"it cannot leave steps to other platforms ({', '.join(sorted(wish.needs.elsewhere))}).")
     if wish.closed and wish.needs.kind == "cwl" and CLOSED in candidate.capabilities.without:
         reasons.append(f"it fetches inputs by links that everybody may read, which {wish.closed[0]} is not.")
     return (*reasons, *unfit(wish.needs, candidate.capabilities))

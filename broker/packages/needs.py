@@ -11,6 +11,7 @@ from broker.packages import openeo
 from broker.packages.describe import EARTHCODE
 
 PLATFORM = EARTHCODE + "Platform"  # a hint {platform: name}: the one where a step is to run
+OPENEO = "openEO"  # where a tool names no platform, but an openEO process: any that runs those
 CUDA = "http://commonwl.org/cwltool#CUDARequirement"
 
 
@@ -80,7 +81,7 @@ def needs(package: Part) -> Needs:
     for part in package.walk():
         where = platform_of(part) if part.kind == "CommandLineTool" else None
         if where is not None:
-            elsewhere.add(where or "openEO")
+            elsewhere.add(where or OPENEO)
             docker, _ = part.find("DockerRequirement")
             images_elsewhere.update(one for one in [(docker or {}).get("dockerPull")] if isinstance(one, str))
             continue

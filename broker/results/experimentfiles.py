@@ -79,6 +79,7 @@ def environment(record: Mapping[str, Any], package: str | None, entry: str | Non
             ),
             "steps": [_step(step) for step in record.get("steps") or ()] or None,
             "delegated": record.get("delegated"),
+            "children": record.get("children"),
             "job": known({name: record["job"].get(name) for name in ("id", "started", "finished")}),
         }
     )

@@ -96,8 +96,23 @@ class _Document:
             self.prov.wasInfluencedBy(self.job, self.job_ids[reused["job"]])
         if isinstance(there := self.record.get("delegated"), Mapping):
             self.delegated(there)
+        for child in self.record.get("children") or ():
+            self.child(child)
         if isinstance(first := self.record.get("reproduces"), Mapping):
             self.reproduces(first)
+
+    def child(self, child: Mapping[str, Any]) -> None:
+        """A job that ran a step on another platform, which has a record of its own."""
+        there, platform = child.get("delegated") or {}, child.get("platform") or {}
+        about = {"step": child["step"], "phase": child["phase"], "recordDigest": child.get("record")}
+        about |= {"platform": platform.get("name"), "packageDigest": (child.get("package") or {}).get("digest")}
+        about |= {name: there.get(name) for name in ("kind", "server", "version", "costs", "provenanceHref")}
+        about["remoteJob"] = there.get("job") or there.get("jobId")
+        kind = {PROV_TYPE: self.terms["Job"]}
+        name = self.job_ids[child["job"]]
+        self.prov.activity(name, None, None, kind | self.said(**about))
+        self.prov.wasStartedBy(name, starter=self.job)
+        self.prov.wasInformedBy(self.job, name)
 
     def delegated(self, there: Mapping[str, Any]) -> None:
         """The work that another server did, and where its own provenance is."""

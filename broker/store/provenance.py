@@ -173,7 +173,9 @@ def _children(tx: Connection, job_id: str) -> list[dict[str, Any]]:
     found = []
     for row in tx.execute(_CHILDREN, {"job": job_id}):
         own = orjson.loads(row.record) if row.record else {"platform": {"name": row.platform}}
-        told = {name: own.get(name) for name in ("package", "platform", "engine", "delegated")}
+        told = {name: own.get(name) for name in ("package", "platform", "engine")}
+        there = own.get("delegated") or {}  # the other server's own record is in that of the child
+        told["delegated"] = {k: record.kept_small(v) for k, v in there.items() if k != "provenance"} or None
         one = {"step": row.step, "job": row.id, "phase": row.phase, "record": row.digest}
         found.append(record.known(one | told))
     return found

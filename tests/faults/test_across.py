@@ -143,9 +143,12 @@ def test_one_provenance_covers_all(pair: tuple[BrokerPeer, BrokerPeer]) -> None:
     theirs = near.get(f"/jobs/{child['job']}/prov?f=record")
     assert theirs.json()["job"]["parent"] == job
     assert theirs.json()["package"] == child["package"]
-    nodes = {one["name"]: one.get("node") for one in record["steps"]}
-    assert nodes["away"] == "far"
-    for kind in ("json", "crate", "html"):
+    steps = {one["name"]: one for one in record["steps"]}
+    assert steps["away"]["node"] == "far"
+    assert steps["away"]["outputs"] == steps["last"]["inputs"]  # from the one to the other, whatever lies between them
+    written = near.get(f"/jobs/{job}/prov?f=json").json()
+    assert written["activity"][f"job:{child['job']}"]["broker:server"] == far.url
+    for kind in ("crate", "html"):
         assert near.get(f"/jobs/{job}/prov?f={kind}").status_code == 200
     # what was kept for the other platform is gone
     own = near.state / "files" / "objects" / "local" / job
@@ -193,8 +196,10 @@ def test_a_broker_that_is_killed_in_the_middle_goes_on(pair: tuple[BrokerPeer, B
 
 def test_a_platform_that_is_not_there(pair: tuple[BrokerPeer, BrokerPeer]) -> None:
     near, _ = pair
-    process = near.deploy(WORKFLOW.replace("PLATFORM", "nowhere").replace("id: across", "id: lost"))
-    status = near.ended(near.execute(process, {"word": "x", "n": [1]}))
+    text = WORKFLOW.replace("PLATFORM", "nowhere").replace("id: across", "id: lost")
+    made = near.post("/processes", data=text.encode(), headers={"Content-Type": "application/cwl"}).json()
+    assert any("the platform nowhere, which is not here" in one for one in made["warnings"]), made
+    status = near.ended(near.execute("lost", {"word": "x", "n": [1]}))
     assert status["status"] == "failed"
     assert "The step away cannot run elsewhere" in status["message"]
     assert "nowhere" in status["message"]

@@ -114,3 +114,11 @@ def test_terms_are_kept_without_what_is_as_it_is_anyway() -> None:
     assert Terms.from_json(NEAR.to_json()) == NEAR
     assert DEAR.costs(2, 1024, 1800) == 3.0
     assert Terms(gib_hour=2, job=0.5).costs(2, 512, 3600) == 1.5
+
+
+def test_a_workflow_with_steps_elsewhere_goes_where_it_can_be_run_without_them() -> None:
+    needs = Needs(elsewhere=frozenset({"far"}))
+    there = [Candidate("far", OFFER, adapter="ogcapi"), Candidate("here", OFFER, adapter="local")]
+    found = place(Wish(needs), there)
+    assert found.platform == "here"
+    assert found.reasons["far"] == ("it cannot leave steps to other platforms (far).",)
