@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from broker.errors import PackageError
 from broker.execution import across, collect, dismiss, dispatch, observe
 from broker.execution.retention import remove_bytes
-from broker.jobs.lifecycle import Change
+from broker.jobs.lifecycle import Change, Child
 from broker.jobs.model import Attempt, Failure, Fault, Job, Limits, Needs, Phase, Reason
 from broker.jobs.observation import Need, State
 from broker.packages.bundle import build
@@ -191,22 +191,25 @@ def test_a_job_goes_on_with_what_its_children_gave(world: World) -> None:
     assert world.storage.size(f"{own}/1/k1/in.txt") is None  # what went to its children is not needed any more
 
 
-def test_children_that_end_at_the_same_time_are_not_overlooked(world: World) -> None:
-    job, sent = world.waiting(*(f"k{number}" for number in range(6)))
-    threads = [threading.Thread(target=world.end, args=(child.id,)) for child in sent]
-    with world.database.write() as tx:
-        tx.execute(update(table).where(table.c.id == job.id).values(due_at=None))
-    for thread in threads:
-        thread.start()
-    seen: list[Job] = []
-    while any(thread.is_alive() for thread in threads) or not seen:
-        found = across.step(world.database, "scripted", "w", read)
-        seen += [one for one in found if one.phase is Phase.ACCEPTED]
-        if not any(thread.is_alive() for thread in threads):
-            found = across.step(world.database, "scripted", "w", read)  # what the last one made due
-            seen += [one for one in found if one.phase is Phase.ACCEPTED]
-            break
-    assert [one.attempt for one in seen] == [2]
+def test_a_child_that_ends_while_its_parent_is_looked_at_is_not_overlooked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, [child] = world.waiting("k1")
+    ending = threading.Thread(target=world.end, args=(child.id,))
+    look = children.of_needs
+
+    def looked(tx: Connection, job: Job) -> list[Child]:
+        found = look(tx, job)
+        if not ending.ident:
+            ending.start()
+            ending.join(0.5)  # it has to wait for the end of this transaction
+        return found
+
+    monkeypatch.setattr(children, "of_needs", looked)
+    assert [one.phase for one in world.go_on()] == [Phase.WAITING]
+    ending.join(10)
+    [again] = across.step(world.database, "scripted", "w", read)  # due now, not some time
+    assert (again.id, again.phase, again.attempt) == (job.id, Phase.ACCEPTED, 2)
 
 
 def test_a_failed_child_fails_its_parent_and_ends_the_others(world: World) -> None:
