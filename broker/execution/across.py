@@ -212,7 +212,7 @@ def _staged(
 
     def put(one: KeptFile) -> None:
         url = f"{STORED_SCHEME}{collect.key(source, one.attempt, one.path)}"
-        items[one.path] = StageItem(moved(one.path), url=url, size=one.size, sha256=one.sha256)
+        items[one.path] = StageItem(moved(one.path), url=url, trusted=True, size=one.size, sha256=one.sha256)
 
     def stage(entry: Mapping[str, Any]) -> None:
         path = str(entry["location"])

@@ -26,7 +26,7 @@ def key(job: Job, package: str, images: Mapping[str, str], offer: Capabilities, 
     if needs.kind != "cwl":
         raise NotReusable("It is computed from what is not in its package, and nobody knows what.")
     if needs.elsewhere:
-        raise NotReusable("Steps of it run on other platforms; those that run here may be reused.")
+        raise NotReusable("Steps of it run on other platforms: results are looked up for each step.")
     if not needs.reusable:
         raise NotReusable(
             "The package says that its results may not be used again (WorkReuse), or was deployed before anybody asked."

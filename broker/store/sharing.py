@@ -54,8 +54,12 @@ def get_to_change(tx: Connection, kind: Kind, row_id: str, reach: Reach) -> Shar
 
 
 def put(tx: Connection, kind: Kind, row_id: str, owner: str, shared: str, project: str | None) -> Sharing:
-    """Share the row, of a process all its owner's revisions: an id may have belonged to somebody else before."""
+    """Share the row, of a process all its owner's revisions: an id may have belonged to somebody else before; of a job
+    also those that run steps of it."""
     table = TABLES[kind]
     mine = update(table).where(table.c.id == row_id, table.c.owner == owner)
     tx.execute(mine.values(shared=shared, shared_with=project))
+    if kind == "job":
+        children = table.c.parent == row_id
+        tx.execute(update(table).where(children, table.c.owner == owner).values(shared=shared, shared_with=project))
     return Sharing(owner, shared, project)

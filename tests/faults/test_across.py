@@ -118,6 +118,9 @@ def test_a_workflow_runs_here_and_there(pair: tuple[BrokerPeer, BrokerPeer]) -> 
     child = near.status(links[0].rpartition("/")[2])
     assert [one["href"] for one in child["links"] if one["rel"] == "up"] == [f"{near.url}/jobs/{job}"]
     assert child["title"] == "mine: away"
+    [described] = [one["href"] for one in child["links"] if one["rel"] == "describedby"]
+    assert set(near.get(described.removeprefix(near.url)).json()["inputs"]) == {"made", "twice", "seconds"}
+    assert child["processID"] not in near.get("/processes").text
     page, own = near.get(f"/jobs/{job}?f=html").text, near.get(f"/jobs/{child['jobID']}?f=html")
     assert "Steps on other platforms" in page
     assert child["jobID"] in page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from sqlalchemy import Connection, update
 from broker.errors import PackageError
 from broker.execution import across, collect, dismiss, dispatch, observe
 from broker.execution.retention import remove_bytes
+from broker.jobs import call
 from broker.jobs.lifecycle import Change, Child
-from broker.jobs.model import Attempt, Failure, Fault, Job, Limits, Needs, Phase, Reason
+from broker.jobs.model import Attempt, Capabilities, Failure, Fault, Job, Limits, Needs, Phase, Reason
 from broker.jobs.observation import Need, State
 from broker.packages.bundle import build
 from broker.packages.cwl import Inspection
@@ -23,7 +25,7 @@ from broker.packages.deployment import Deployment
 from broker.platform import Collected, OutputFile
 from broker.runner.loading import inspect
 from broker.storage.local import LocalStorage
-from broker.store import children, claims, deliveries, ended, files, jobs, processes, provenance
+from broker.store import children, claims, deliveries, ended, files, jobs, processes, provenance, sharing
 from broker.store.database import Database
 from broker.store.tables import jobs as table
 from broker.store.tables import now
@@ -210,6 +212,27 @@ def test_a_child_that_ends_while_its_parent_is_looked_at_is_not_overlooked(
     ending.join(10)
     [again] = across.step(world.database, "scripted", "w", read)  # due now, not some time
     assert (again.id, again.phase, again.attempt) == (job.id, Phase.ACCEPTED, 2)
+
+
+def test_the_same_step_of_another_job_is_the_same_computation(world: World) -> None:
+    """Where the files of its inputs are kept makes no difference."""
+    sent = [world.waiting("k1", request={"reuse": True})[1][0].id for _ in range(2)]
+    one, two = (world.get(child) for child in sent)
+    assert one.request["reuse"] is two.request["reuse"] is True
+    assert one.stage != two.stage
+    stages = [[replace(item, sha256="a" * 64) for item in child.stage] for child in (one, two)]
+    keys = {
+        call.key(replace(child, stage=tuple(stage)), "digest", {}, Capabilities(), "engine")
+        for child, stage in zip((one, two), stages, strict=True)
+    }
+    assert len(keys) == 1
+
+
+def test_whoever_sees_a_job_sees_its_children(world: World) -> None:
+    job, [child] = world.waiting("k1")
+    with world.database.write() as tx:
+        sharing.put(tx, "job", job.id, job.owner, "public", None)
+    assert world.get(child.id).shared == "public"
 
 
 def test_a_failed_child_fails_its_parent_and_ends_the_others(world: World) -> None:
