@@ -114,6 +114,8 @@ def status(info: Mapping[str, Any]) -> None:
         ("started", moment(info.get("started"))),
         ("finished", moment(info.get("finished"))),
     ]
+    for child in info.get("children") or ():
+        rows.append(("child", "{jobID}  {status}  {step} on {platform}".format_map(child)))
     screen = console(stderr=False)
     for name, value in rows:
         if value:

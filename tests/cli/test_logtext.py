@@ -63,6 +63,12 @@ def test_an_unknown_step_is_told_the_known_ones(command: Broker) -> None:
     assert (idle.code, idle.out) == (0, "")
 
 
+def test_the_status_shows_the_jobs_that_run_steps_elsewhere(capsys: pytest.CaptureFixture[str]) -> None:
+    child = {"jobID": "c1", "status": "running", "step": "ndwi", "platform": "sky"}
+    outcome.status({"jobID": JOB, "children": [child]})
+    assert "c1  running  ndwi on sky" in capsys.readouterr().out
+
+
 def test_the_status_shows_an_attempt_that_is_not_the_first(capsys: pytest.CaptureFixture[str]) -> None:
     outcome.status({"jobID": JOB, "attempt": 2})
     assert "attempt   2" in capsys.readouterr().out
