@@ -4,7 +4,7 @@ PYTHON  := .venv/bin/python
 PYTEST  := $(PYTHON) -m pytest
 export UV_PYTHON_DOWNLOADS ?= never
 
-.PHONY: help demo test check bench bench-% abuse audit conformance docs-conformance catalog-verdicts conformance-cwl conformance-js up format clean
+.PHONY: help demo test check bench bench-% abuse audit conformance docs-conformance catalog-verdicts catalog-validator conformance-cwl conformance-js up format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -42,6 +42,9 @@ conformance: .venv/dev  ## OGC's executable test suites (Java 17): ETS=<ets-ogca
 
 catalog-verdicts: .venv/dev  ## docs/catalog-verdicts.md: which experiments of the Open Science Catalog can be run again: CATALOG=<clone>
 	$(PYTHON) -m tests.conformance.verdicts $(CATALOG)
+
+catalog-validator: .venv/dev  ## our rules beside the Open Science Catalog's own validator: VALIDATOR=<checkout> CATALOG=<clone>
+	$(PYTHON) -m tests.conformance.validator $(VALIDATOR) $(CATALOG)
 
 docs-conformance: .venv/dev  ## docs/conformance.md: the requirements of each class that is claimed, and their tests
 	$(PYTHON) -m tests.conformance.requirements

@@ -1,8 +1,8 @@
 """The rules of the Open Science Catalog: what of its files the catalog's own validator would refuse, before it does.
 
 A port of the behaviour of ESA-EarthCODE/open-science-catalog-validation (1.0.0-rc.15): the same verdict for each file,
-but for what needs more than a catalog: images of themes, STAC's core schemas, extensions that have no schema in
-`schemas/`. `broker.results.strictrules` adds what that validator lets through.
+but for extensions that have no schema in `schemas/` (docs/validator-verdicts.md). `broker.results.strictrules` adds
+what that validator lets through.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from broker.results.catalogschemas import EXTENSIONS, broken
+from broker.results.catalogschemas import EXTENSIONS, broken, broken_core, broken_extension
 from broker.results.osc import FILES, HOME, RECORD_CORE, THEMES, Catalog, Finding, entry_path, target
 from broker.results.tree import Tree
+from broker.results.webp import webp_shape
 
+_UNSEEN = re.compile(r"0\.|1\.0\.0-(?:alpha|beta)")  # versions of STAC that the validator skips
 _ENTRY = re.compile(r"(?P<folder>[a-z-]+)/(?P<id>[^/]+)/(?P<file>catalog|collection|record)\.json\Z")
 
 
@@ -43,11 +45,16 @@ class _Document:
     def findings(self) -> Iterator[Finding]:
         data = self.catalog.document(self.path)
         if not isinstance(data, dict):
-            yield Finding(self.path, "json", "is not a JSON object", official=data is None)
+            yield Finding(self.path, "json", "is not a JSON object")
             return
         self.data = data
         links = data.get("links")
-        self.links = [one for one in links if isinstance(one, dict)] if isinstance(links, list) else []
+        found = [one for one in links if isinstance(one, dict)] if isinstance(links, list) else []
+        self.links = [one if isinstance(one.get("href"), str) else {**one, "href": ""} for one in found]
+        version = data.get("stac_version", "1.0.0")
+        if not isinstance(version, str) or _UNSEEN.match(version):
+            yield Finding(self.path, "stac-version", "stac_version must be 1.0.0 or 1.1.0", official=False)
+            return
         for rule, message in self._record() if "stac_version" not in data else self._stac():
             yield Finding(self.path, rule, message)
 
@@ -78,9 +85,14 @@ class _Document:
                 yield from self._has(rel)
 
     def _stac(self) -> Iterator[tuple[str, str]]:
+        for message in broken_core(self.data):
+            yield "schema", message
         listed = self.data.get("stac_extensions")
         for extension in listed if isinstance(listed, list) else ():
-            for message in broken(self.data, str(extension)):
+            if not str(extension).startswith(("https://", "http://")):
+                yield "extension", f"stac_extensions must have addresses of schemas, not {extension!r}"
+                continue
+            for message in broken_extension(self.data, extension):
                 yield "schema", message
         if self.data["stac_version"] not in ("1.0.0", "1.1.0"):
             yield "stac-version", "stac_version must be 1.0.0 or 1.1.0"
@@ -122,6 +134,8 @@ class _Document:
         for link in self.links:
             if link.get("rel") not in ("root", "parent", "self", rel):
                 yield "schema", f"a link with rel={link.get('rel')} is not taken in the list of a folder"
+            elif link.get("type", "application/json") != "application/json":
+                yield "schema", f"the link with rel={link['rel']} must have the type application/json"
 
     def _entry(self, folder: str) -> Iterator[tuple[str, str]]:
         collection = FILES[folder] == "collection"
@@ -131,7 +145,7 @@ class _Document:
         needed = {"products": ("osc",), "projects": ("osc", "contacts"), "variables": ("themes",)}.get(folder, ())
         for extension in needed:
             yield from self._extends(extension)
-        yield from self._has("preview" if folder == "themes" else "via")
+        yield from self._picture() if folder == "themes" else self._has("via")
         yield from self._up("../catalog.json", "../../catalog.json")
         if folder == "products":
             yield from self._first_relative(("related", "parent"))
@@ -265,6 +279,18 @@ class _Document:
             return
         for concept in own["concepts"]:
             yield from self._refers(concept.get("id") if isinstance(concept, dict) else None, "themes", "themes")
+
+    def _picture(self) -> Iterator[tuple[str, str]]:
+        yield from self._has("preview")
+        link = self._link("preview")
+        if link is None:
+            return
+        if link.get("type") != "image/webp" or link.get("proj:epsg") is not None:
+            yield "preview-link", "the link with rel=preview must have the type image/webp and no proj:epsg"
+        path = target(self.path, link["href"])
+        shape = webp_shape(self.catalog.tree.read(path) or b"") if self.touched is None else link.get("proj:shape")
+        if path not in self.catalog.paths or shape is None or link.get("proj:shape") != shape:
+            yield "preview-link", f"{link['href']} must be a picture of the size in proj:shape"
 
     def _officer(self) -> Iterator[tuple[str, str]]:
         contacts = self.data.get("contacts")

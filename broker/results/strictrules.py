@@ -19,6 +19,8 @@ from broker.results.tree import Tree
 _DOI = re.compile(r"10\.\d{4,9}/\S+\Z")
 _ORCID = re.compile(r"(?:https://orcid\.org/)(\d{4}-\d{4}-\d{4}-\d{3}[\dX])\Z")
 
+_OFFICIAL = frozenset({"related-title"})  # looks into other files, as all rules here do, and counts there too
+
 
 def check_strictly(tree: Tree, paths: Iterable[str]) -> list[Finding]:
     """The findings on workflows, experiments and products (`.json`) among these files, which see the rest of the tree.
@@ -31,7 +33,7 @@ def check_strictly(tree: Tree, paths: Iterable[str]) -> list[Finding]:
         data = catalog.document(path) if record else None
         if isinstance(data, dict):
             rules = _Record(catalog, path, data)
-            found += [Finding(path, rule, text, official=False) for rule, text in rules.findings()]
+            found += [Finding(path, rule, text, rule in _OFFICIAL) for rule, text in rules.findings()]
     return found
 
 

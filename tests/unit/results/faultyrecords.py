@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -42,8 +42,9 @@ def ours() -> dict[str, bytes]:
     return dict(plan(Files(catalog()), a_request(doi="10.5281/zenodo.1234"), published()).files)
 
 
-def faulty(fault: Fault) -> dict[str, bytes]:
-    files = whole()
+def faulty(fault: Fault, sound: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
+    """The files of a sound catalog (default: `whole`) with the fault."""
+    files = dict(whole() if sound is None else sound)
     if fault.change is None:
         del files[fault.path]
     elif isinstance(fault.change, bytes):
@@ -98,7 +99,7 @@ def relinked(rel: str, part: str, **values: Any) -> Callable[[Document], Any]:
 
 FAULTS = [
     Fault("not JSON", W, b"{", "json"),
-    Fault("a list", W, b"[]", "json", False),
+    Fault("a list", W, b"[]", "json"),
     Fault("no core class", W, setting("conformsTo", to=["x"]), "conformance"),
     Fault("no classes", E, without("conformsTo"), "conformance"),
     Fault("workflow is no Feature", W, setting("type", to="Record"), "type"),
@@ -178,7 +179,7 @@ FAULTS = [
     Fault("root without a folder", "catalog.json", unlinked("child", "workflows"), "folder-entry"),
     Fault("root of another title", "catalog.json", setting("title", to="x"), "root"),
     # what the catalog's own validator lets through
-    Fault("title of a related link", W, relinked("related", "projects", title="Project: x"), "related-title", False),
+    Fault("title of a related link", W, relinked("related", "projects", title="Project: x"), "related-title"),
     Fault("no file of inputs", f"experiments/water-bodies-{JOB}/input.yaml", None, "dangling", False, E),
     Fault("empty inputs", f"experiments/water-bodies-{JOB}/input.yaml", b"\n", "empty", False, E),
     Fault("inputs are a text", f"experiments/water-bodies-{JOB}/input.yaml", b"TODO\n", "yaml", False, E),
