@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import requests
+from sqlalchemy import insert, update
 
 from broker.api.app import create_app
 from broker.api.connection import Server as BrokerServer
@@ -29,6 +30,8 @@ from broker.store.database import Database, new_id
 from broker.store.files import KeptFile
 from broker.store.platformconfigs import Config
 from broker.store.publications import New
+from broker.store.tables import job_needs
+from broker.store.tables import jobs as table
 from tests.peers.broker import wait_for
 from tests.unit.results.samples import a_request
 
@@ -156,6 +159,14 @@ class Server:
             Change("collecting", Phase.COLLECTING, outputs=outputs),
             Change("successful", Phase.SUCCESSFUL, message=""),
         )
+
+    def child(self, job_id: str, child_id: str, step: str) -> None:
+        """One job runs a step of another one from now on."""
+        values = {"job_id": job_id, "key": child_id, "attempt": 1, "step": step, "platform": "sky", "child": child_id}
+        with self.database.write() as tx:
+            tx.execute(insert(job_needs).values(values | {"tool": {}, "job_order": {}}))
+            tx.execute(update(table).where(table.c.id == child_id).values(parent=job_id, step_key=child_id))
+            tx.execute(update(table).where(table.c.id == job_id).values(children=1))
 
     def compared(self, job_id: str, report: Mapping[str, Any] | None = None) -> str:
         """A comparison of the job that is done; its id."""

@@ -109,6 +109,7 @@ class Site(World):
         waiting, running, failed = (self.job(self.made["process_id"]) for _ in range(3))
         self.server.start(running, Progress(1, 3))
         self.server.log(running, "first line", "second line")
+        self.server.child(running, waiting, "ndwi")
         self.server.start(failed)
         self.server.fail(failed, Failure(Fault.PACKAGE, Reason.TOOL_FAILED, "The tool ended with 1.", "say", 1, "no"))
         self.jobs = [self.made["job_id"], waiting, running, failed, self._scene()]

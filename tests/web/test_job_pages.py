@@ -43,6 +43,18 @@ def press(server: Server, job: str, do: str, **fields: str) -> str:
     return answer.headers["location"]
 
 
+def test_a_job_and_the_one_that_runs_a_step_of_it_lead_to_each_other(lone: Server) -> None:
+    lone.ready("say")
+    job, child = lone.execute("say"), lone.execute("say")
+    assert "other platforms" not in words(shown(lone, f"/jobs/{job}"))
+    lone.child(job, child, EVIL)
+    page = shown(lone, f"/jobs/{job}")
+    assert f"Steps on other platforms Step Platform State Took Job {EVIL}" in words(page)
+    assert f'/jobs/{child}?f=html"' in page
+    assert f"A step of {job}" in words(shown(lone, f"/jobs/{child}"))
+    assert "Run again" not in shown(lone, f"/jobs/{child}")
+
+
 def test_the_list(lone: Server) -> None:
     lone.ready("say", "sing")
     assert "There are no jobs yet" in words(shown(lone, "/jobs"))
