@@ -245,7 +245,8 @@ class StageItem:
     `path` is relative to `inputs/` (no `..`). `url`: http(s), s3, or a `file:`/signed link that the broker
     itself made (`trusted`). `text`/`data` (base64): by value. `stac`: expand a STAC document at `url` into a
     directory `path` that holds a self-contained `catalog.json` with its assets. `packaged`: a default of the package,
-    which nobody's credentials are used for.
+    which nobody's credentials are used for. `files`: sha256 (hex) of what the directory has to hold, by path below it;
+    it may hold more.
     """
 
     path: str
@@ -258,6 +259,7 @@ class StageItem:
     size: int | None = None
     sha256: str | None = None
     packaged: bool = False
+    files: Mapping[str, str] | None = None
 
     @property
     def public(self) -> bool:
@@ -277,6 +279,7 @@ class StageItem:
             "size": self.size,
             "sha256": self.sha256,
             "packaged": self.packaged,
+            "files": self.files,
         }
         return {key: value for key, value in full.items() if value not in (None, False)}
 

@@ -32,6 +32,7 @@ Uploads = Callable[[str], "UploadRef | None"]
 SCHEMES = ("http", "https", "s3")
 JSON_TYPES = ("application/json", "application/geo+json", "application/stac+json")
 GEOJSON_TYPES = frozenset({*GEOJSON, *GEOMETRIES})
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _EXTENSIONS = {
     "image/tiff": ".tif", "application/geo+json": ".geojson", "application/json": ".json", "text/plain": ".txt",
     "text/csv": ".csv", "image/jpeg": ".jpg", "application/x-hdf5": ".h5", "application/netcdf": ".nc",
@@ -250,8 +251,11 @@ class Stager:
             return self.directory(content, folder)
         raise Misfit('is neither a link ({"href": …}) nor a STAC item, collection or catalog')
 
-    def linked_directory(self, href: Any, folder: str, media: Any, name: str | None = None) -> dict[str, Any]:
-        """Over http a link means STAC unless it ends in `/`; in s3 a prefix, unless it ends in `.json`."""
+    def linked_directory(
+        self, href: Any, folder: str, media: Any, name: str | None = None, files: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Over http a link means STAC unless it ends in `/`; in s3 a prefix, unless it ends in `.json`. `files`: as in
+        StageItem."""
         if not isinstance(href, str):
             raise Misfit("has an href that is not a text")
         upload = self.uploads(href)
@@ -262,7 +266,7 @@ class Stager:
         if not stac and plain not in ("application/directory", "inode/directory"):
             stac = not url.startswith("s3:") and not url.endswith("/")
         path = self.place(folder, basename(name or path_of.removesuffix(".json"), "stac" if stac else "directory"))
-        self.put(path, url=url, stac=stac, directory=not stac, trusted=upload is not None)
+        self.put(path, url=url, stac=stac, directory=not stac, trusted=upload is not None, files=files)
         return _cwl("Directory", path)
 
     def cwl_directory(self, value: Mapping[str, Any], folder: str) -> dict[str, Any]:
@@ -283,7 +287,20 @@ class Stager:
             return {"class": "Directory", "basename": path.rpartition("/")[2], "listing": entries}
         if where is None:
             raise Misfit("has neither a location nor a listing")
-        return self.linked_directory(where, folder, None, name)
+        return self.linked_directory(where, folder, None, name, _expected(value.get("files")))
+
+
+def _expected(files: Any) -> dict[str, str] | None:
+    """What an experiment's input.yaml says of the files of a Directory: [{path, sha256}]. Raises Misfit."""
+    if files is None:
+        return None
+    try:
+        found = {one["path"]: one["sha256"].lower() for one in files}
+    except (TypeError, KeyError, AttributeError):
+        raise Misfit("has files that are not a list of objects with path and sha256") from None
+    if not all(isinstance(path, str) and _SHA256.match(digest) for path, digest in found.items()):
+        raise Misfit("has files whose sha256 are not 64 hexadecimal digits")
+    return found
 
 
 def _materialised(listing: list[Any]) -> bool:

@@ -1,6 +1,7 @@
 """The files beside an experiment in the catalog, made from the record of its job.
 
-`input.yaml`: the job order, each File and Directory with `location`, `sha256`, `size` and, where it has one, `stacId`.
+`input.yaml`: the job order, each File and Directory with `location`, `sha256`, `size` and, where it has one, `stacId`;
+a Directory with `files`: path below it, sha256 and size of each, which staging compares when it is run again.
 `environment.yaml`: engine, broker, platform, package, and the steps with images by digest and what they asked for.
 `outputs.yaml`: output -> its files with path, sha256, size, mediaType and location, or its value.
 """
@@ -125,6 +126,15 @@ class _Order:
                 found.pop("path", None)
                 found["location"] = location
             found |= {key: entry[key] for key in ("sha256", "size", "stacId", "mediaType") if key in entry}
+            known_files = [one for one in entry.get("files") or () if one.get("sha256")]
+            if known_files and "listing" not in value:
+                found["files"] = [
+                    {
+                        "path": one["path"].removeprefix(f"{path}/"),
+                        **{key: one[key] for key in ("sha256", "size") if key in one},
+                    }
+                    for one in known_files
+                ]
         return found
 
 

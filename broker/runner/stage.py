@@ -61,8 +61,23 @@ def stage(
         except OSError as problem:
             raise unwritable(f"The input {item.path}", problem) from problem
     fetcher.fetch(downloads)
+    for item, target in zip(items, targets, strict=True):
+        _compare(item, target, fetcher.got)
     report(f"staged {len(items)} inputs: {fetcher.bytes} bytes in {monotonic() - started:.1f} s")
     return received(fetcher.got, root)
+
+
+def _compare(item: StageItem, target: Path, got: Sequence[Got]) -> None:
+    """What came into a directory with what is known of it. Raises StagingError for the first file that is another."""
+    if not item.files:
+        return
+    came = {str(one.download.target): one.sha256 for one in got}
+    for path, expected in item.files.items():
+        digest = came.get(str(target / path))
+        if digest is None:
+            raise StagingError(f"{item.path}/{path} is not there any more: the input {item.url} has changed.")
+        if digest != expected:
+            raise StagingError(f"{item.path}/{path} is not the expected file: its sha256 is {digest}.")
 
 
 def received(got: Sequence[Got], root: Path) -> list[dict[str, Any]]:

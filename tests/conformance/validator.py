@@ -22,6 +22,7 @@ from pathlib import Path
 
 from broker.results.catalogplan import plan
 from broker.results.rules import check
+from broker.results.strictrules import check_strictly
 from broker.results.tree import Files, Folder
 from tests.unit.results.faultyrecords import FAULTS, faulty
 from tests.unit.results.samples import a_request, published
@@ -79,7 +80,8 @@ class Validator:
 def ours(files: Mapping[str, bytes]) -> Faults:
     """What we find that we think the validator refuses too."""
     tree = Files(files)
-    return {(one.path, one.message) for one in check(tree, list(tree.paths()), whole=True) if one.official}
+    found = [*check(tree, list(tree.paths()), whole=True), *check_strictly(tree, tree.paths())]
+    return {(one.path, one.message) for one in found if one.official}
 
 
 def written(files: Mapping[str, bytes], catalog: Path, before: Mapping[str, bytes]) -> None:

@@ -269,6 +269,15 @@ DIRECTORIES: list[tuple[Any, str, dict[str, Any]]] = [
     ("s3://b/catalog.json", "a/catalog", {"url": "s3://b/catalog.json", "stac": True}),
     ({"class": "Directory", "location": "s3://b/p", "basename": "n"}, "a/n", {"url": "s3://b/p", "directory": True}),
     ({"value": {"href": "https://h/i.json"}}, "a/i", {"url": "https://h/i.json", "stac": True}),
+    (
+        {
+            "class": "Directory",
+            "location": "https://h/i.json",
+            "files": [{"path": "x.tif", "sha256": "AB" * 32, "size": 1}],
+        },
+        "a/i",
+        {"url": "https://h/i.json", "stac": True, "files": {"x.tif": "ab" * 32}},
+    ),
 ]
 
 
@@ -278,6 +287,13 @@ def test_directories(given: Any, path: str, source: dict[str, Any]) -> None:
     name = path.rpartition("/")[2]
     assert found.job_order["a"] == {"class": "Directory", "location": f"inputs/{path}", "basename": name}
     assert found.stage == (StageItem(path, **source),)
+
+
+@pytest.mark.parametrize("files", ["x.tif", [1], [{"path": "x.tif"}], [{"path": "x.tif", "sha256": "ab"}]])
+def test_files_of_a_directory_that_mean_nothing(files: Any) -> None:
+    given = {"class": "Directory", "location": "https://h/i.json", "files": files}
+    with pytest.raises(InputError, match="has files"):
+        order("{a: Directory}", {"a": given})
 
 
 @pytest.mark.parametrize("given", [ITEM, {"value": ITEM, "mediaType": "application/geo+json"}])

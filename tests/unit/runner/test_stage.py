@@ -186,6 +186,27 @@ class TestPaths:
         assert (root / "a/x").read_text() == "2"
         assert list((root / "d").iterdir()) == []
 
+    def test_a_directory_that_has_changed_is_refused(self, web: WebPeer, root: Path) -> None:
+        item: dict[str, object] = {
+            "type": "Feature",
+            "stac_version": "1.0.0",
+            "id": "a",
+            "geometry": None,
+            "properties": {},
+            "links": [],
+        }
+        item["assets"] = {"x": {"href": web.serve("/x.tif", b"tiff"), "type": "image/tiff"}}
+        url = web.serve("/a.json", json.dumps(item).encode(), headers={"Content-Type": "application/geo+json"})
+        with Egress(POLICY) as egress:
+            came = stage([StageItem("item", url, stac=True)], root, egress, lambda _: None, Rules(pause=0))
+        known = {one["path"].removeprefix("item/"): one["sha256"] for one in came}
+        assert list(known.values()) == [hashlib.sha256(b"tiff").hexdigest()]
+        run(root, StageItem("item", url, stac=True, files=known))
+        (name,) = known
+        for path, why in ((name, "is not the expected file"), ("gone.tif", "is not there any more")):
+            with pytest.raises(StagingError, match=f"item/{path} {why}"):
+                run(root, StageItem("item", url, stac=True, files={path: "0" * 64}))
+
     def test_a_planted_link_is_not_written_through(self, root: Path, tmp_path: Path, web: WebPeer) -> None:
         root.mkdir()
         (tmp_path / "victim").write_text("safe")
