@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.peers.broker import BrokerPeer, broker_peer, wait_for
 from tests.peers.osc import bare, run
@@ -129,6 +130,11 @@ def test_a_published_experiment_gives_the_same_on_an_empty_broker(
     unknown = second.post("/reproductions", json={"experiment": EXPERIMENT})
     assert unknown.status_code == 400, "it is proposed, and nobody has agreed yet"
     merge(remote)
+    paths = run(remote, "ls-tree", "-r", "--name-only", "main").split()
+    [path] = [one for one in paths if "/water-bodies" in one and one.endswith("input.yaml")]
+    bands = yaml.safe_load(run(remote, "show", f"main:{path}"))["scene"]["files"]
+    assert len(bands) > 1
+    assert all(one["path"] and len(one["sha256"]) == 64 for one in bands)
     assert second.get("/processes/water-bodies").status_code == 404
 
     status, same = reproduced(second)
