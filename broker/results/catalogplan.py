@@ -16,7 +16,7 @@ from broker.errors import InputError, InputProblem
 from broker.results import jsonedit
 from broker.results.catalogrequest import CatalogRequest, read
 from broker.results.experimentfiles import experiment_files, lacking
-from broker.results.osc import FILES, HOME, Catalog, Finding, entry_path
+from broker.results.osc import FILES, HOME, Catalog, Finding, entry_path, objects
 from broker.results.published import Published
 from broker.results.recordparts import entry_link, link
 from broker.results.records import Records
@@ -167,7 +167,7 @@ class _Draft:
         self._belongs(path)
         for one in self.make.product_experiments():
             self._link(path, one)
-        if "osc:experiment" not in document and "experiment" in self.request.records:
+        if isinstance(document, dict) and "osc:experiment" not in document and "experiment" in self.request.records:
             text = self._text(path)
             self._change(path, jsonedit.with_member(text, "osc:experiment", self.make.experiment_ids[0]), "experiment")
 
@@ -179,8 +179,7 @@ class _Draft:
         self._belongs(path)
 
     def _belongs(self, path: str) -> None:
-        document = self.make.catalog.document(path) or {}
-        project = document.get("properties", document).get("osc:project")
+        project = self.make.catalog.members(path).get("osc:project")
         if project != self.request.project:
             self._say(path, "owner", f"belongs to the project {project!r}: choose another id")
 
@@ -204,12 +203,23 @@ class _Draft:
         return (self.files[path] if path in self.files else self.tree.read(path) or b"").decode()
 
     def _link(self, path: str, one: dict[str, Any]) -> None:
-        if self.make.catalog.document(path) is not None or path in self.files:
+        if self._editable(path, "links"):
             self._change(path, jsonedit.with_link(self._text(path), one), one)
 
     def _value(self, path: str, member: str, value: str) -> None:
-        if self.make.catalog.document(path) is not None:
+        if self._editable(path, member):
             self._change(path, jsonedit.with_value(self._text(path), member, value), [member, value])
+
+    def _editable(self, path: str, member: str) -> bool:
+        """Whether a file is there in which a list can be added to; catalogs of others may hold anything."""
+        document = json.loads(self.files[path]) if path in self.files else self.make.catalog.document(path)
+        if document is None:
+            return False
+        listed = document.get(member, []) if isinstance(document, dict) and document else None
+        fits = isinstance(listed, list) and (member != "links" or len(objects(listed)) == len(listed))
+        if not fits:
+            self._say(path, "malformed", f"cannot be added to: its {member} are no list as the catalog's schema has it")
+        return fits
 
     def _change(self, path: str, text: str, what: Any) -> None:
         self.files[path] = text.encode()

@@ -74,22 +74,37 @@ class Catalog:
         return found
 
     def document(self, path: str) -> Any:
-        """The JSON in a file; None where there is no file, or it is not JSON."""
+        """The JSON in a file; None where there is no file, or it is not JSON. It may have any shape."""
         if path not in self._documents:
             raw = self.tree.read(path) if path in self.paths else None
             try:
                 self._documents[path] = None if raw is None else json.loads(raw)
-            except ValueError:
+            except (ValueError, RecursionError):
                 self._documents[path] = None
         return self._documents[path]
 
-    def title(self, path: str) -> str | None:
+    def members(self, path: str) -> Mapping[str, Any]:
+        """What a file says of its entry: the properties of a record, the document of others."""
         document = self.document(path)
-        if not isinstance(document, Mapping):
-            return None
+        if not isinstance(document, dict):
+            return {}
         holder = document.get("properties") if document.get("type") == "Feature" else document
-        title = holder.get("title") if isinstance(holder, Mapping) else None
-        return title if isinstance(title, str) else None
+        return holder if isinstance(holder, dict) else {}
+
+    def title(self, path: str) -> str | None:
+        title = self.members(path).get("title")
+        return title.encode(errors="replace").decode() if isinstance(title, str) else None
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; nothing where it is none, as in documents that others made badly."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def links_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The links of a document; one without an address leads to `""`."""
+    found = objects(document.get("links"))
+    return [one if isinstance(one.get("href"), str) else {**one, "href": ""} for one in found]
 
 
 def target(path: str, href: str) -> str:

@@ -238,9 +238,7 @@ class Records:
 
     def _created(self, path: str) -> str:
         """When the record was first made."""
-        document = self.catalog.document(path)
-        holder = document.get("properties", document) if isinstance(document, Mapping) else {}
-        return str(holder.get("created") or self.published.moment)
+        return str(self.catalog.members(path).get("created") or self.published.moment)
 
     def _themes(self) -> list[dict[str, Any]]:
         return [{"scheme": THEMES, "concepts": [{"id": name} for name in self.request.themes]}]
@@ -273,9 +271,9 @@ class Records:
         wanted = self.request.own("workflow", "id") or slug(str(subject["id"]))
         digest = str(subject.get("digest") or "")
         for name in (wanted, slug(f"{wanted}-{subject.get('version') or ''}"), slug(f"{wanted}-{digest[:12]}")):
-            document = self.catalog.document(entry_path("workflows", name))
-            if document is None:
+            path = entry_path("workflows", name)
+            if self.catalog.document(path) is None:
                 return name, False
-            if (document.get("properties") or {}).get(DIGEST) == digest:
+            if self.catalog.members(path).get(DIGEST) == digest:
                 return name, True
         return slug(f"{wanted}-{digest}"), False

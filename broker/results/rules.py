@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from broker.results.catalogschemas import EXTENSIONS, broken, broken_core, broken_extension
-from broker.results.osc import FILES, HOME, RECORD_CORE, THEMES, Catalog, Finding, entry_path, target
+from broker.results.osc import FILES, HOME, RECORD_CORE, THEMES, Catalog, Finding, entry_path, links_of, objects, target
 from broker.results.tree import Tree
 from broker.results.webp import webp_shape
 
@@ -48,9 +48,7 @@ class _Document:
             yield Finding(self.path, "json", "is not a JSON object")
             return
         self.data = data
-        links = data.get("links")
-        found = [one for one in links if isinstance(one, dict)] if isinstance(links, list) else []
-        self.links = [one if isinstance(one.get("href"), str) else {**one, "href": ""} for one in found]
+        self.links = links_of(data)
         version = data.get("stac_version", "1.0.0")
         if not isinstance(version, str) or _UNSEEN.match(version):
             yield Finding(self.path, "stac-version", "stac_version must be 1.0.0 or 1.1.0", official=False)
@@ -271,9 +269,7 @@ class _Document:
 
     def _themes(self) -> Iterator[tuple[str, str]]:
         yield from self._extends("themes")
-        themes = self.data.get("themes")
-        found = [one for one in themes if isinstance(one, dict)] if isinstance(themes, list) else []
-        own = next((one for one in found if one.get("scheme") == THEMES), None)
+        own = next((one for one in objects(self.data.get("themes")) if one.get("scheme") == THEMES), None)
         if own is None or not isinstance(own.get("concepts"), list):
             yield "themes", f"must have themes with the scheme {THEMES} and concepts"
             return
@@ -293,10 +289,10 @@ class _Document:
             yield "preview-link", f"{link['href']} must be a picture of the size in proj:shape"
 
     def _officer(self) -> Iterator[tuple[str, str]]:
-        contacts = self.data.get("contacts")
-        people = [one for one in contacts if isinstance(one, dict)] if isinstance(contacts, list) else []
-        officer = next((one for one in people if "technical_officer" in (one.get("roles") or ())), None)
-        emails = (officer or {}).get("emails")
+        people = objects(self.data.get("contacts"))
+        roles = [one["roles"] if isinstance(one.get("roles"), list) else () for one in people]
+        officer = next((one for one, has in zip(people, roles, strict=True) if "technical_officer" in has), {})
+        emails = officer.get("emails")
         first = emails[0] if isinstance(emails, list) and emails and isinstance(emails[0], dict) else {}
-        if officer is None or len(str(officer.get("name") or "")) < 2 or len(str(first.get("value") or "")) < 2:
+        if len(str(officer.get("name") or "")) < 2 or len(str(first.get("value") or "")) < 2:
             yield "technical-officer", "must have a contact with the role technical_officer, a name and an e-mail"

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from broker.results.osc import FILES, HOME, PREFIXES, THEMES, Catalog, Finding, entry_path, target
+from broker.results.osc import FILES, HOME, PREFIXES, THEMES, Catalog, Finding, entry_path, links_of, objects, target
 from broker.results.tree import Tree
 
 _DOI = re.compile(r"10\.\d{4,9}/\S+\Z")
@@ -55,8 +55,9 @@ class _Record:
         self.folder, self.name = path.split("/")[:2]
         properties = data.get("properties") if self.folder != "products" else data
         self.properties: Mapping[str, Any] = properties if isinstance(properties, dict) else {}
-        links = data.get("links")
-        self.links = [one for one in links if isinstance(one, dict)] if isinstance(links, list) else []
+        self.links = links_of(data)
+        own = [one for one in objects(self.properties.get("themes")) if one.get("scheme") == THEMES]
+        self.themes = [str(concept.get("id")) for one in own for concept in objects(one.get("concepts"))]
 
     def findings(self) -> Iterator[tuple[str, str]]:
         yield from self._links()
@@ -113,10 +114,8 @@ class _Record:
                 yield "yaml", f"{href} is not a YAML document with members"
 
     def _themes(self) -> Iterator[tuple[str, str]]:
-        for theme in self.properties.get("themes") or ():
-            if isinstance(theme, Mapping) and theme.get("scheme") == THEMES:
-                for concept in theme.get("concepts") or ():
-                    yield from self._refers("themes", str(concept.get("id")))
+        for theme in self.themes:
+            yield from self._refers("themes", theme)
 
     def _refers(self, folder: str, name: str) -> Iterator[tuple[str, str]]:
         path = entry_path(folder, name)
@@ -134,8 +133,8 @@ class _Record:
                 yield "missing", f"must have {name}"
         if (doi := self.properties.get("sci:doi")) is not None and not _DOI.match(str(doi)):
             yield "doi", f"sci:doi must be a DOI as 10.5281/zenodo.123, not {doi!r}"
-        for contact in self.properties.get("contacts") or ():
-            identifier = str(contact.get("identifier") or "") if isinstance(contact, Mapping) else ""
+        for contact in objects(self.properties.get("contacts")):
+            identifier = str(contact.get("identifier") or "")
             if "orcid.org" in identifier and orcid(identifier) is None:
                 yield "orcid", f"{identifier} is not an ORCID iD"
 
@@ -161,7 +160,8 @@ class _Record:
 
     def _product(self) -> Iterator[tuple[str, str]]:
         for name, folder in (("osc:variables", "variables"), ("osc:missions", "eo-missions")):
-            for value in self.data.get(name) or ():
+            values = self.data.get(name)
+            for value in values if isinstance(values, list) else ():
                 yield from self._lists(entry_path(folder, str(value)), "child")
         yield from self._listed(str(self.data.get("osc:project")), "child")
         if isinstance(experiment := self.data.get("osc:experiment"), str):
@@ -171,16 +171,14 @@ class _Record:
     def _listed(self, project: str, rel: str) -> Iterator[tuple[str, str]]:
         """The project and the themes that a record names lead back to it."""
         yield from self._lists(entry_path("projects", project), rel)
-        for theme in self.properties.get("themes") or ():
-            if isinstance(theme, Mapping) and theme.get("scheme") == THEMES:
-                for concept in theme.get("concepts") or ():
-                    yield from self._lists(entry_path("themes", str(concept.get("id"))), rel)
+        for theme in self.themes:
+            yield from self._lists(entry_path("themes", theme), rel)
 
     def _lists(self, path: str, rel: str) -> Iterator[tuple[str, str]]:
         document = self.catalog.document(path)
         if not isinstance(document, Mapping):
             return  # that it is not there is said elsewhere
-        for link in document.get("links") or ():
+        for link in links_of(document):
             if link.get("rel") == rel and target(path, str(link.get("href"))) == self.path:
                 return
         yield "back-link", f"{path} must have a link with rel={rel} back to it"

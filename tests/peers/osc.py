@@ -28,6 +28,7 @@ FOLDERS = {
     "workflows": ("item", "record", "Workflows"),
     "experiments": ("item", "record", "Experiments"),
 }
+PROJECT, WORKFLOW = "projects/fairsendd/collection.json", "workflows/fairsendd/record.json"
 OSC = "https://stac-extensions.github.io/osc/v1.0.0/schema.json"
 THEMES = "https://stac-extensions.github.io/themes/v1.0.0/schema.json"
 CONTACTS = "https://stac-extensions.github.io/contacts/v0.1.1/schema.json"
@@ -74,9 +75,13 @@ def run(folder: Path, *words: str) -> str:
 def _catalog() -> dict[str, bytes]:
     files = {path.relative_to(RECORDS).as_posix(): path.read_bytes() for path in RECORDS.rglob("*") if path.is_file()}
     named = _named(files)
+    titles = {path: _title(json.loads(files[path])) for path in (PROJECT, WORKFLOW)}
     for path, title in sorted(named.items()):
         folder, name, _ = path.split("/")
-        files[path] = json.dumps(_stand_in(folder, name, title), indent=2).encode()
+        files[path] = json.dumps(_stand_in(folder, name, title, titles), indent=2).encode()
+    for path in [path for path in files if path.startswith("themes/") and path.count("/") == 2]:
+        link = next(one for one in json.loads(files[path])["links"] if one["rel"] == "preview")
+        files[posixpath.normpath(f"{posixpath.dirname(path)}/{link['href']}")] = picture(*link["proj:shape"])
     for folder, (rel, kind, title) in FOLDERS.items():
         if f"{folder}/catalog.json" not in files:
             files[f"{folder}/catalog.json"] = _list(files, folder, rel, kind, title)
@@ -102,7 +107,13 @@ def _named(files: Mapping[str, bytes]) -> dict[str, str]:
     return found
 
 
-def _stand_in(folder: str, name: str, title: str) -> dict[str, Any]:
+def picture(height: int, width: int) -> bytes:
+    """The beginning of a WebP, which is all that tells its size."""
+    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return b"RIFF" + (22).to_bytes(4, "little") + b"WEBPVP8X" + (10).to_bytes(4, "little") + bytes(4) + size
+
+
+def _stand_in(folder: str, name: str, title: str, titles: Mapping[str, str]) -> dict[str, Any]:
     kind = FOLDERS[folder][1]
     parent = FOLDERS[folder][2]
     links = [
@@ -113,14 +124,18 @@ def _stand_in(folder: str, name: str, title: str) -> dict[str, Any]:
     document: dict[str, Any] = {"id": name, "links": links}
     if kind == "record":
         own = {"osc:project": "fairsendd"} if folder == "workflows" else {"osc:workflow": "fairsendd"}
-        target = "projects/fairsendd/collection" if folder == "workflows" else "workflows/fairsendd/record"
-        links.append({"rel": "related", "href": f"../../{target}.json", "type": "application/json", "title": "-"})
+        target, prefix = (PROJECT, "Project") if folder == "workflows" else (WORKFLOW, "Workflow")
+        links.append(_link("related", f"../../{target}", f"{prefix}: {titles[target]}"))
         links += [{"rel": rel, "href": "https://example.org/"} for rel in ("input", "environment")]
         core = "http://www.opengis.net/spec/ogcapi-records-1/1.0/req/record-core"
         properties = {"title": title, "type": folder.rstrip("s"), **own}
         return {"type": "Feature", "geometry": None, "conformsTo": [core], "properties": properties, **document}
     document |= {"stac_version": "1.0.0", "title": title, "description": f"Stands in for {title}."}
-    links.append({"rel": "preview" if folder == "themes" else "via", "href": "https://example.org/"})
+    if folder == "themes":
+        shape: dict[str, Any] = {"proj:epsg": None, "proj:shape": [400, 600]}
+        links.append({"rel": "preview", "href": "./image.webp", "type": "image/webp", **shape})
+    else:
+        links.append({"rel": "via", "href": "https://example.org/"})
     if folder in ("themes", "eo-missions", "variables"):
         document["type"] = "Catalog"
     else:
@@ -134,7 +149,7 @@ def _stand_in(folder: str, name: str, title: str) -> dict[str, Any]:
         document["contacts"] = [officer]
     if folder == "products":
         document |= {"osc:project": "fairsendd", "stac_extensions": [OSC, THEMES]}
-        links.append({**_link("related", "../../projects/fairsendd/collection.json", "-")})
+        links.append(_link("related", f"../../{PROJECT}", f"Project: {titles[PROJECT]}"))
     if folder in ("products", "projects", "variables"):
         document["themes"] = CONCEPTS
         links.append(_link("related", "../../themes/land/catalog.json", "Theme: Land"))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from itertools import islice
 
 import pytest
 
+from broker.results.catalogplan import plan
 from broker.results.osc import Finding
 from broker.results.rules import check
 from broker.results.strictrules import check_strictly, orcid
 from broker.results.tree import Files, Tree
 from tests.peers.osc import catalog, real
-from tests.unit.results.faultyrecords import FAULTS, Fault, faulty, ours, whole
+from tests.unit.results.faultyrecords import FAULTS, PROJECT, THEME, E, Fault, P, W, faulty, ours, whole
+from tests.unit.results.mutants import mutants
+from tests.unit.results.samples import a_request, published
 
 
 def findings(tree: Tree, paths: Iterable[str] | None = None) -> list[Finding]:
@@ -47,6 +52,29 @@ def test_a_fault_is_found(fault: Fault) -> None:
         (one.path, one.rule, one.official) for one in new
     }
     assert fault.official or not any(one.official for one in new)
+
+
+@pytest.mark.parametrize("path", [W, E, P, PROJECT, THEME, "products/catalog.json"])
+def test_catalogs_that_others_made_may_hold_anything(path: str) -> None:
+    sound = whole()
+    for mutant in islice(mutants(json.loads(sound[path]), (5,)), 0, None, 9):  # all: make catalog-validator
+        tree = Files(sound | {path: json.dumps(mutant.document).encode()})
+        check(tree, [path])
+        check_strictly(tree, [path, W, E, P])
+        plan(tree, a_request(), published())
+
+
+def test_what_cannot_be_added_to_is_said() -> None:
+    files = whole() | {THEME: b'{"links": [5]}', PROJECT: b"[]"}
+    told = {(one.path, one.rule) for one in plan(Files(files), a_request(), published()).findings}
+    assert {(THEME, "malformed"), (PROJECT, "malformed")} <= told
+
+
+@pytest.mark.parametrize("bomb", [b"[" * 200_000, b'{"links":' * 50_000, b'{"title": "\\ud800", "links": []}'])
+def test_documents_that_are_bombs_are_none(bomb: bytes) -> None:
+    files = Files(whole() | {THEME: bomb})
+    assert any(one.path == THEME for one in check(files, [THEME]))
+    plan(files, a_request(), published())
 
 
 def test_only_titles_of_what_was_touched_are_read() -> None:
