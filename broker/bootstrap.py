@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from adapters import make_platform
 from broker import settings as settings_of
+from broker.access import credential
 from broker.access.credential import Secret
 from broker.access.principal import Principal, Scope
 from broker.access.quota import Kind, Quota
 from broker.access.vault import KeyFile, Vault
 from broker.egress import Egress, EgressPolicy, git
-from broker.errors import PackageError, SetupError
+from broker.errors import CredentialRefused, InputProblem, PackageError, PlatformError, SetupError
 from broker.execution import notices
 from broker.execution.deploy import deploy
 from broker.execution.fleet import Fleet
@@ -33,7 +34,7 @@ from broker.packages.cwl import Inspection
 from broker.packages.deployment import Deployment
 from broker.packages.pack import MAX_ANSWER
 from broker.packages.repository import MAX_BLOB
-from broker.platform import Describing, Platform
+from broker.platform import Describing, Personal, Platform
 from broker.runner.client import Zygote
 from broker.settings import Settings
 from broker.storage import Storage
@@ -146,8 +147,23 @@ class Broker:
 
     def try_credential(self, secret: Secret, url: str | None = None) -> str:
         """Use a credential once. Raises CredentialRefused, EgressRefused, FetchError."""
+        if secret.kind is credential.Kind.OPENEO:
+            return self._tried_account(secret)
         where = door(self.settings.publish, secret)
         return tried(self.inquiries, self.settings.images.insecure, secret, url, where)
+
+    def _tried_account(self, secret: Secret) -> str:
+        found = (self.fleet[name] for name in self.fleet)
+        platform = next((one for one in found if isinstance(one, Personal) and one.account_at == secret.target), None)
+        if platform is None:
+            raise CredentialRefused(InputProblem("/origin", "there is no platform here that people have accounts at"))
+        if "refreshToken" in secret.fields:
+            raise CredentialRefused(InputProblem("", "a refresh token is tried by the first job that it is used for"))
+        try:
+            return platform.tried(secret.fields)
+        except PlatformError as error:
+            hint = "Check it, or keep it without a trial: --no-test (over HTTP: ?test=false)."
+            raise CredentialRefused(InputProblem("", secret.scrubbed(str(error))), hint=hint) from error
 
     def plain_host(self, host: str) -> bool:
         """Whether the operator lists a host or its address as one of the own network, where http may do."""

@@ -292,16 +292,24 @@ class PlatformError(BrokerError):
 
 class PlatformUnavailable(PlatformError):
     """Try again; `retry_after` in seconds where the platform said so. `sent` False: nothing can have arrived there (no
-    connection was made), so that a submission may go to another platform."""
+    connection was made), so that a submission may go to another platform. `personal`: it is one person's account that
+    does not work there, not the platform."""
 
     reason = "platform-unavailable"
 
     def __init__(
-        self, detail: str, *, hint: str | None = None, retry_after: float | None = None, sent: bool = True
+        self,
+        detail: str,
+        *,
+        hint: str | None = None,
+        retry_after: float | None = None,
+        sent: bool = True,
+        personal: bool = False,
     ) -> None:
         super().__init__(detail, hint=hint)
         self.retry_after = retry_after
         self.sent = sent
+        self.personal = personal
 
 
 class PlatformRefused(PlatformError):

@@ -14,8 +14,8 @@ Promises, each tested with a failure injected at each stage:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal, Protocol, runtime_checkable
@@ -25,6 +25,7 @@ from broker.jobs.model import Attempt, Capabilities, JobSpec, Step
 from broker.jobs.observation import Handle, Observation, State
 
 __all__ = [
+    "Accounts",
     "Attempt",
     "Collected",
     "Describing",
@@ -39,6 +40,7 @@ __all__ = [
     "Near",
     "Observation",
     "OutputFile",
+    "Personal",
     "Platform",
     "Replaying",
     "State",
@@ -169,6 +171,36 @@ class Listing(Protocol):
     """A platform that looks at a page of jobs by some requests, however many jobs they are."""
 
     listed: ClassVar[Literal[True]]
+
+
+class Accounts(Protocol):
+    """What the broker keeps of accounts that people have at platforms, released for the jobs of whose they are."""
+
+    def opened(self, account: str, at: str) -> tuple[float, Mapping[str, str]] | None:
+        """Since when a credential is what it is, and its fields; None where it is gone, or is for another place."""
+        ...
+
+    def renewing(self, account: str, at: str) -> AbstractContextManager[tuple[str, Callable[[str], None]]]:
+        """The refresh token, which nobody else uses meanwhile, and what keeps the one that comes in its place.
+
+        Raises PlatformUnavailable where somebody else uses it now.
+        """
+        ...
+
+
+@runtime_checkable
+class Personal(Protocol):
+    """A platform where people may have accounts of their own: `Attempt.account`. `account_at`: the origin that such
+    credentials are for; `accounts` is given to it."""
+
+    accounts: Accounts | None
+
+    @property
+    def account_at(self) -> str | None: ...
+
+    def tried(self, fields: Mapping[str, str]) -> str:
+        """What the platform says of an account. Raises PlatformError where it does not take it."""
+        ...
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from adapters.openeo.cwl import RUNTIME, TO_STAC, UDF
-from adapters.openeo.login import Login
+from adapters.openeo.login import Login, Renewing
 from adapters.openeo.settings import OpenEoSettings
 from broker.egress import Answer, Egress, EgressPolicy, FetchError, shown
 from broker.errors import EgressRefused, PlatformError, PlatformRefused, PlatformUnavailable
@@ -45,7 +45,8 @@ class Api:
     All methods raise PlatformUnavailable and PlatformRefused (JobNotFound where the back-end says so).
     """
 
-    def __init__(self, settings: OpenEoSettings) -> None:
+    def __init__(self, settings: OpenEoSettings, renewing: Renewing | None = None) -> None:
+        """`renewing`: of a person's account, as in `Login`."""
         policy = EgressPolicy.from_json(settings.egress)
         self.egress = Egress(policy).with_policy(read_timeout=settings.timeout_seconds, connect_timeout=10.0)
         self.settings = settings
@@ -53,7 +54,7 @@ class Api:
         self._root: tuple[float, str, Mapping[str, Any]] | None = None
         self._cwl: tuple[float, str | None] | None = None
         self._formats: tuple[float, frozenset[str]] | None = None
-        self._login = Login(settings, self._open)
+        self._login = Login(settings, self._open, renewing)
 
     # ---- what the back-end is
 
@@ -152,7 +153,7 @@ class Api:
                 return self._open(method, url, body, again)
             except _TokenRefused as still:
                 # Also what a back-end says while its identity provider is down: no reason to fail a job.
-                raise PlatformUnavailable(f"{self.settings.url} does not take the account: {still.detail}") from still
+                raise self._login.refused(f"{self.settings.url} does not take the account: {still.detail}") from still
 
     def execute(self, body: Any) -> Answer:
         """The answer of a synchronous execution, to be read."""

@@ -8,7 +8,8 @@ shows up. A synchronous request is made when its result is fetched, and made aga
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import BinaryIO, ClassVar, Literal
 
@@ -16,16 +17,30 @@ from adapters.openeo import cwl
 from adapters.openeo.api import Api
 from adapters.openeo.batch import Batch
 from adapters.openeo.graph import SUM
+from adapters.openeo.people import AccountGone, People, Verbs, of
 from adapters.openeo.settings import OpenEoSettings
 from adapters.openeo.synchronous import Synchronous
 from broker.errors import PlatformError
-from broker.jobs.model import Capabilities, JobSpec, Step
+from broker.jobs.model import Capabilities, Failure, Fault, JobSpec, Reason, Step
+from broker.jobs.secrets import origin
 from broker.packages.openeo import KIND, MEDIA_TYPE
-from broker.platform import Attempt, Collected, Estimate, Handle, Health, LogPage, Observation, Trial, only_asked
+from broker.platform import (
+    Accounts,
+    Attempt,
+    Collected,
+    Estimate,
+    Handle,
+    Health,
+    LogPage,
+    Observation,
+    State,
+    Trial,
+    only_asked,
+)
 
 
 class OpenEoPlatform:
-    """Implements `broker.platform.Platform`, `Estimating` and `Proving`; remembers nothing about jobs."""
+    """Implements `broker.platform.Platform`, `Estimating`, `Proving` and `Personal`; remembers nothing about jobs."""
 
     Settings: ClassVar[type[OpenEoSettings]] = OpenEoSettings
     page = 200
@@ -37,15 +52,33 @@ class OpenEoPlatform:
         self.api = Api(settings)
         self.batch = Batch(self.api)
         self.synchronous = Synchronous(self.api)
+        self.accounts: Accounts | None = None
+        self._people = People(settings)
 
-    def _mode(self) -> Batch | Synchronous:
+    @property
+    def account_at(self) -> str | None:
+        """Of the back-end, for credentials of people."""
+        return origin(self.settings.url)
+
+    def tried(self, fields: Mapping[str, str]) -> str:
+        """Not with a refresh token: those that are used once are worth nothing afterwards."""
+        found = Api(of(self.settings, fields)).get("/me")
+        return f"{self.account_at} knows it as {found.get('user_id')}."
+
+    def _verbs(self, account: str | None) -> Verbs:
+        """Those of the platform's account, or of somebody's own. Raises AccountGone."""
+        if account is None:
+            return self.batch, self.synchronous
+        return self._people.verbs(self.accounts, account)
+
+    def _mode(self, account: str | None = None) -> Batch | Synchronous:
         mode = self.settings.mode
         batch = self.api.offers("/jobs", "POST") if mode == "auto" else mode == "batch"
-        return self.batch if batch else self.synchronous
+        return self._verbs(account)[0 if batch else 1]
 
     def submit(self, spec: JobSpec) -> Iterator[Handle]:
         with only_asked():
-            mode = self._mode()
+            mode = self._mode(spec.account)
         return mode.submit(spec)
 
     def estimate(self, spec: JobSpec) -> Estimate:
@@ -59,18 +92,26 @@ class OpenEoPlatform:
 
     def observe(self, attempts: Sequence[Attempt]) -> Iterable[Observation]:
         asked = attempts[: self.page]
-        seen = {one.name: one for one in self.batch.observe([one for one in asked if not _is_sync(one)])}
+        seen: dict[str, Observation] = {}
+        for account in {one.account for one in asked}:
+            theirs = [one for one in asked if one.account == account and not _is_sync(one)]
+            try:
+                seen |= {one.name: one for one in self._verbs(account)[0].observe(theirs)}
+            except AccountGone as error:
+                failure = Failure(Fault.PLATFORM, Reason.PLATFORM_REFUSED, error.detail)
+                seen |= {one.name: Observation(one.name, State.FAILED, error.detail, failure=failure) for one in theirs}
         return [seen.get(one.name) or self.synchronous.observe(one) for one in asked]
 
     def cancel(self, attempt: Attempt) -> None:
         if not _is_sync(attempt):
-            self.batch.cancel(attempt)
+            with suppress(AccountGone):  # nobody can end it any more
+                self._verbs(attempt.account)[0].cancel(attempt)
 
     def logs(self, attempt: Attempt, cursor: str | None) -> LogPage:
-        return LogPage((), cursor) if _is_sync(attempt) else self.batch.logs(attempt, cursor)
+        return LogPage((), cursor) if _is_sync(attempt) else self._verbs(attempt.account)[0].logs(attempt, cursor)
 
     def steps(self, attempt: Attempt) -> tuple[Step, ...]:
-        return () if _is_sync(attempt) else self.batch.steps(attempt)
+        return () if _is_sync(attempt) else self._verbs(attempt.account)[0].steps(attempt)
 
     def collect(self, attempt: Attempt) -> Collected:
         return self._of(attempt).collect(attempt)
@@ -80,10 +121,11 @@ class OpenEoPlatform:
 
     def release(self, attempt: Attempt) -> None:
         if not _is_sync(attempt):
-            self.batch.release(attempt)
+            with suppress(AccountGone):
+                self._verbs(attempt.account)[0].release(attempt)
 
     def _of(self, attempt: Attempt) -> Batch | Synchronous:
-        return self.synchronous if _is_sync(attempt) else self.batch
+        return self._verbs(attempt.account)[1 if _is_sync(attempt) else 0]
 
     def check(self) -> Health:
         """Its description, and whether it takes the account."""

@@ -7,6 +7,7 @@
 | registry | host, `ghcr.io` | username and password (or `token`, which registries take in its place) |
 | prr | origin of the PRR's API | username and password, or token |
 | github | `https://github.com/owner/repository` | token |
+| openeo | origin of a platform | username and password, or clientId and refreshToken, provider |
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Kind(StrEnum):
     REGISTRY = "registry"
     PRR = "prr"
     GITHUB = "github"
+    OPENEO = "openeo"
 
 
 # kind -> (what names the target, fields that are secret, others)
@@ -44,6 +46,7 @@ FIELDS: Mapping[Kind, tuple[str, frozenset[str], frozenset[str]]] = {
     Kind.REGISTRY: ("host", frozenset({"token", "password"}), frozenset({"username"})),
     Kind.PRR: ("origin", frozenset({"token", "password"}), frozenset({"username"})),
     Kind.GITHUB: ("repository", frozenset({"token"}), frozenset()),
+    Kind.OPENEO: ("origin", frozenset({"password", "refreshToken"}), frozenset({"username", "clientId", "provider"})),
 }
 
 
@@ -66,7 +69,7 @@ class Secret:
     def scrubbed(self, text: str) -> str:
         """A text of the other side, without what is secret should it repeat it."""
         secret = [value for name, value in self.fields.items() if name in FIELDS[self.kind][1]]
-        if self.kind is not Kind.S3:
+        if self.kind not in (Kind.S3, Kind.OPENEO):
             secret.append(self.authorization.partition(" ")[2])
         return scrubbed(text, secret)
 
@@ -122,7 +125,12 @@ def _lacking(kind: Kind, fields: Mapping[str, str]) -> str | None:
         return f"{' and '.join(missing)} missing" if missing else None
     if kind is Kind.GITHUB:
         return None if "token" in fields else "token is missing"
-    if ("token" in fields) == ("password" in fields):
+    if kind is Kind.OPENEO:
+        if ("refreshToken" in fields) == ("password" in fields):
+            return "either a username and a password, or a clientId and a refreshToken"
+        if "refreshToken" in fields and "clientId" not in fields:
+            return "a refreshToken needs the clientId that it was given to"
+    elif ("token" in fields) == ("password" in fields):
         return "either a token, or a username and a password"
     if "password" in fields and "username" not in fields:
         return "a password needs a username"

@@ -27,6 +27,7 @@ KINDS: Mapping[Kind, tuple[str, str]] = {
     Kind.REGISTRY: ("An image registry", "Images that are not public are pulled with it."),
     Kind.PRR: ("A results repository", "Results are published there with it, such as ESA's PRR."),
     Kind.GITHUB: ("A GitHub repository", "Records are proposed there with it."),
+    Kind.OPENEO: ("An openEO platform", "Your jobs run there with it, in your own account."),
 }
 
 
@@ -71,6 +72,14 @@ FORMS: Mapping[Kind, tuple[Field, ...]] = {
         *LOGIN,
     ),
     Kind.GITHUB: (Field("repository", "Repository", "owner/repository", required=True), TOKEN),
+    Kind.OPENEO: (
+        Field("origin", "Platform", "Such as https://openeo.example.org", required=True),
+        Field("username", "User name"),
+        Field("password", "Password", secret=True),
+        Field("clientId", "Client", "With a refresh token: the client that it was given to."),
+        Field("refreshToken", "Refresh token", "Or a user name and a password.", secret=True),
+        Field("provider", "Identity provider", "Its id at the platform; empty for the first one."),
+    ),
 }
 # of what was typed these are shown again when a form is refused: no secret, no name of an account
 SHOWN_AGAIN = frozenset({"name", "project", "try", "test", "endpoint", "region"}) | {one[0] for one in FIELDS.values()}

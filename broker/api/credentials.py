@@ -82,7 +82,8 @@ async def keep(request: Request, name: str, caller: Caller, test: Try = True) ->
     """Make or replace a credential. It is tried first (`?test=false`: not); one that is refused is not kept.
 
     `kind`: s3 (bucket, endpoint, region, accessKey, secretKey), http (origin, and token or username and password),
-    registry (host, username, password), prr (as http), github (repository, token). `shared`: private, or project for
+    registry (host, username, password), prr (as http), github (repository, token), openeo (origin of a platform, and
+    username and password, or clientId and refreshToken). `shared`: private, or project for
     the one that Acting-Project names. `test`: where to try an http credential.
     """
     caller.need(Scope.RUN)
@@ -103,7 +104,7 @@ def _keep(
     site: Site, caller: Principal, name: str, secret: Secret, shared: str | None, url: str | None, test: bool
 ) -> tuple[Credential, bool, str | None]:
     broker = site.broker
-    trial = broker.try_credential if test else None
+    trial = broker.try_credential if test and "refreshToken" not in secret.fields else None
     return verbs.keep(broker.database, broker.vault, caller, name, secret, shared=shared, trial=trial, url=url)
 
 

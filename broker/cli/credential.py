@@ -1,5 +1,5 @@
 """`broker credential`: what the broker may use in your name: buckets, data behind a login, image registries, PRR,
-GitHub."""
+GitHub, accounts on platforms."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ NAMED = {
     Kind.REGISTRY: "host",
     Kind.PRR: "origin",
     Kind.GITHUB: "repository",
+    Kind.OPENEO: "origin",
 }
 SECRET = {Kind.S3: "Secret key", Kind.REGISTRY: "Password or token"}
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What you call it.", show_default=False)]
@@ -45,7 +46,7 @@ def add(
     target: Annotated[
         str,
         typer.Argument(
-            help="s3: the bucket. http, prr: https://host. registry: its host. github: owner/repository.",
+            help="s3: the bucket. http, prr, openeo: https://host. registry: its host. github: owner/repository.",
             show_default=False,
         ),
     ],
@@ -55,7 +56,14 @@ def add(
     region: Annotated[str | None, typer.Option(help="s3: the region.", show_default=False)] = None,
     access_key: Annotated[str | None, typer.Option(help="s3: the access key (its id).", show_default=False)] = None,
     username: Annotated[
-        str | None, typer.Option(help="http, prr, registry: log in with this name and a password.", show_default=False)
+        str | None,
+        typer.Option(help="http, prr, registry, openeo: log in with this name and a password.", show_default=False),
+    ] = None,
+    client_id: Annotated[
+        str | None, typer.Option(help="openeo: the client that a refresh token was given to.", show_default=False)
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="openeo: id of the identity provider there.", show_default=False)
     ] = None,
     secret_file: Annotated[
         Path | None,
@@ -81,11 +89,13 @@ def add(
     """
     body: dict[str, Any] = {"kind": kind.value, NAMED[kind]: target}
     more = {"endpoint": endpoint, "region": region, "accessKey": access_key, "username": username, "test": test_at}
+    more |= {"clientId": client_id, "provider": provider}
     body |= {key: value for key, value in more.items() if value is not None}
     if project is not None:
         body["shared"] = "project"
-    field = "secretKey" if kind is Kind.S3 else "password" if username is not None else "token"
-    body[field] = _asked(SECRET.get(kind, "Password" if username is not None else "Token"), secret_file)
+    token = ("refreshToken", "Refresh token") if kind is Kind.OPENEO else ("token", "Token")
+    field, words = ("password", "Password") if username is not None else token
+    body["secretKey" if kind is Kind.S3 else field] = _asked(SECRET.get(kind, words), secret_file)
     options: dict[str, Any] = {"params": {"test": "false"}} if no_test else {}
     if project is not None:
         options["headers"] = {"Acting-Project": project}

@@ -14,7 +14,7 @@ from broker.egress.counting import counted
 from broker.errors import PlatformUnavailable
 from broker.jobs.model import Attempt, JobSpec, Step
 from broker.jobs.observation import Handle, Observation
-from broker.platform import Collected, Health, Listing, LogPage, Platform
+from broker.platform import Collected, Health, Listing, LogPage, Personal, Platform
 from broker.store import pace
 from broker.store.database import Database
 
@@ -52,6 +52,7 @@ class Watched:
     def __init__(self, platform: Platform, page: int) -> None:
         self.name = platform.name
         self.page = page
+        self.account_at = platform.account_at if isinstance(platform, Personal) else None
         self.calls = 0
         self.silent = False
         self.retry_after: float | None = None
@@ -63,7 +64,7 @@ class Watched:
         try:
             yield
         except PlatformUnavailable as error:
-            self.silent, self.retry_after = True, error.retry_after
+            self.silent, self.retry_after = not error.personal, error.retry_after
             raise
         self.silent, self.retry_after = False, None
 

@@ -74,6 +74,8 @@ def _row(
         )
         new = True
     project = old.project
+    if secret.kind is Kind.OPENEO and (shared or old.shared) == PROJECT:
+        raise InputError(InputProblem("/shared", "an account of a person on a platform is private"))
     if shared == PROJECT and (new or old.shared == PRIVATE or principal.project != old.project):
         project = principal.project
         if not credentials.may_share(tx, principal.owner, project):

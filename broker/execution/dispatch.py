@@ -15,12 +15,13 @@ from broker.access.credential import Kind
 from broker.access.quota import NONE, Quotas, month_begins
 from broker.access.vault import Vault
 from broker.errors import NoSuchUpload, PackageError, PlatformRefused, PlatformUnavailable
-from broker.execution import credentials
+from broker.execution import accounts, credentials
 from broker.execution.accept import CREDENTIAL_SCHEME, STORED_SCHEME, UPLOAD_SCHEME
 from broker.execution.hold import alone, held
 from broker.execution.images import Images
 from broker.execution.reuse import reuse
 from broker.jobs import lifecycle
+from broker.jobs.lifecycle import Change
 from broker.jobs.model import Capabilities, Failure, Fault, Job, JobSpec, Limits, Phase, Reason, StageItem
 from broker.jobs.placement import too_small
 from broker.platform import Near, Platform
@@ -87,6 +88,7 @@ def _submit(
     try:
         if images is not None:
             images.check(job.needs.images)  # the rules may have changed since the package was deployed
+        job = _with_account(database, job, getattr(platform, "account_at", None))
         spec = _spec(database, job, storage, limits)
         if vault is not None:
             spec = _with_secrets(database, job, spec, vault)
@@ -130,8 +132,23 @@ def _spec(database: Database, job: Job, storage: Storage, limits: Limits) -> Job
         images=process.images or {},
         reuse=callcache.wanted(job),
         brought=given,
+        account=job.account,
         first=job.retries == 0 and job.handle is None,  # of what is tried again nobody knows how far it came
     )
+
+
+def _with_account(database: Database, job: Job, at: str | None) -> Job:
+    """The account of the job's owner at the platform, which is written down before anything is sent with it."""
+    if not lifecycle.untouched(job) or (at is None and job.account is None):
+        return job
+    with database.write() as tx:
+        row = accounts.of_job(tx, job, at) if at is not None else None
+        if row is not None:
+            credentials.note(tx, job, [row])
+        account = None if row is None else row.id
+        return (
+            job if account == job.account else claims.save(tx, job, Change("", due_in=0.0), hold=True, account=account)
+        )
 
 
 def _brought(tx: Connection, job: Job) -> tuple[Mapping[str, Any], tuple[StageItem, ...]]:

@@ -14,8 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from broker.access.vault import Vault
 from broker.errors import SetupError
+from broker.execution.accounts import Kept
 from broker.jobs.terms import NO_TERMS, Terms
-from broker.platform import Platform
+from broker.platform import Personal, Platform
 from broker.store import platformconfigs
 from broker.store.database import Database
 from broker.store.platformconfigs import Config
@@ -110,7 +111,10 @@ class Fleet(Mapping[str, Platform]):
         options = {key: value for key, value in entry.options.items() if key != TERMS}
         if entry.config is not None and entry.config.sealed is not None:
             options |= orjson.loads(self._vault().open(entry.config.sealed, entry.config.bond))
-        return self._make(name, entry.adapter, options)
+        made = self._make(name, entry.adapter, options)
+        if isinstance(made, Personal):
+            made.accounts = Kept(self._database, self._vault)
+        return made
 
 
 def _entry(options: Mapping[str, Any]) -> Entry:

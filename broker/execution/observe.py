@@ -47,20 +47,29 @@ def observe(
     if not taken:
         return []
     with held(database, taken):
-        try:
-            seen = {name: _later(one, pause) for name, one in _seen(platform, taken).items()}
-        except PlatformUnavailable as error:
-            return _put_off(database, taken, error)
-        except Exception:  # about one of them, and nobody knows which: each is looked at by itself
-            log.exception("%s cannot be asked for %d jobs at once", platform.name, len(taken))
-            seen = {}
-        done = [] if live else _same(database, taken, seen)
-        known = {job.id for job in done}
-        left = [job for job in taken if job.id not in known]
-        left.sort(key=lambda job: job.name in seen and seen[job.name].state in lifecycle.ENDED)  # those take longer
-        looked = [
-            alone(database, job, partial(_look, database, platform, job, seen.get(job.name), live=live)) for job in left
-        ]
+        looked: list[Job] = []
+        for account in sorted({job.account or "" for job in taken}):  # one that does not work holds up no other
+            looked += _looked(
+                database, platform, [job for job in taken if (job.account or "") == account], live=live, pause=pause
+            )
+    return looked
+
+
+def _looked(database: Database, platform: Platform, taken: Sequence[Job], *, live: bool, pause: float) -> list[Job]:
+    try:
+        seen = {name: _later(one, pause) for name, one in _seen(platform, taken).items()}
+    except PlatformUnavailable as error:
+        return _put_off(database, taken, error)
+    except Exception:  # about one of them, and nobody knows which: each is looked at by itself
+        log.exception("%s cannot be asked for %d jobs at once", platform.name, len(taken))
+        seen = {}
+    done = [] if live else _same(database, taken, seen)
+    known = {job.id for job in done}
+    left = [job for job in taken if job.id not in known]
+    left.sort(key=lambda job: job.name in seen and seen[job.name].state in lifecycle.ENDED)  # those take longer
+    looked = [
+        alone(database, job, partial(_look, database, platform, job, seen.get(job.name), live=live)) for job in left
+    ]
     return [*done, *(job for job in looked if job is not None)]
 
 

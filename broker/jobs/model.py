@@ -325,8 +325,8 @@ class JobSpec:
     those that were pinned when the package was deployed. `reuse`: steps may have the results of steps of the
     owner's other jobs, and leave theirs to them. `brought`: what other platforms gave for steps of this job, by the
     key of the need: {"outputs": as a job order, "step": Step as JSON}. `first`: nothing of this attempt was ever sent
-    to the platform, which need not look for it. `secrets` go to staging and image pulls only: nothing that sees the
-    package, its logs or its records may have them.
+    to the platform, which need not look for it. `account`: as in `Attempt`. `secrets` go to staging and image pulls
+    only: nothing that sees the package, its logs or its records may have them.
     """
 
     job_id: str
@@ -346,6 +346,7 @@ class JobSpec:
     first: bool = False
     brought: Mapping[str, Any] = field(default_factory=dict)
     secrets: Released = field(default_factory=Released, repr=False)
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,12 +431,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Names one attempt of a job on a platform; `handle` is None between intent and the first handle."""
+    """Names one attempt of a job on a platform; `handle` is None between intent and the first handle. `account`: the
+    credential of its owner (its id) whose account there it was submitted with; None: the platform's own."""
 
     job_id: str
     attempt: int
     name: str
     handle: Mapping[str, Any] | None = None
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,7 +453,8 @@ class Job:
     `request` keeps `outputs`, `response` and `mode` as the client gave them; `outputs` is the CWL output
     object whose Files have a `location` relative to the job's kept files (the `path` in `job_files`).
     `subscriber`: whom to tell: {"base": this broker's address, "success" | "inProgress" | "failed": URI}.
-    `placement`: why it is where it is (`jobs.placement`); None where there was nothing to choose.
+    `placement`: why it is where it is (`jobs.placement`); None where there was nothing to choose. `account`: as in
+    `Attempt`.
     """
 
     id: str
@@ -492,6 +496,7 @@ class Job:
     children: int | None = None
     subscriber: Mapping[str, str] | None = None
     placement: Mapping[str, Any] | None = None
+    account: str | None = None
 
     @property
     def terminal(self) -> bool:
@@ -504,8 +509,8 @@ class Job:
     def attempt_of(self, number: int | None = None) -> Attempt:
         """The current attempt, or an earlier one (whose handle is not kept)."""
         if number is None or number == self.attempt:
-            return Attempt(self.id, self.attempt, self.name, self.handle)
-        return Attempt(self.id, number, remote_name(self.id, number))
+            return Attempt(self.id, self.attempt, self.name, self.handle, self.account)
+        return Attempt(self.id, number, remote_name(self.id, number), account=self.account)
 
 
 def remote_name(job_id: str, attempt: int) -> str:

@@ -139,6 +139,12 @@ def usable(tx: Connection, owner: str, project: str, kinds: Sequence[str]) -> li
     return [_sealed(row) for row in tx.execute(_USABLE, given).mappings()]
 
 
+def account(tx: Connection, credential: str) -> Sealed | None:
+    """By its id; None where it is gone."""
+    row = tx.execute(select(*_FIELDS, c.sealed).where(c.id == credential)).mappings().first()
+    return None if row is None else _sealed(row)
+
+
 def every(tx: Connection) -> list[Sealed]:
     """All rows, for a change of the key."""
     return [_sealed(row) for row in tx.execute(select(*_FIELDS, c.sealed).order_by(c.id)).mappings()]

@@ -49,7 +49,7 @@ _CHANGEABLE = select(c.id).where(c.id == bindparam("wanted"), changeable(jobs))
 _SET_LATER = {
     "lease_owner", "lease_until", "handle", "progress_done", "progress_total", "failure", "outputs", "log_cursor",
     "parent", "step_key", "started", "finished", "spent", "swept",
-    "reused", "children",
+    "reused", "children", "account",
 }  # fmt: skip
 _INSERT = insert(jobs).values({column.name: bindparam(column.name) for column in c if column.name not in _SET_LATER})
 FIRST_MESSAGE = "Waiting to be dispatched."
@@ -397,6 +397,7 @@ def as_job(row: RowMapping | Mapping[str, Any]) -> Job:
         reproduces=row["reproduces"],
         parent=row["parent"],
         children=row["children"],
+        account=row["account"],
     )
     if "request" not in row:
         return light

@@ -198,6 +198,7 @@ jobs = Table(
     Column("subscriber", Json),  # who is told: see `jobs.model.Job`
     Column("placement", Json),  # why it is on its platform: see `jobs.placement.Placement`
     Column("children", Integer),  # how many jobs run steps of it; None: it has no such steps
+    Column("account", Text),  # the owner's credential whose account on the platform it was submitted with
 )
 _FAILED = "phase = 'failed'"
 FAILED_ROW = text(_FAILED)  # spelled as in its index, like LIVE_ROW

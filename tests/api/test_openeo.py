@@ -103,6 +103,29 @@ def test_the_official_client_gets_the_same_pixels(broker: BrokerPeer, back_end: 
         numpy.testing.assert_array_equal(source.read(1), ours)
 
 
+def test_a_persons_own_account_is_tried_kept_and_used(broker: BrokerPeer, back_end: OpenEoPeer) -> None:
+    process = deploy(broker, one("wait", 600) | {"id": "of-jane"})
+    command = [sys.executable, "-m", "broker.cli", "credential", "add", "jane", "openeo", back_end.url]
+    command += ["--username", "jane", "--server", broker.url]
+    kept = [
+        subprocess.run(command, input=typed, capture_output=True, text=True, timeout=60) for typed in ("no", "jane123")
+    ]
+    try:
+        assert [ran.returncode == 0 for ran in kept] == [False, True], kept
+        assert "knows it as jane" in kept[1].stderr
+        assert broker.session.post(f"{broker.url}/credentials/jane/test", json={}, timeout=30).status_code == 200
+        job = broker.execute(process, {})
+        broker.reaches(job, "running")
+        [hers] = [made["title"] for made in back_end.platform(username="jane", password="jane123").api.jobs()]
+        assert job in hers
+        assert all(job not in made["title"] for made in back_end.platform().api.jobs())
+        assert broker.get("/credentials/jane").json()["lastUsed"] is not None
+        broker.delete(f"/jobs/{job}")
+        assert broker.ended(job)["status"] == "dismissed"
+    finally:
+        broker.delete("/credentials/jane")
+
+
 def test_a_job_there_has_everything_that_a_job_here_has(broker: BrokerPeer) -> None:
     process = deploy(broker, NDWI | {"id": "ndwi-all"})
     described = broker.get(f"/processes/{process}").json()

@@ -1,9 +1,13 @@
-"""Tokens that are refused, end, or cannot be had fail no job (4 of the list in the reference)."""
+"""Tokens that are refused, end, or cannot be had fail no job; a job belongs to the account that made it (4 and 12 of
+the list in the reference)."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ from adapters.openeo.platform import OpenEoPlatform
 from broker.errors import PlatformUnavailable
 from broker.jobs.observation import State
 from broker.platform import Attempt
-from tests.faults.openeo.looking import JOB, JWT, ended, look
+from tests.faults.openeo.looking import JOB, JWT, ended, job_of, look
 from tests.peers.openeo.faults import Faults
 from tests.peers.openeo.peer import OpenEoPeer, one, openeo_peer, submitted
 from tests.peers.web import WebPeer
@@ -104,3 +108,88 @@ def test_an_identity_provider_that_gives_no_token_fails_no_job(back_end: OpenEoP
         with pytest.raises(PlatformUnavailable) as told:
             list(platform.submit(back_end.spec(one("say", "later"))))
         assert not told.value.sent
+
+
+class Kept:
+    """Accounts of people: what a credential opens to, by its id."""
+
+    def __init__(self, **fields: Mapping[str, str]) -> None:
+        self.fields = fields
+        self.at: set[str] = set()
+
+    def opened(self, account: str, at: str) -> tuple[float, Mapping[str, str]] | None:
+        self.at.add(at)
+        return (1.0, self.fields[account]) if account in self.fields else None
+
+    @contextmanager
+    def renewing(self, account: str, at: str) -> Iterator[tuple[str, Callable[[str], None]]]:
+        def keep(token: str) -> None:
+            self.fields[account] = {**self.fields[account], "refreshToken": token}
+
+        yield self.fields[account]["refreshToken"], keep
+
+
+JANE = {"username": "jane", "password": "jane123"}
+
+
+def test_a_job_is_looked_at_and_ended_with_the_account_that_made_it(
+    back_end: OpenEoPeer, faults: Faults, platform: OpenEoPlatform
+) -> None:
+    """What has one id for one account is unknown to another (12 of the list in the reference)."""
+    platform.accounts = accounts = Kept(jane=JANE)
+    mine = submitted(platform, back_end.spec(one("say", "of the platform")))
+    hers = replace(submitted(platform, back_end.spec(one("say", "of jane"), account="jane")), account="jane")
+    waits = replace(submitted(platform, back_end.spec(one("wait", 600), account="jane")), account="jane")
+    for own in (mine, hers):
+        assert ended(platform, own).state == State.SUCCEEDED
+        assert platform.collect(own).files
+    assert look(platform, replace(hers, handle=None)).state == State.SUCCEEDED  # between intent and handle
+    listed = {str(job["id"]) for job in platform.api.jobs()}
+    assert job_of(mine) in listed
+    assert not {job_of(hers), job_of(waits)} & listed
+    assert job_of(hers) in {str(job["id"]) for job in back_end.platform(**JANE).api.jobs()}
+    platform.cancel(waits)
+    assert look(platform, waits).state == State.CANCELLED
+    platform.release(hers)
+    assert job_of(hers) not in {str(job["id"]) for job in back_end.platform(**JANE).api.jobs()}
+    assert accounts.at == {faults.url}
+
+
+def test_an_account_that_is_gone_fails_its_jobs_and_no_others(back_end: OpenEoPeer, platform: OpenEoPlatform) -> None:
+    platform.accounts = accounts = Kept(jane=JANE)
+    mine = submitted(platform, back_end.spec(one("wait", 600)))
+    hers = replace(submitted(platform, back_end.spec(one("wait", 600), account="jane")), account="jane")
+    theirs = replace(mine, name="eb-other-1", account="gone")
+    seen = {found.name: found for found in platform.observe([theirs, mine, hers])}
+    assert "no longer kept here" in seen[theirs.name].message
+    assert [seen[job.name].state == State.FAILED for job in (theirs, mine, hers)] == [True, False, False]
+    platform.cancel(theirs)
+    platform.release(theirs)
+    assert look(platform, mine).state in (State.QUEUED, State.RUNNING)  # nobody ended it with the platform's account
+    accounts.fields["jane"] = {"username": "jane", "password": "changed there"}
+    fresh = back_end.platform()
+    fresh.accounts = accounts
+    with pytest.raises(PlatformUnavailable) as refused:
+        look(fresh, hers)
+    assert refused.value.personal
+    platform.release(hers)
+    platform.release(mine)
+
+
+def test_a_refresh_token_that_is_used_once_is_followed_by_the_next(tmp_path: Path) -> None:
+    with WebPeer() as issuer:
+        url = issuer.url("").rstrip("/")
+        places = {"token_endpoint": f"{url}/token", "userinfo_endpoint": f"{url}/userinfo"}
+        issuer.serve("/.well-known/openid-configuration", {"issuer": url, **places})
+        issuer.serve("/userinfo", {"sub": "jane"})
+        issuer.serve("/token", {"access_token": "brief", "expires_in": 0, "refresh_token": "second"})
+        with openeo_peer(tmp_path, issuer=url) as peer:
+            platform = peer.platform()
+            platform.accounts = accounts = Kept(jane={"clientId": "broker", "refreshToken": "first"})
+            hers = replace(submitted(platform, peer.spec(one("say", "oidc"), account="jane")), account="jane")
+            assert ended(platform, hers).state == State.SUCCEEDED
+    asked = [found.body for found in issuer.requests if found.path == "/token"]
+    assert b"refresh_token=first" in asked[0]
+    assert all(b"refresh_token=second" in body for body in asked[1:])
+    assert len(asked) > 1
+    assert accounts.fields["jane"]["refreshToken"] == "second"

@@ -17,6 +17,7 @@ HTTP = {"kind": "http", "origin": "https://data.example.org", "token": "canary"}
 REGISTRY = {"kind": "registry", "host": "ghcr.io", "username": "me", "password": "canary"}
 PRR = {"kind": "prr", "origin": "https://prr.example.org", "token": "canary"}
 LOGIN = {"kind": "prr", "origin": "https://prr.example.org", "username": "me", "password": "canary"}
+OPENEO = {"kind": "openeo", "origin": "https://eo.example.org", "clientId": "broker", "refreshToken": "canary"}
 GITHUB = {"kind": "github", "repository": "ESA-EarthCODE/open-science-catalog", "token": "canary"}
 
 
@@ -37,6 +38,7 @@ def given(body: dict[str, Any], plain: str = "") -> Secret:
         (REGISTRY | {"host": "index.docker.io"}, "docker.io"),
         (PRR, "https://prr.example.org"),
         (LOGIN, "https://prr.example.org"),
+        (OPENEO, "https://eo.example.org"),
         (GITHUB, "https://github.com/ESA-EarthCODE/open-science-catalog"),
         (GITHUB | {"repository": "https://github.com/o/r.git"}, "https://github.com/o/r"),
     ],
@@ -53,6 +55,8 @@ def test_targets_have_one_spelling(body: dict[str, Any], target: str) -> None:
     [
         {},
         {"kind": "ssh", "token": "canary"},
+        OPENEO | {"username": "me", "password": "canary"},
+        {"kind": "openeo", "origin": "https://eo.example.org", "refreshToken": "canary"},
         {"kind": ["canary"]},
         {"kind": "http", "token": "canary"},
         S3 | {"bucket": "canary/.."},

@@ -1,0 +1,107 @@
+"""Accounts of people at platforms: whose a job is given, and refresh tokens that are used by one at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+
+from broker.access.credential import Kind, Secret
+from broker.access.principal import LOCAL, Principal
+from broker.access.vault import KeyFile, Vault
+from broker.errors import InputError, PlatformUnavailable
+from broker.execution import accounts, dispatch
+from broker.execution import credentials as verbs
+from broker.execution.courtesy import Watched
+from broker.jobs.model import Job, Limits
+from broker.storage.local import LocalStorage
+from broker.store import jobs
+from broker.store.account_tables import members
+from broker.store.database import Database
+from tests.peers.scripted import ScriptedPlatform
+from tests.unit.store.rows import job_row, platform_row, process_row
+
+AT = "https://openeo.example"
+TOKEN = {"clientId": "broker", "refreshToken": "first"}
+
+
+class Personal(ScriptedPlatform):
+    accounts = None
+    account_at = AT
+
+    def tried(self, fields: object) -> str:
+        return "It takes it."
+
+
+class Office:
+    def __init__(self, database: Database, tmp_path: Path) -> None:
+        self.database = database
+        self.vault = Vault(KeyFile(tmp_path / "secrets.key"))
+        self.kept = accounts.Kept(database, lambda: self.vault)
+        self.platform = Personal()
+        self.offer = platform_row(database, cores=64.0)
+        self.storage = LocalStorage(tmp_path / "files")
+        process_row(database)
+
+    def keep(self, who: Principal, name: str = "sky", at: str = AT, **fields: str) -> str:
+        secret = Secret(Kind.OPENEO, at, fields or TOKEN)
+        return verbs.keep(self.database, self.vault, who, name, secret)[0].id
+
+    def dispatched(self, job: Job) -> Job:
+        watched = Watched(self.platform, 10)
+        dispatch.dispatch(self.database, watched, self.offer, self.storage, Limits(), "w", vault=self.vault)
+        with self.database.read() as tx:
+            return jobs.get(tx, job.id)
+
+
+@pytest.fixture
+def office(database: Database, tmp_path: Path) -> Office:
+    return Office(database, tmp_path)
+
+
+def person(database: Database, name: str) -> Principal:
+    with database.write() as tx:
+        tx.execute(insert(members).values(project="lab", person=name, part="member", since=0.0))
+    return Principal(name, "lab", LOCAL.scopes)
+
+
+def test_a_job_is_submitted_with_its_owners_account_and_remembers_it(office: Office) -> None:
+    ann, bob = person(office.database, "ann"), person(office.database, "bob")
+    office.keep(ann, "elsewhere", at="https://other.example")
+    hers = office.keep(ann)
+    job = office.dispatched(job_row(office.database, "ann", project="lab"))
+    assert job.account == hers
+    assert job.attempt_of().account == hers
+    assert office.platform.specs[job.name].account == hers
+    assert "broker" not in repr(office.platform.specs[job.name])
+    theirs = office.dispatched(job_row(office.database, "bob", project="lab"))  # of the same project
+    assert theirs.account is None
+    with pytest.raises(InputError, match="private"):
+        verbs.keep(office.database, office.vault, bob, "s", Secret(Kind.OPENEO, AT, TOKEN), shared="project")
+
+
+def test_an_account_opens_for_its_place_only(office: Office) -> None:
+    found = office.keep(LOCAL)
+    opened = office.kept.opened(found, AT)
+    assert opened is not None
+    assert opened[1] == TOKEN
+    assert office.kept.opened(found, "https://other.example") is None
+    verbs.remove(office.database, LOCAL, "sky")
+    assert office.kept.opened(found, AT) is None
+
+
+def test_one_at_a_time_uses_a_refresh_token(office: Office) -> None:
+    found = office.keep(LOCAL)
+    with office.kept.renewing(found, AT) as (token, keep):
+        assert token == "first"
+        with pytest.raises(PlatformUnavailable) as busy, office.kept.renewing(found, AT):
+            pass
+        assert busy.value.personal
+        keep("second")
+    with office.kept.renewing(found, AT) as (token, keep):
+        assert token == "second"
+        office.keep(LOCAL, clientId="broker", refreshToken="of another login")
+        keep("third")
+    with office.kept.renewing(found, AT) as (token, _):
+        assert token == "of another login"
