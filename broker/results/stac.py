@@ -94,6 +94,7 @@ class _Making:
         self.run, self.request, self.documentation = run, request, documentation
         self.outputs = {file.path: file for file in outputs}
         self.found = dict(_stac_items(documents))
+        self.written = [path for path in sorted(documents) if _is_stac(documents[path])]
         self.findings: list[Finding] = []
         self.asked, problem = interval_of(request.get("interval"))
         if problem:
@@ -114,6 +115,8 @@ class _Making:
             self.document(made[0])
         elif self.documentation:
             made.append(self.of_documentation(made))
+        if self.found and made[-1]["files"]:  # not where all its data lies elsewhere
+            self.describe(made[-1])
         names: set[str] = set()
         for planned in made:
             name = planned["item"]["id"]
@@ -281,10 +284,25 @@ class _Making:
             free = key if key not in made["item"]["assets"] else f"documentation-{key}"
             self.add(made, free, file, {"type": media, "roles": ["documentation"], "title": key})
 
+    def describe(self, made: Json) -> None:
+        """Add the STAC documents as the package wrote them: who runs it again compares with these."""
+        for path in self.written:
+            file = self.outputs[path]
+            self.add(made, _key(path, made), file, {"type": file.media_type or guessed(path), "roles": ["metadata"]})
+
     def used(self, made: Json, where: str) -> None:
         roles = {role for asset in made["item"]["assets"].values() for role in asset["roles"]}
         if not roles & {"data", "documentation"}:
             self.error(where, "No asset has the role data or documentation.", ("data", "documentation"))
+
+
+def _is_stac(document: bytes) -> bool:
+    """An item, a collection or a catalog."""
+    try:
+        found = json.loads(document, parse_constant=_no_number) if len(document) <= MOST_DOCUMENT else None
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and "stac_version" in found
 
 
 def _stac_items(documents: Mapping[str, bytes]) -> Iterator[tuple[str, Json]]:

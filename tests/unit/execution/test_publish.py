@@ -116,6 +116,7 @@ def test_a_job_goes_to_the_repository_and_then_to_the_catalog(press: Made, prr: 
     assets = found["assets"]
     assert set(assets) == {
         "points", "package", "input", "environment", "outputs", "log", "provenance", "crate", "input-seeds.txt",
+        "points-points-json",
     }  # fmt: skip
     proposed = world.until(records, State.PROPOSED)
     (branch,) = branches(remote)
@@ -416,7 +417,7 @@ def test_one_product_of_several_jobs(press: Made, prr: PrrPeer, remote: Path) ->
     }  # fmt: skip
     for job in jobs:
         said = run(remote, "show", f"{receipt['branch']}:experiments/points-{job.id}/outputs.yaml")
-        assert said.count("location: http") == 1
+        assert said.count("location: http") == 2  # the points, and the item as the package wrote it
 
 
 def test_a_bundle_is_merged_when_the_catalog_has_it(press: Made, remote: Path) -> None:
