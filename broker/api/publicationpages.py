@@ -15,7 +15,7 @@ from broker.api.classes import ConformanceClass, guarded
 from broker.api.forms import done, form
 from broker.api.publishfields import contacts_of, field_of, fields_of, names_of, request_of
 from broker.api.site import Site, site_of
-from broker.errors import Forbidden, InputError, InputProblem, TargetError
+from broker.errors import Forbidden, InputError, InputProblem, Missing, TargetError
 from broker.execution.publishrequest import Asked
 from broker.jobs import publication as life
 from broker.jobs.publication import State
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 router = guarded("Publications")
 PUBLICATION_PAGES = ConformanceClass(router)
 POLL, POLL_PROPOSED = 3, 30  # seconds between two looks of a page that somebody has open
+LONGEST_DIFF = 200_000  # characters on a page
 RELATED = {"after": "Built on", "previous": "Corrects", "promotes": "Promotes"}
 FROM_THERE = {"after": "Built on by", "previous": "Corrected by", "promotes": "Promoted to"}
 CHOICES = {
@@ -199,6 +200,8 @@ async def shown(
     site = site_of(request)
     offer = next((one for one in site.broker.publishers.offered() if one.name == found.target), None)
     names, agrees, changes = await site.rows.read(_about, site.broker.publishers, caller, found, events)
+    may_approve = agrees and found.state is State.AWAITING
+    brings = await site.rows.slow(_brings, site, caller, found.id) if may_approve else None
     may = changes and Scope.PUBLISH in caller.scopes
     related = [(words, id) for name, words in RELATED.items() if (id := getattr(found, name))]
     related += [(FROM_THERE[name], id) for name, ids in linked.items() for id in ids]
@@ -212,7 +215,8 @@ async def shown(
         addresses=[one for one in addresses if one[1].startswith(("https://", "http://"))],
         offer=offer,
         names=names,
-        may_approve=agrees and found.state is State.AWAITING,
+        may_approve=may_approve,
+        brings=brings,
         acts=_acts(found, offer) if may else (),
         changes=offer is not None and not offer.repository and found.state not in life.DONE,
         poll=_poll(found.state),
@@ -230,6 +234,17 @@ def _about(
     except Forbidden:
         changes = False
     return people.names(tx, ids), publishers.may_approve(tx, caller, found.owner, found.project), changes
+
+
+def _brings(site: Site, caller: Principal, publication_id: str) -> tuple[str, str | None]:
+    """What who agrees is shown, cut where it is long, and its digest; why that cannot be shown, and None."""
+    from broker.execution import publishbundle  # noqa: PLC0415 - in memory where somebody publishes
+
+    try:
+        text, digest = publishbundle.shown(site.broker.desk, caller, publication_id)
+    except (InputError, Missing, TargetError) as error:
+        return error.detail, None
+    return text if len(text) <= LONGEST_DIFF else f"{text[:LONGEST_DIFF]}\n… the rest is in the whole diff.", digest
 
 
 def _acts(found: Publication, offer: Offer | None) -> list[tuple[str, str, str]]:
@@ -264,7 +279,7 @@ async def act(request: Request, publication_id: str, caller: Caller) -> Response
     given = (site.broker.desk, caller, publication_id)
     match fields.get("do"):
         case "approve":
-            made = await site.rows.slow(verbs.approve, *given)
+            made = await site.rows.slow(verbs.approve, *given, fields.get("shown") or None)
         case "reject":
             made = await site.rows.slow(verbs.reject, *given, fields.get("reason", ""))
         case "retry":

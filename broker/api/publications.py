@@ -30,6 +30,7 @@ PUBLICATIONS = ConformanceClass(router, (), (("/publications", "related", "Your 
 OFFERS = {"json": JSON, "html": HTML}
 Check = Annotated[bool, Query(description="Nothing is kept: what is missing, and what would be published.")]
 OfJob = Annotated[str | None, Query(alias="job", max_length=64, description="Only of this job.")]
+Shown = Annotated[str | None, Query(max_length=64, description="Only this: the digest that came with the diff (ETag).")]
 InState = Annotated[str | None, Query(alias="state", max_length=20, description="Only those in this state.")]
 
 
@@ -128,12 +129,13 @@ def with_events(
 
 @router.get("/publications/{publication_id}/diff", name="publicationDiff")
 async def diff(request: Request, publication_id: str, caller: Caller) -> Response:
-    """What a catalog's publication still changes there, as a unified diff."""
+    """What a catalog's publication still changes there, as a unified diff. Of what waits for agreement, `ETag` is the
+    digest to agree to (`?shown=`)."""
     from broker.execution import publishbundle  # noqa: PLC0415
 
     site = site_of(request)
-    text = await site.rows.slow(publishbundle.diff, site.broker.desk, caller, publication_id)
-    return Response(text, media_type="text/plain")
+    text, digest = await site.rows.slow(publishbundle.shown, site.broker.desk, caller, publication_id)
+    return Response(text, media_type="text/plain", headers={"ETag": f'"{digest}"'} if digest else None)
 
 
 @router.get("/publications/{publication_id}/bundle", name="publicationBundle")
@@ -155,9 +157,9 @@ def _zip(name: str, body: bytes) -> Response:
 
 
 @router.post("/publications/{publication_id}/approve", name="publicationApprove")
-async def approve(request: Request, publication_id: str, caller: Caller) -> Response:
-    """Agree to a publication that waits for it."""
-    return await _act(request, caller, publication_id, "approve")
+async def approve(request: Request, publication_id: str, caller: Caller, shown: Shown = None) -> Response:
+    """Agree to a publication that waits for it, and to nothing but what it brings now."""
+    return await _act(request, caller, publication_id, "approve", shown)
 
 
 @router.post("/publications/{publication_id}/reject", name="publicationReject")
@@ -190,7 +192,7 @@ async def withdraw(request: Request, publication_id: str, caller: Caller) -> Res
 
 
 async def _act(
-    request: Request, caller: Principal, publication_id: str, verb: str, *words: str, status: int = 200
+    request: Request, caller: Principal, publication_id: str, verb: str, *words: str | None, status: int = 200
 ) -> Response:
     from broker.execution import publish as verbs  # noqa: PLC0415
 

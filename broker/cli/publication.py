@@ -100,14 +100,23 @@ def show(
 
 @group.command()
 @command
-def approve(publication: Id, server: Server = None, as_json: AsJson = False) -> None:
+def approve(
+    publication: Id,
+    shown: Annotated[
+        str | None, typer.Option(help="Only to this: the digest that came with the diff.", show_default=False)
+    ] = None,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
     """Agree to a publication that waits for it: a technical officer of the project, or a maintainer.
+
+    What is sent then is what it brings now; where that changes, somebody is asked again.
 
     Example:
 
         broker publication approve 0199c8a4-…
     """
-    _do(server, publication, "approve", as_json)
+    _do(server, publication, f"approve?shown={quote(shown, safe='')}" if shown else "approve", as_json)
 
 
 @group.command()
@@ -174,11 +183,14 @@ def diff(publication: Id, server: Server = None, as_json: AsJson = False) -> Non
         broker publication diff 0199c8a4-…
     """
     with connect(server) as client:
-        text = client.request("GET", _path(publication, "diff"), headers={"Accept": "*/*"}).text
+        answer = client.request("GET", _path(publication, "diff"), headers={"Accept": "*/*"})
+    digest = answer.headers.get("ETag", "").strip('"')
     if as_json:
-        put_json({"diff": text})
+        put_json({"diff": answer.text} | ({"shown": digest} if digest else {}))
     else:
-        print(plain(text), end="")  # the catalog is written by strangers
+        print(plain(answer.text), end="")  # the catalog is written by strangers
+        if digest:
+            note(f"Agree to exactly this: broker publication approve {publication} --shown {digest}")
 
 
 @group.command()
@@ -209,7 +221,7 @@ def _path(publication: str, *parts: str) -> str:
 
 def _do(server: str | None, publication: str, verb: str, as_json: bool, body: dict[str, Any] | None = None) -> None:
     with connect(server) as client:
-        _said(client.json("POST", _path(publication, verb), json=body or {}), as_json)
+        _said(client.json("POST", f"{_path(publication)}/{verb}", json=body or {}), as_json)
 
 
 def _said(found: dict[str, Any], as_json: bool) -> None:

@@ -8,6 +8,7 @@ request(desk, principal, asked)            # rows, one for each target
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -17,6 +18,7 @@ from broker.errors import Forbidden, Held, InputError, InputProblem, WrongPhase
 from broker.execution.publishdesk import Desk
 from broker.execution.publishdraft import ASKED, Draft, Drafted, begun, complete, draft, offered, strange_previous
 from broker.execution.publishrequest import Asked
+from broker.execution.publishstep import agreed_digest
 from broker.execution.publishsubject import of_publication
 from broker.jobs import publication as life
 from broker.jobs.publication import State
@@ -96,24 +98,34 @@ def _made(
 # ---- who agrees
 
 
-def approve(desk: Desk, principal: Principal, publication_id: str) -> Publication:
-    """Agree to one that waits for it. Raises NoSuchPublication, Forbidden, WrongPhase."""
-    request = _settled(desk, principal, publication_id)
+def approve(desk: Desk, principal: Principal, publication_id: str, shown: str | None = None) -> Publication:
+    """Agree to one that waits for it, and to nothing but what it brings now. `shown`: the digest that came with
+    the diff (`publishbundle.shown`). Raises NoSuchPublication, Forbidden, WrongPhase also where it brings something
+    else, and what hinders its diff from being made."""
+    with desk.database.read() as tx:
+        seen = _to_decide(desk, tx, principal, publication_id)
+        lost = publications.next_state(tx, seen.after)[0] is State.FAILED
+    request = _settled(desk, seen)
+    agreed = None if lost else agreed_digest(desk, replace(seen, request=request))
+    if shown not in (None, agreed):
+        raise WrongPhase(f"What the publication {seen.id} brings is not what you were shown: look at it once more.")
     with desk.database.write() as tx:
+        publications.lock(tx, publication_id)
         found = _to_decide(desk, tx, principal, publication_id)
+        if found.fence != seen.fence:
+            raise WrongPhase(f"The publication {found.id} was changed meanwhile: look at it once more.")
         state, message = publications.next_state(tx, found.after)
-        due, who = _due(state), principal.owner
-        done = publicationclaims.save(tx, found, state, message=message, due_in=due, actor=who, request=request)
+        due, who, what = _due(state), principal.owner, {"request": request, "agreed": agreed}
+        done = publicationclaims.save(tx, found, state, message=message, due_in=due, actor=who, **what)
         audit.record(tx, audit.entry(principal, "approve-publication", f"publication/{found.id}", target=found.target))
         return done
 
 
-def _settled(desk: Desk, principal: Principal, publication_id: str) -> dict[str, Any]:
+def _settled(desk: Desk, found: Publication) -> dict[str, Any]:
     """The whole request, so that what somebody agrees to does not change with the settings of a project afterwards."""
+    if ASKED not in found.request:
+        return dict(found.request)
     with desk.database.read() as tx:
-        found = publications.get(tx, publication_id, principal.reach)
-        if ASKED not in found.request or found.state is not State.AWAITING:
-            return dict(found.request)
         subject = of_publication(tx, found)
     return complete(desk, subject, found.request)
 
@@ -123,6 +135,7 @@ def reject(desk: Desk, principal: Principal, publication_id: str, reason: str) -
     if not reason.strip() or len(reason) > LONGEST_REASON:
         raise InputError(InputProblem("/reason", f"must be a text of 1 to {LONGEST_REASON} characters"))
     with desk.database.write() as tx:
+        publications.lock(tx, publication_id)
         found = _to_decide(desk, tx, principal, publication_id)
         message = f"It was refused: {reason.strip()}"
         done = publicationclaims.save(tx, found, State.REJECTED, message=message, actor=principal.owner)
@@ -147,6 +160,7 @@ def retry(desk: Desk, principal: Principal, publication_id: str) -> Publication:
     Held."""
     principal.need(Scope.PUBLISH)
     with desk.database.write() as tx:
+        publications.lock(tx, publication_id)
         found = publications.get_to_change(tx, publication_id, principal.reach)
         if found.state not in life.WORKED | {State.FAILED}:
             raise WrongPhase(f"The publication {found.id} is {found.state}: there is nothing to try again.")
@@ -165,6 +179,7 @@ def withdraw(desk: Desk, principal: Principal, publication_id: str) -> Publicati
     (`withdraw` is true until then). Raises NoSuchPublication, Forbidden, WrongPhase."""
     principal.need(Scope.PUBLISH)
     with desk.database.write() as tx:
+        publications.lock(tx, publication_id)
         found = publications.get_to_change(tx, publication_id, principal.reach)
         if found.state is State.WITHDRAWN:
             return found

@@ -10,7 +10,9 @@ from broker.errors import InputError, InputProblem, NoSuchFile, TargetError
 from broker.execution.publishdesk import Desk
 from broker.execution.publishdraft import draft
 from broker.execution.publishrequest import Asked
-from broker.execution.publishstep import catalog_plan, items_plan
+from broker.execution.publishstep import agreed_digest, catalog_plan, planned_items
+from broker.jobs import publication as life
+from broker.jobs.publication import State
 from broker.results import catalog, collection
 from broker.results.catalogplan import Plan
 from broker.store import publications
@@ -22,12 +24,21 @@ OFFICER = "the technical officer of the project"
 def diff(desk: Desk, principal: Principal, publication_id: str) -> str:
     """What a publication still changes in a catalog, as a unified diff; for a repository a line for each file that it
     gets. Raises NoSuchPublication, InputError, TargetUnavailable."""
+    return _diff(desk, _seen(desk, principal, publication_id))
+
+
+def shown(desk: Desk, principal: Principal, publication_id: str) -> tuple[str, str | None]:
+    """What `diff` says, and the digest that one agrees to with it, of what waits for that. Raises as `diff`."""
     found = _seen(desk, principal, publication_id)
+    return _diff(desk, found), agreed_digest(desk, found) if found.state is State.AWAITING else None
+
+
+def _diff(desk: Desk, found: Publication) -> str:
     if not desk.publishers.offer(found.target).repository:
         return _changes(desk, found).diff()
     lines = (
         f"+ {one['item']['id']}/{href} {file.get('size') or '?'} bytes {file.get('sha256') or ''}".rstrip() + "\n"
-        for one in _items(desk, found)
+        for one in planned_items(desk, found)
         for href, file in one["files"].items()
     )
     return "".join(lines)
@@ -39,7 +50,7 @@ def bundle(desk: Desk, principal: Principal, publication_id: str) -> tuple[str, 
     found = _seen(desk, principal, publication_id)
     name = f"{found.target}-{found.id}.zip"
     if desk.publishers.offer(found.target).repository:
-        return name, _collection(desk, found.owner, found.project, found.request, _items(desk, found))
+        return name, _collection(desk, found.owner, found.project, found.request, planned_items(desk, found))
     return name, _zipped(_changes(desk, found))
 
 
@@ -64,16 +75,8 @@ def _seen(desk: Desk, principal: Principal, publication_id: str) -> Publication:
         return publications.get(tx, publication_id, principal.reach)
 
 
-def _items(desk: Desk, found: Publication) -> Sequence[Mapping[str, Any]]:
-    """The planned items, also of what nobody has begun to send yet."""
-    if found.plan is not None:
-        planned: list[Mapping[str, Any]] = found.plan["items"]
-        return planned
-    return items_plan(desk, found)[1].items
-
-
 def _changes(desk: Desk, found: Publication) -> Plan:
-    _, make = catalog_plan(desk, found)
+    _, make = catalog_plan(desk, found, expected=found.state in life.BEFORE)
     return desk.publishers.catalog(found.target, found.owner, found.project, reading=True).plan(make)
 
 

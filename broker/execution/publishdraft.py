@@ -26,7 +26,7 @@ from broker.access.principal import Principal
 from broker.errors import Forbidden, InputError, InputProblem, NoSuchPublication, TargetUnavailable
 from broker.execution.publishdesk import Desk
 from broker.execution.publishers import Offer
-from broker.execution.publishplan import Items, Kept, extent_of, items_of, kept_by, maker
+from broker.execution.publishplan import SHOWN, Items, Kept, extent_of, items_of, kept_by, maker
 from broker.execution.publishrequest import Asked, unknown
 from broker.execution.publishsubject import Subject, of_asked, of_publication
 from broker.jobs.publication import State
@@ -287,5 +287,5 @@ class _Drafting:
 
 def _told(file: Mapping[str, Any]) -> Json:
     """A file without where it lies in our storage."""
-    found = {name: file.get(name) for name in ("path", "size", "sha256", "mediaType")}
+    found = {name: file.get(name) for name in SHOWN}
     return known(found | ({"files": len(file["members"])} if file.get("members") else {}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from broker.results.target import Finding, Json
 from broker.store.publications import Publication
 
 _NAME = re.compile(r"[^./\\][^/\\]{0,249}\Z")  # of an item: it becomes the name of a file
+SHOWN = ("path", "size", "sha256", "mediaType")  # of a file: not where it lies in our storage
 MOST_DOCUMENTS = 64 * 2**20  # bytes of STAC documents that are read to make the items of one run
 
 
@@ -32,6 +35,14 @@ class Items:
     items: list[Json]
     findings: list[Finding]
     documents: list[tuple[Run, list[Document]]] = field(default_factory=list)
+
+    def digest(self, collection: Any) -> str:
+        """Of the items and files that go to a collection."""
+        told = [
+            [one["item"], {href: [file.get(name) for name in SHOWN] for href, file in one["files"].items()}]
+            for one in self.items
+        ]
+        return hashlib.sha256(json.dumps([collection, told], sort_keys=True).encode()).hexdigest()
 
 
 def items_of(desk: Desk, subject: Subject, request: Mapping[str, Any], prefix: str) -> Items:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,14 +24,16 @@ from broker.execution.hold import renewing
 from broker.execution.publishdesk import Desk, Reading
 from broker.execution.publishdocuments import keep
 from broker.execution.publishdraft import complete
-from broker.execution.publishplan import Items, extent_of, items_of, kept_by, maker
+from broker.execution.publishplan import Items, Kept, extent_of, items_of, kept_by, maker
 from broker.execution.publishsubject import of_publication
 from broker.jobs import publication as life
 from broker.jobs.lifecycle import backoff
 from broker.jobs.publication import State
 from broker.results.catalog import CatalogTarget, Make, receipt_of, valid
+from broker.results.catalogplan import Plan
 from broker.results.osc import HOME
 from broker.results.target import done
+from broker.results.tree import Tree
 from broker.store import audit, publicationclaims, publications
 from broker.store.publicationclaims import LEASE_SECONDS, LostClaim
 from broker.store.publications import Publication
@@ -42,7 +44,12 @@ SELDOM = 24 * 3600.0  # between two looks for what is merged and not live
 LARGEST = 16 * 2**20  # bytes of a record that is looked for
 STUMBLES = 8  # errors of the broker's own in a row
 _FINAL = (TargetRefused, InputError, Missing, AccessError, EgressRefused)
+AGAIN = "It is no longer what somebody agreed to: look at what it changes now, and agree again."
 log = logging.getLogger(__name__)
+
+
+class _NotAgreed(Exception):
+    """What would be sent is not what somebody agreed to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,8 @@ def step(desk: Desk, taken: Publication) -> Publication | None:
         with renewing(files.renew, LEASE_SECONDS / 3):
             became = _taken_back(desk, taken) if taken.withdraw else _gone_on(desk, taken, files)
         columns = {"tries": 0, **became.columns}
+    except _NotAgreed:
+        became, columns = Became(State.AWAITING, None, AGAIN), {"agreed": None, "tries": 0}
     except LostClaim:
         return None
     except _FINAL as error:
@@ -159,11 +168,11 @@ def _gone_on(desk: Desk, taken: Publication, files: _Sending) -> Became:
     request, make = catalog_plan(desk, taken)
     target = desk.publishers.catalog(taken.target, taken.owner, taken.project)
     if offer.kind == "bundle":
-        receipt = _by_hand(target, make, taken)
+        receipt = _by_hand(target, _agreed(desk, taken, make), taken)
     elif taken.state is State.PROPOSED:
         receipt = target.observe(make, taken.receipt or {})
     else:
-        receipt = target.step(make, taken.receipt)
+        receipt = target.step(_agreed(desk, taken, make), taken.receipt)
     states = {"proposed": State.PROPOSED, "merged": State.MERGED, "closed": State.CLOSED}
     state = states.get(receipt["state"], State.SENDING)
     due = {State.PROPOSED: desk.observe, State.CLOSED: None}.get(state, 0.0)
@@ -179,12 +188,12 @@ def _by_hand(target: CatalogTarget, make: Make, taken: Publication) -> dict[str,
 def _planned(desk: Desk, taken: Publication) -> Became:
     """The plan, which never changes from then on, and the documents of it in storage."""
     request, made, prefix = items_plan(desk, taken)
+    if taken.agreed not in (None, made.digest(request["collection"])):
+        raise _NotAgreed
     if errors := [one for one in made.findings if one.level == "error"]:
         raise TargetRefused(" ".join(f"{one.field}: {one.message}" for one in errors))
     for run, found in made.documents:
         keep(desk.storage, run, found, prefix)
-    offer = desk.publishers.offer(taken.target)
-    request.setdefault("collection", offer.collection)
     target = desk.publishers.repository(taken.target, taken.owner, taken.project, request["collection"])
     return Became(State.SENDING, 0.0, None, {"request": request, "plan": target.plan(made.items)})
 
@@ -195,6 +204,7 @@ def items_plan(desk: Desk, found: Publication) -> tuple[dict[str, Any], Items, s
     with desk.database.read() as tx:
         subject = of_publication(tx, found)
     request = complete(desk, subject, found.request)
+    request.setdefault("collection", desk.publishers.offer(found.target).collection)
     prefix = publications.documents(found)
     return request, items_of(desk, subject, request, prefix), prefix
 
@@ -207,17 +217,61 @@ def _sent(desk: Desk, taken: Publication, files: _Sending) -> Became:
     return Became(state, due, None, {"receipt": receipt})
 
 
-def catalog_plan(desk: Desk, taken: Publication) -> tuple[dict[str, Any], Make]:
-    """The complete request of a catalog's publication, and what makes its plan. Raises NoSuchJob, InputError."""
+def catalog_plan(desk: Desk, taken: Publication, *, expected: bool = False) -> tuple[dict[str, Any], Make]:
+    """The complete request of a catalog's publication, and what makes its plan. `expected`: with the addresses that a
+    repository is expected to give, which is the same before and after it gave them. Raises NoSuchJob, InputError."""
     with desk.database.read() as tx:
         subject = of_publication(tx, taken)
         repository = publications.get(tx, taken.after) if taken.after else None
     request = complete(desk, subject, taken.request)
-    if repository is not None and repository.plan:
-        extent = extent_of([one["item"] for one in repository.plan["items"]])
+    kept = kept_by(repository)
+    if repository is not None and (expected or repository.plan):
+        items = planned_items(desk, repository)
+        extent = extent_of([one["item"] for one in items])
         if extent is not None:
             request.setdefault("extent", extent)
-    return request, maker(taken.id, taken.created, subject, request, kept_by(repository), desk.home)
+        if expected:
+            kept = _expected(desk, repository, items)
+    return request, maker(taken.id, taken.created, subject, request, kept, desk.home)
+
+
+def planned_items(desk: Desk, found: Publication) -> Sequence[Mapping[str, Any]]:
+    """The items of a repository's publication, also of what nobody has begun to send yet; of a catalog's, none."""
+    if found.plan is not None:
+        planned: list[Mapping[str, Any]] = found.plan["items"]
+        return planned
+    return items_plan(desk, found)[1].items if desk.publishers.offer(found.target).repository else ()
+
+
+def _expected(desk: Desk, repository: Publication, items: Sequence[Mapping[str, Any]]) -> Kept:
+    offer = desk.publishers.offer(repository.target)
+    collection = repository.request.get("collection") or offer.collection
+    return Kept.expected(f"{offer.reads}/collections/{collection}", items)
+
+
+def agreed_digest(desk: Desk, found: Publication) -> str:
+    """Of what a publication brings to its target; what others do there meanwhile, and the addresses that a repository
+    gives to files, are no part of it. Raises as `catalog_plan`, TargetUnavailable."""
+    if desk.publishers.offer(found.target).repository:
+        request, made, _ = items_plan(desk, found)
+        return made.digest(request["collection"])
+    target = desk.publishers.catalog(found.target, found.owner, found.project, reading=True)
+    return target.plan(catalog_plan(desk, found, expected=True)[1]).digest
+
+
+def _agreed(desk: Desk, taken: Publication, make: Make) -> Make:
+    """Makes a plan only of what somebody agreed to, of the very catalog that it is made for."""
+    if taken.agreed is None or (taken.receipt or {}).get("state") not in (None, "forking"):
+        return make
+    _, alike = catalog_plan(desk, taken, expected=True)
+
+    def agreed(tree: Tree) -> Plan:
+        plan = make(tree)
+        if plan.files and alike(tree).digest != taken.agreed:
+            raise _NotAgreed
+        return plan
+
+    return agreed
 
 
 def _live(desk: Desk, taken: Publication, home: str) -> Became:

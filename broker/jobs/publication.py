@@ -41,8 +41,8 @@ LEGAL: Mapping[State, frozenset[State]] = MappingProxyType(
     {
         _S.AWAITING: frozenset({_S.WAITING, _S.PENDING, _S.FAILED, _S.REJECTED, _S.WITHDRAWN}),
         _S.WAITING: frozenset({_S.PENDING, _S.FAILED, _S.WITHDRAWN}),
-        _S.PENDING: _SENT,
-        _S.SENDING: _SENT,
+        _S.PENDING: _SENT | {_S.AWAITING},  # what it changes is not what somebody agreed to
+        _S.SENDING: _SENT | {_S.AWAITING},
         _S.PROPOSED: frozenset({_S.MERGED, _S.LIVE, _S.CLOSED, _S.FAILED, _S.WITHDRAWN}),
         _S.MERGED: frozenset({_S.LIVE}),
         _S.FAILED: frozenset({_S.PENDING, _S.WAITING, _S.WITHDRAWN}),

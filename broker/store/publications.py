@@ -50,7 +50,8 @@ class New:
 class Publication:
     """What goes to one target. `request`: complete; `plan`: of a repository, made with the first step; `receipt`: what
     was done there; `after`: the publication that it builds on; `previous`: which it corrects; `promotes`: which one in
-    the test catalog it repeats; `withdraw`: somebody wishes it back; `tries`: fruitless ones in a row."""
+    the test catalog it repeats; `withdraw`: somebody wishes it back; `tries`: fruitless ones in a row; `agreed`: digest
+    of what somebody agreed to."""
 
     id: str
     owner: str
@@ -78,6 +79,7 @@ class Publication:
     lease_until: float | None
     created: float
     updated: float
+    agreed: str | None = None
     jobs: tuple[str, ...] = ()
 
 
@@ -138,6 +140,12 @@ def get(tx: Connection, publication_id: str, reach: Reach | None = None) -> Publ
     if row is None:
         raise NoSuchPublication(f"There is no publication {publication_id!r}.", hint="List yours: broker publications")
     return with_jobs(tx, [row])[0]
+
+
+def lock(tx: Connection, publication_id: str) -> None:
+    """Keep others from changing it until the end of the transaction: what is read from now on is how it is."""
+    if tx.dialect.name == "postgresql":
+        tx.execute(select(c.id).where(c.id == publication_id).with_for_update())
 
 
 def get_to_change(tx: Connection, publication_id: str, reach: Reach) -> Publication:

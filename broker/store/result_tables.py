@@ -54,6 +54,7 @@ publications = Table(  # one for each target; see `broker.store.publications`
     Column("lease_until", Double),
     Column("created", Double, nullable=False),
     Column("updated", Double, nullable=False),
+    Column("agreed", Text),  # digest of what somebody agreed to
 )
 Index("ix_publications_owner", publications.c.owner, publications.c.id)
 Index("ix_publications_after", publications.c.after)

@@ -137,7 +137,15 @@ def test_who_may_agrees_or_refuses(server: Server, ada: Account, job: str) -> No
     assert root("POST", path, data={"do": "reject", "reason": "Another lake."}, headers=HERE).status_code == 303
     assert "Another lake." in ada.page(place)
     again = form(ada, job, "publish", REQUEST, "live").headers["location"]
-    assert root("POST", again.removesuffix("?f=html"), data={"do": "approve"}, headers=HERE).status_code == 303
+    page = root.page(again)
+    assert "+++ b/experiments/" in page
+    digest = re.search(r'name="shown" value="([0-9a-f]{64})"', page)
+    assert digest
+    path = again.removesuffix("?f=html")
+    assert root("GET", f"{path}/diff").headers["ETag"] == f'"{digest[1]}"'
+    stale = root("POST", path, data={"do": "approve", "shown": "0" * 64}, headers=HERE)
+    assert (stale.status_code, "not what you were shown" in stale.text) == (409, True)
+    assert root("POST", path, data={"do": "approve", "shown": digest[1]}, headers=HERE).status_code == 303
     assert "awaiting" not in ada("GET", again.removesuffix("?f=html")).json()["state"]
 
 

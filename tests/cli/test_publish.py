@@ -116,7 +116,12 @@ def test_agreed_to_and_refused(told: Broker, job: str) -> None:
     assert refused["state"] == "rejected"
     assert "Another lake." in told("publication", "show", first["id"]).out
     [second] = told("publish", job, "--target", "careful", *ASKED, "--json").json
-    assert told("publication", "approve", second["id"], "--json").json["state"] != "awaiting-approval"
+    look = told("publication", "diff", second["id"])
+    assert "+++ b/" in look.out
+    assert told("publication", "approve", second["id"], "--shown", "0" * 64).code == 1
+    digest = look.err.strip().rpartition("--shown ")[2]
+    agreed = told("publication", "approve", second["id"], "--shown", digest, "--json").json
+    assert agreed["state"] != "awaiting-approval"
     assert told("publication", "approve", second["id"]).code == 1
     assert told("publication", "show", second["id"], "--wait", "--json").json["state"] == "proposed"
     assert told("publication", "withdraw", second["id"]).code == 0

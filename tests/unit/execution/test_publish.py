@@ -106,9 +106,11 @@ def merge(remote: Path, branch: str) -> None:
 
 
 def test_a_job_goes_to_the_repository_and_then_to_the_catalog(press: Made, prr: PrrPeer, remote: Path) -> None:
-    world = press({"prr": of_prr(prr), "osc": {"kind": "git", "remote": str(remote), "home": prr.url}}, key_of(prr))
+    catalog = {"kind": "git", "remote": str(remote), "home": prr.url, "approval": True}
+    world = press({"prr": of_prr(prr), "osc": catalog}, key_of(prr))
     job = world.job()
     items, records = world.ask(job, target=["osc", "prr"])
+    records = publish.approve(world.desk, ROOT, records.id)  # before the repository has given addresses
     assert (items.target, items.state, records.state) == ("prr", State.PENDING, State.WAITING)
     done = world.until(items, State.PUBLISHED)
     assert world.held(job) == [f"the publication {records.id}"]
