@@ -115,7 +115,7 @@ def test_a_step_that_names_a_process_is_sent_to_a_platform_of_those() -> None:
 @pytest.mark.parametrize("namespaces", [None, [], "x", {}])
 def test_hints_of_any_shape_name_no_process(hints: Any, namespaces: Any) -> None:
     tool = {"class": "CommandLineTool", "hints": hints, "$namespaces": namespaces}
-    assert documents(tool, "", None) == {}
+    assert documents(tool, "", {}) == {}
 
 
 def test_other_tools_are_left_alone() -> None:
