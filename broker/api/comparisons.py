@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from broker.access.principal import Reach
+from broker.access.principal import Principal, Reach, Scope
 from broker.api import answers, bodies
 from broker.api.answers import JSON, Json, link, representation
 from broker.api.authentication import Caller
@@ -21,12 +21,14 @@ from broker.api.jobpages import to_part
 from broker.api.paging import Representation
 from broker.api.site import site_of
 from broker.egress import shown
-from broker.errors import InputError, InputProblem, NoSuchComparison
+from broker.errors import InputError, InputProblem
 from broker.execution.comparisons import name_of
+from broker.execution.comparisons import newest as newest_of
 from broker.execution.comparisons import request as ask
+from broker.execution.comparisons import withdraw as take_back
 from broker.results.verdict import Tolerance
 from broker.store import comparisons, jobs
-from broker.store.comparisons import Comparison
+from broker.store.comparisons import COMPARING, WAITING, Comparison
 from broker.web import HTML, page
 
 router = guarded("Comparison")
@@ -42,7 +44,7 @@ async def of_job(request: Request, job_id: str, caller: Caller, f: Representatio
     if representation(request, OFFERS) == "html":
         return to_part(request, job_id, "comparisons")
     site = site_of(request)
-    here = f"{site.base(request)}/jobs/{job_id}"
+    here = _job(request, job_id)
     found = await site.rows.read(_of_job, job_id, caller.reach)
     links = [link(f"{here}/comparisons", "self", "This list"), link(here, "up", "The job")]
     return Json({"comparisons": [document(one, here) for one in found], "links": links})
@@ -60,12 +62,11 @@ async def newest(
     """The newest comparison of a job with its report: for each output identical, equivalent or different, and why."""
     site = site_of(request)
     found, report = await site.rows.read_long(_newest, job_id, caller.reach, with_, id)
-    here = f"{site.base(request)}/jobs/{job_id}"
     if representation(request, OFFERS) == "html":
-        return page(
-            request, "comparison.html", title="Comparison", found=found, with_=name_of(found.against), report=report
-        )
-    return Json(document(found, here) | ({} if report is None else {"report": report}))
+        may_change = found.state in (WAITING, COMPARING) and await site.rows.read(_may_change, job_id, caller)
+        context: dict[str, Any] = {"found": found, "with_": name_of(found.against), "report": report}
+        return page(request, "comparison.html", title="Comparison", may_change=may_change, **context)
+    return Json(document(found, _job(request, job_id)) | ({} if report is None else {"report": report}))
 
 
 @router.post("/jobs/{job_id}/comparisons", name="compare")
@@ -76,12 +77,41 @@ async def compare(request: Request, job_id: str, caller: Caller) -> Response:
     given = _of_form(await form(request)) if is_form(request) else (await bodies.parsed_object(request, MOST_BYTES))[0]
     against, tolerance = against_of(given.get("with")), tolerance_of(given.get("tolerance"))
     comparison_id = await site.rows.quick(ask, site.broker.database, caller, job_id, against, tolerance)
-    here = f"{site.base(request)}/jobs/{job_id}"
+    here = _job(request, job_id)
     where = f"{here}/comparison?id={comparison_id}"
     if is_form(request):
         return done(f"{where}&f=html")
     found, _ = await site.rows.read(_newest, job_id, caller.reach, None, comparison_id)
     return Json(document(found, here), 201, {"Location": where})
+
+
+@router.delete("/jobs/{job_id}/comparison", name="comparisonWithdraw")
+async def withdraw(
+    request: Request,
+    job_id: str,
+    caller: Caller,
+    with_: Annotated[str | None, Query(alias="with", description="The one with this job.")] = None,
+    id: Annotated[str | None, Query(description="The one with this id.")] = None,
+) -> Response:
+    """Take back a comparison that is not made yet: the newest one, or the one that is named."""
+    site = site_of(request)
+    found = await site.rows.quick(take_back, site.broker.database, caller, job_id, with_, id)
+    return Json(document(found, _job(request, job_id)))
+
+
+@router.post("/jobs/{job_id}/comparison", name="comparisonForm", include_in_schema=False)
+async def act(request: Request, job_id: str, caller: Caller) -> Response:
+    """The button of the page that takes one back."""
+    fields = await form(request)
+    if fields.get("do") != "withdraw":
+        raise InputError(InputProblem("/do", "is not withdraw"))
+    site = site_of(request)
+    found = await site.rows.quick(take_back, site.broker.database, caller, job_id, None, fields.get("id"))
+    return done(f"{_job(request, job_id)}/comparison?id={found.id}&f=html")
+
+
+def _job(request: Request, job_id: str) -> str:
+    return f"{site_of(request).base(request)}/jobs/{job_id}"
 
 
 def _of_job(tx: Connection, job_id: str, reach: Reach) -> list[Comparison]:
@@ -92,12 +122,13 @@ def _of_job(tx: Connection, job_id: str, reach: Reach) -> list[Comparison]:
 def _newest(
     tx: Connection, job_id: str, reach: Reach, with_job: str | None, comparison_id: str | None
 ) -> tuple[Comparison, dict[str, Any] | None]:
-    for one in _of_job(tx, job_id, reach):
-        if with_job in (None, one.with_job) and comparison_id in (None, one.id):
-            return one, comparisons.report(tx, one.id)
-    raise NoSuchComparison(
-        f"There is no such comparison of the job {job_id}.", hint="Ask for one: POST /jobs/{id}/comparisons"
-    )
+    jobs.get_light(tx, job_id, reach)
+    found = newest_of(tx, reach, job_id, with_job, comparison_id)
+    return found, comparisons.report(tx, found.id)
+
+
+def _may_change(tx: Connection, job_id: str, caller: Principal) -> bool:
+    return Scope.RUN in caller.scopes and jobs.may_change(tx, job_id, caller.reach)
 
 
 def document(one: Comparison, here: str) -> dict[str, Any]:

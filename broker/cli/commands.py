@@ -75,6 +75,7 @@ COMMANDS = {
         _ASK,
         "Compare the outputs of two runs: identical, equivalent within the tolerance, or different, and where.",
     ),
+    "comparison": Entry("comparison", _ASK, "Comparisons of a job: list them, or take one back."),
     "version": Entry("version", _OWN, "Print the version."),
 }
 

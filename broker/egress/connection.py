@@ -24,24 +24,37 @@ _ADDRESSES = 4  # tried of one name, so that a long list of dead ones does not m
 
 
 class _Paced(io.RawIOBase):
-    """The bytes of one response; each read gets what is left of the response's total time, at most."""
+    """The bytes of one response; each read gets what is left of the response's time, at most: in all, and, where the
+    policy wants a rate, for as many bytes as have come."""
 
-    def __init__(self, sock: socket.socket, seconds: float) -> None:
+    def __init__(self, sock: socket.socket, policy: EgressPolicy) -> None:
         self._sock = sock
         self._raw = sock.makefile("rb", buffering=0)
-        self._until = time.monotonic() + seconds
+        self._patience = sock.gettimeout()
+        self._began = time.monotonic()
+        self._policy = policy
+        self._came = 0
+
+    def _allowed(self) -> float:
+        """Seconds from the beginning on."""
+        policy = self._policy
+        if not policy.least_rate:
+            return policy.max_seconds
+        return min(policy.max_seconds, policy.read_timeout + self._came / policy.least_rate)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int | None:
-        left = self._until - time.monotonic()
+        left = self._began + self._allowed() - time.monotonic()
         if left <= 0:
             raise TimeoutError("the response took longer than the policy allows")
-        limit = self._sock.gettimeout()
-        if limit is None or left < limit:
-            self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
+        patience = left if self._patience is None else min(left, self._patience)
+        if patience != self._sock.gettimeout():
+            self._sock.settimeout(patience)
+        count = self._raw.readinto(buffer)
+        self._came += count or 0
+        return count
 
     def close(self) -> None:
         self._raw.close()
@@ -125,7 +138,7 @@ def _pools(policy: EgressPolicy, trusted: bool) -> dict[str, type[HTTPConnection
         def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
             super().__init__(sock, *args, **kwargs)
             self.fp.close()
-            self.fp = io.BufferedReader(_Paced(sock, policy.max_seconds), 65536)
+            self.fp = io.BufferedReader(_Paced(sock, policy), 65536)
 
     def dial(connection: HTTPConnection) -> socket.socket:
         timeout = connection.timeout if isinstance(connection.timeout, int | float) else policy.connect_timeout

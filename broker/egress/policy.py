@@ -67,9 +67,10 @@ class EgressPolicy:
 
     `allow_hosts`: names (`data.example.org`, or `.example.org` for all below) whose addresses may be private;
     `allow_networks`: private networks (CIDR) that may be reached under any name; `only_hosts`: when not empty,
-    no other host is reached at all. `proxy`: a forward proxy that then resolves the names (and must itself
-    keep private addresses out of reach). `ca_file`: certificates to trust instead of certifi's. Instance
-    metadata addresses stay closed whatever the policy says.
+    no other host is reached at all. `max_seconds`: of one response; `least_rate`: bytes in a second that its body has
+    to bring on the whole, once `read_timeout` is over (0: as slow as it likes). `proxy`: a forward proxy that then
+    resolves the names (and must itself keep private addresses out of reach). `ca_file`: certificates to trust instead
+    of certifi's. Instance metadata addresses stay closed whatever the policy says.
     """
 
     schemes: frozenset[str] = frozenset({"https"})
@@ -81,6 +82,7 @@ class EgressPolicy:
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
     max_seconds: float = 6 * 3600.0
+    least_rate: float = 0.0
     proxy: str | None = None
     ca_file: str | None = None
 
@@ -125,6 +127,7 @@ class EgressPolicy:
             "connectTimeout": self.connect_timeout,
             "readTimeout": self.read_timeout,
             "maxSeconds": self.max_seconds,
+            "leastRate": self.least_rate,
             "proxy": self.proxy,
             "caFile": self.ca_file,
         }
@@ -143,6 +146,7 @@ class EgressPolicy:
             value.get("connectTimeout", plain.connect_timeout),
             value.get("readTimeout", plain.read_timeout),
             value.get("maxSeconds", plain.max_seconds),
+            value.get("leastRate", plain.least_rate),
             value.get("proxy"),
             value.get("caFile"),
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
+from threading import Event
 from typing import Any
 
 import orjson
@@ -32,6 +33,10 @@ MOST_PATH = 1024
 
 class Uncomparable(Exception):
     """A run has no outputs to compare, and never will: a sentence."""
+
+
+class Lost(Exception):
+    """The comparison is somebody else's now, or nobody's."""
 
 
 class _Unreadable(Exception):
@@ -85,11 +90,12 @@ def of_record(egress: Egress, outputs: Mapping[str, Any]) -> dict[str, Source]:
 
 
 class Scratch:
-    """A directory for the two outputs that are being compared, and no longer. `last`: nobody will try again, so what
-    cannot be had now counts as lost."""
+    """A directory for the two outputs that are being compared, and no longer. `lost`: nobody waits for the result any
+    more. `last`: nobody will try again, so what cannot be had now counts as lost."""
 
-    def __init__(self, root: Path, *, last: bool) -> None:
+    def __init__(self, root: Path, lost: Event, *, last: bool) -> None:
         self._root = root
+        self._lost = lost
         self._last = last
         self._ends = time.monotonic() + SECONDS
         self._sources: dict[Path, Mapping[str, Source]] = {}
@@ -108,14 +114,19 @@ class Scratch:
 
     def judge(self, left: Path, right: Path, tolerance: Tolerance) -> tuple[str, Judgement]:
         """Bring two outputs here, and compare them by their format. Raises StorageError, and FetchError for what may
-        be had later."""
+        be had later, Lost."""
+        if self._lost.is_set():
+            raise Lost
         if time.monotonic() > self._ends:
             return only_bytes("the comparison had taken too long by then")
         try:
             digests = [self._bring(place, self._sources[place]) for place in (left, right)]
             if digests[0] == digests[1]:
                 return "checksum", Judgement(Verdict.IDENTICAL, "The same bytes.")
-            return self._judge(left, right, tolerance)
+            found = self._judge(left, right, tolerance)
+            if self._lost.is_set():
+                raise Lost
+            return found
         except _Unreadable as error:
             return only_bytes(str(error))
         except OSError as error:  # names that no file can have, say
@@ -128,7 +139,7 @@ class Scratch:
     def _judge(self) -> Judge:
         """Asked for when there is something to judge: most outputs are equal."""
         try:
-            return confinement().judge
+            return confinement(given_up=self._lost.is_set).judge
         except SetupError as error:
             why = error.detail
             return lambda left, right, tolerance: only_bytes(why)
@@ -167,6 +178,8 @@ class Scratch:
         room = shutil.disk_usage(self._root).free - RESERVE
         for chunk in source.read():
             room -= len(chunk)
+            if self._lost.is_set():
+                raise Lost
             if room < 0:
                 raise _Unreadable("there is no room for them here")
             if time.monotonic() > self._ends:

@@ -11,7 +11,7 @@ from typing import Any
 
 from broker.egress import Egress, FetchError
 from broker.errors import BrokerError, StorageError
-from broker.execution.compared import Scratch, Uncomparable, of_job, of_record
+from broker.execution.compared import Lost, Scratch, Uncomparable, of_job, of_record
 from broker.execution.comparisons import name_of
 from broker.results.compare import compare, report
 from broker.results.verdict import Tolerance
@@ -21,6 +21,7 @@ from broker.store.comparisons import DONE, FAILED, Comparison
 from broker.store.database import Database
 
 LEASE_SECONDS = 60.0  # how long a killed process holds up what it was comparing
+RENEW_SECONDS = 5.0  # and how long one that was withdrawn goes on at most
 TRIES = 4
 AGAIN_SECONDS = 30.0  # until the second try, then twice as long
 
@@ -34,8 +35,10 @@ def carry_out(database: Database, storage: Storage, egress: Egress, taken: Compa
     if taken.attempts > TRIES:
         return _end(database, taken, FAILED, "It was tried several times, and never came to an end.")
     try:
-        with _kept(database, taken), _directory(scratch / taken.id) as place:
-            found = _found(database, storage, egress, taken, Scratch(place, last=taken.attempts == TRIES))
+        with _kept(database, taken) as lost, _directory(scratch / taken.id) as place:
+            found = _found(database, storage, egress, taken, Scratch(place, lost, last=taken.attempts == TRIES))
+    except Lost:
+        return None
     except (Uncomparable, ValueError) as error:
         return _end(database, taken, FAILED, str(error))
     except (FetchError, StorageError) as error:
@@ -79,22 +82,26 @@ def _directory(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _kept(database: Database, taken: Comparison) -> Iterator[None]:
-    """Keep the claim meanwhile: nobody knows how long a pair takes."""
-    done = threading.Event()
+def _kept(database: Database, taken: Comparison) -> Iterator[threading.Event]:
+    """Keep the claim meanwhile: nobody knows how long a pair takes. Set when it is ours no more, because it was
+    withdrawn, say."""
+    done, lost = threading.Event(), threading.Event()
 
     def renew() -> None:
-        while not done.wait(LEASE_SECONDS / 4):
+        while not done.wait(RENEW_SECONDS):
             try:
                 with database.write() as tx:
-                    comparisons.renew(tx, taken, LEASE_SECONDS)
+                    ours = comparisons.renew(tx, taken, LEASE_SECONDS)
             except BrokerError:
                 continue  # the database does not answer: the lease lasts for some more tries
+            if not ours:
+                lost.set()
+                return
 
     thread = threading.Thread(target=renew, name="comparison", daemon=True)
     thread.start()
     try:
-        yield
+        yield lost
     finally:
         done.set()
         thread.join()

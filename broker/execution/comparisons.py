@@ -1,17 +1,21 @@
-"""The wish that the outputs of a job be compared with others."""
+"""The wish that the outputs of a job be compared with others, and that they be no more."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from broker.access.principal import Principal, Scope
-from broker.errors import InputError, InputProblem, QuotaExceeded
+from sqlalchemy import Connection
+
+from broker.access.principal import Principal, Reach, Scope
+from broker.errors import InputError, InputProblem, NoSuchComparison, QuotaExceeded, WrongPhase
 from broker.results.verdict import Tolerance
 from broker.store import audit, comparisons, jobs
+from broker.store.comparisons import Comparison
 from broker.store.database import Database
 
 MOST_OPEN = 5  # of one job
+WITHDRAWN = "It was withdrawn before it was made."
 
 
 def request(
@@ -33,6 +37,36 @@ def request(
         comparison_id = comparisons.ask(tx, job_id, against, tolerance.to_json())
         audit.record(tx, audit.entry(principal, "compare", f"job/{job_id}", comparison=comparison_id))
     return comparison_id
+
+
+def withdraw(
+    database: Database, principal: Principal, job_id: str, with_job: str | None = None, comparison_id: str | None = None
+) -> Comparison:
+    """Take back the newest comparison of a job, or the one that is named; one that is being made is given up in some
+    seconds.
+
+    Raises NoSuchJob, NoSuchComparison, Forbidden, WrongPhase where it has ended.
+    """
+    principal.need(Scope.RUN)
+    with database.write() as tx:
+        jobs.get_to_change(tx, job_id, principal.reach)
+        found = newest(tx, principal.reach, job_id, with_job, comparison_id)
+        if not comparisons.withdraw(tx, found.id, WITHDRAWN):
+            raise WrongPhase(f"The comparison {found.id} is {found.state}: there is nothing to take back.")
+        audit.record(tx, audit.entry(principal, "withdraw-comparison", f"job/{job_id}", comparison=found.id))
+        return newest(tx, principal.reach, job_id, None, found.id)
+
+
+def newest(
+    tx: Connection, reach: Reach, job_id: str, with_job: str | None = None, comparison_id: str | None = None
+) -> Comparison:
+    """The newest comparison of a job that a reach sees, or the one that is named. Raises NoSuchComparison."""
+    for one in comparisons.of_job(tx, job_id, reach):
+        if with_job in (None, one.with_job) and comparison_id in (None, one.id):
+            return one
+    raise NoSuchComparison(
+        f"There is no such comparison of the job {job_id}.", hint="Ask for one: POST /jobs/{id}/comparisons"
+    )
 
 
 def name_of(against: Mapping[str, Any]) -> str:

@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,17 +27,19 @@ from broker.runner.probe import SYSTEM_PATH
 LIBRARIES = ("netCDF4", "numpy", "pyarrow", "rasterio", "zarr")
 PROGRAM = (sys.executable, "-m", "broker.results.comparing")
 SCRATCH = 64 * 2**20  # bytes of /tmp inside
+LOOK_SECONDS = 1.0  # between two looks whether somebody still waits
 
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
     """`bwrap`: the program; None: a plain process, only for files of one's own. Bounds: bytes of private memory,
-    seconds of CPU and of time."""
+    seconds of CPU and of time. `given_up`: nobody wants the answer any more, so that the process is ended."""
 
     bwrap: str | None
     memory: int = 2 * 2**30
     cpu: int = 900
     seconds: float = 1800
+    given_up: Callable[[], bool] = bool
 
     def judge(self, left: Path, right: Path, tolerance: Tolerance) -> tuple[str, Judgement]:
         """Compare two files that differ; gives the format by which, else `bytes`."""
@@ -69,21 +72,36 @@ class Confinement:
                 args = [*_sandbox(Path(accounts), [(str(left), inside["left"]), (str(right), inside["right"])])]
                 args += ["--seccomp", str(filtering)] if filtering is not None else []
                 program = [self.bwrap, *args, "--", *program]
-            try:
-                ended = subprocess.run(
-                    program,
-                    input=json.dumps(question).encode(),
-                    stdout=said,
-                    stderr=subprocess.DEVNULL,
-                    env=_environment(),
-                    pass_fds=passed,
-                    timeout=self.seconds,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired:
-                return {"unreadable": f"comparing them took longer than {self.seconds:g} s"}
+            with subprocess.Popen(
+                program,
+                stdin=subprocess.PIPE,
+                stdout=said,
+                stderr=subprocess.DEVNULL,
+                env=_environment(),
+                pass_fds=passed,
+            ) as child:
+                try:
+                    code = self._ended(child, json.dumps(question).encode())
+                finally:
+                    child.kill()
+            if code is None:
+                why = "was given up" if self.given_up() else f"took longer than {self.seconds:g} s"
+                return {"unreadable": f"comparing them {why}"}
             said.seek(0)
-            return _heard(said.read(MOST_SAID), ended.returncode, self)
+            return _heard(said.read(MOST_SAID), code, self)
+
+    def _ended(self, child: subprocess.Popen[bytes], question: bytes) -> int | None:
+        """How a process ended that was told a question; None: it has not, in the time that it had."""
+        ends = time.monotonic() + self.seconds
+        told: bytes | None = question
+        while (left := ends - time.monotonic()) > 0 and not self.given_up():
+            try:
+                child.communicate(told, timeout=min(left, LOOK_SECONDS))
+            except subprocess.TimeoutExpired:
+                told = None  # communicate goes on with what it was told first
+            else:
+                return child.returncode
+        return None
 
 
 def only_bytes(why: str) -> tuple[str, Judgement]:

@@ -3,6 +3,8 @@
 One waits until its jobs have ended; then whoever claims it has it for the time of a lease. A claim raises `attempts`,
 and who saves names the attempt: what somebody else has taken over by then stays as it is. The results of the jobs are
 held from the claim to the end; who deletes them sooner has a comparison that fails.
+
+Owners take turns: one comparison of an owner is made at a time, and who has had a turn goes behind all who wait.
 """
 
 from __future__ import annotations
@@ -13,7 +15,20 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Double, RowMapping, and_, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Double,
+    RowMapping,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from broker.access.principal import Reach
@@ -31,7 +46,25 @@ c = comparisons.c
 _ENDED = [phase.value for phase in TERMINAL]
 _LIVE = exists().where(jobs.c.id.in_([c.job_id, c.with_job]), jobs.c.phase.not_in(_ENDED))
 _FREE = or_(c.lease_until.is_(None), c.lease_until <= now())
-_DUE = select(c.id).where(OPEN_COMPARISON, c.due_at <= now(), _FREE, ~_LIVE).order_by(c.due_at).limit(1)
+_mine_now, _under_way, _others = jobs.alias("own"), comparisons.alias("busy"), jobs.alias("others")
+_BUSY = (
+    select(_others.c.owner)
+    .join_from(_under_way, _others, _others.c.id == _under_way.c.job_id)
+    .where(text("busy.state IN ('waiting', 'comparing')"), _under_way.c.lease_until > now())
+)
+_DUE = (
+    select(c.id, _mine_now.c.owner)
+    .join_from(comparisons, _mine_now, _mine_now.c.id == c.job_id)
+    .where(OPEN_COMPARISON, c.due_at <= now(), _FREE, ~_LIVE, _mine_now.c.owner.not_in(_BUSY))
+    .order_by(c.due_at, c.id)
+    .limit(1)
+)
+_BEHIND = (
+    update(comparisons)
+    .where(OPEN_COMPARISON, c.due_at <= now())
+    .where(exists().where(jobs.c.id == c.job_id, jobs.c.owner == bindparam("turn")))
+    .values(due_at=select(now()).scalar_subquery())  # the same for all, so that they keep their order
+)
 _TAKE = (
     update(comparisons)
     .where(c.id == bindparam("taken"), OPEN_COMPARISON, c.due_at <= now(), _FREE)
@@ -153,13 +186,14 @@ def due(tx: Connection) -> bool:
 
 
 def claim(tx: Connection, seconds: float) -> Comparison | None:
-    """Take the one that is due longest and whose jobs have ended, for `seconds`."""
-    chosen = tx.execute(_DUE).scalar()
+    """Take the one that is due longest, whose jobs have ended and whose owner has none under way, for `seconds`."""
+    chosen = tx.execute(_DUE).first()
     if chosen is None:
         return None
-    row = tx.execute(_TAKE, {"taken": chosen, "seconds": seconds}).mappings().first()
+    row = tx.execute(_TAKE, {"taken": chosen.id, "seconds": seconds}).mappings().first()
     if row is None:
         return None
+    tx.execute(_BEHIND, {"turn": chosen.owner})
     taken = _comparison(row)
     _hold(tx, taken)
     return taken
@@ -184,6 +218,15 @@ def finish(tx: Connection, taken: Comparison, state: str, message: str, found: M
     if not tx.execute(_mine(taken).values(values)).rowcount:
         return False
     tx.execute(delete(holds).where(holds.c.reason == _reason(taken.id), holds.c.job_id.in_(_jobs(taken))))
+    return True
+
+
+def withdraw(tx: Connection, comparison_id: str, message: str) -> bool:
+    """End one that is not made yet, with a sentence; False: it has ended. Who is making it learns so from `renew`."""
+    values = {"state": FAILED, "message": message, "lease_until": None, "updated": now()}
+    if not tx.execute(update(comparisons).where(c.id == comparison_id, OPEN_COMPARISON).values(values)).rowcount:
+        return False
+    tx.execute(delete(holds).where(holds.c.reason == _reason(comparison_id)))
     return True
 
 

@@ -118,6 +118,28 @@ def test_the_form(server: Server) -> None:
     assert (found["verdict"], found["tolerance"]["absolute"]) == ("equivalent", 0.5)
 
 
+def test_one_is_withdrawn(server: Server) -> None:
+    first, second = job(server, b"{}"), job(server, b"{ }")
+    where = f"/jobs/{second}/comparison"
+    assert server.delete(where).json()["reason"] == "no-such-comparison"
+    for way in ("api", "page"):
+        assert server.post(f"/jobs/{second}/comparisons", json={"with": first}).status_code == 201
+        page = server.get(where, headers=HTML).text
+        assert "Withdraw it" in page
+        if way == "api":
+            assert server.delete(f"{where}?with={first}").json()["state"] == "failed"
+        else:
+            fields = {"do": "withdraw", "id": server.get(where).json()["id"]}
+            assert server.post(where, data=fields, allow_redirects=False).status_code == 303
+        found = server.get(where).json()
+        assert (found["state"], "withdrawn" in found["message"]) == ("failed", True)
+        assert "Withdraw it" not in server.get(where, headers=HTML).text
+        assert not Comparer(server.site.broker).step(), "nobody makes it"
+    refused = server.delete(where)
+    assert (refused.status_code, refused.json()["reason"]) == (409, "wrong-phase")
+    assert server.post(where, data={"do": "something"}).status_code == 400
+
+
 def test_one_with_a_job_that_one_does_not_see(server: Server) -> None:
     anna, bert = account(server, "anna"), account(server, "bert")
     headers = {"Content-Type": "application/cwl+yaml"}

@@ -72,6 +72,11 @@ def test_jobs_and_directories(broker: Broker, runs: tuple[Path, Path]) -> None:
     assert [(one["path"], one["by"], one["verdict"]) for one in found.json["outputs"]] == [
         ("said/said.json", "JSON", "different")
     ]
+    listed = broker("comparison", "list", ids[1])
+    assert "different" in listed.out
+    ended = broker("comparison", "withdraw", ids[1])
+    assert ended.code == 1
+    assert "is done: there is nothing to take back" in ended.err
     (runs[0] / "a.txt").unlink()
     mixed = broker("compare", runs[0], ids[0], "--json")
     assert (mixed.code, mixed.json["verdict"]) == (0, "identical")

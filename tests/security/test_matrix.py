@@ -68,6 +68,7 @@ TABLE: dict[str, May | None] = {
     "GET /platforms/{name}": LOOK,
     "POST /platforms": OPERATE,
     "DELETE /platforms/{name}": OPERATE,
+    "POST /platforms/{name}": OPERATE,
     "PUT /platforms/{name}/paused": OPERATE,
     "POST /platforms/{name}/check": OPERATE,
     "GET /processes/{process_id}/platforms": READ,
@@ -111,6 +112,8 @@ TABLE: dict[str, May | None] = {
     "GET /jobs/{job_id}/comparison": READ,
     "GET /jobs/{job_id}/comparisons": READ,
     "POST /jobs/{job_id}/comparisons": CHANGE,
+    "POST /jobs/{job_id}/comparison": CHANGE,
+    "DELETE /jobs/{job_id}/comparison": CHANGE,
     "POST /jobs/{job_id}/publications": CHANGE,
     "POST /jobs/{job_id}/publications/bundle": CHANGE,
     "GET /publications": LOOK,
@@ -171,6 +174,7 @@ TABLE: dict[str, May | None] = {
     "POST /projects/{project_id}/publishing": CHANGE,
     "GET /usage": LOOK,
     "GET /budgets": LOOK,
+    "POST /budgets": OPERATE,
     "PUT /budgets/{project}/{platform}": OPERATE,
     "DELETE /budgets/{project}/{platform}": OPERATE,
     "GET /quota": LOOK,
@@ -196,6 +200,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /processes/{process_id}/estimate": {"json": {"inputs": {"text": "x"}}},
     "POST /platforms": {"json": {"name": "far", "adapter": "ogcapi", "options": {"url": "http://127.0.0.1:9"}}},
     "PUT /platforms/{name}/paused": {"json": {"paused": True}},
+    "POST /platforms/{name}": {"data": {"do": "pause"}},
+    "POST /budgets": {"data": {"do": "set", "project": "lab", "platform": "far", "credits": "5"}},
     "POST /uploads": {"data": b"x", "headers": {"Content-Type": "text/plain"}},
     "PATCH /uploads/{upload_id}": {"data": b"hello", "headers": {"Upload-Offset": "0"}},
     "PUT /processes/{process_id}/sharing": {"json": {"shared": "private"}},
@@ -209,6 +215,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /publications/{publication_id}": {"data": {"do": "withdraw"}},
     "POST /publications/{publication_id}/reject": {"json": {"reason": "no"}},
     "POST /jobs/{job_id}/comparisons": {"json": {"with": {"outputs": {}}}},
+    "POST /jobs/{job_id}/comparison": {"data": {"do": "withdraw"}},
     "POST /jobs": {"json": experiments.request()},
     "POST /reproductions": {"json": experiments.request()},
     "PUT /uploads/{upload_id}/sharing": {"json": {"shared": "private"}},
@@ -403,6 +410,8 @@ def test_every_change_is_in_the_audit(world: World, ask: Ask) -> None:
         things = world.things()
         if route in ("DELETE /jobs/{job_id}", "POST /jobs/{job_id}"):
             things["job_id"] = world.job(things["process_id"])  # one that waits
+        if route in ("DELETE /jobs/{job_id}/comparison", "POST /jobs/{job_id}/comparison"):  # one that is not made yet
+            assert ask.one("POST /jobs/{job_id}/comparisons", things, world.who[who]).status_code == 201
         if (state := FROM.get(route)) is not None:
             things["publication_id"] = world.server.published(things["job_id"], state=state)
         before = world.rows()["audit"]

@@ -60,6 +60,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "revokeTokenForm": {"data": {"do": "revoke"}},
     "uploadForm": {"data": {"do": "delete"}},
     "processShareForm": {"data": {"with": "project:lair"}},
+    "comparisonForm": {"data": {"do": "withdraw"}},
     "jobPublish": {"json": {"target": "osc"}},
     "jobPublicationBundle": {"json": {"target": "osc"}},
     "publicationReject": {"json": {"reason": "no"}},

@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
+from threading import Event, Thread
 
 import pytest
 
@@ -213,6 +215,34 @@ class TestLimits:
             with pytest.raises(FetchError, match="does not answer"):
                 egress.open(web.url("/x"))
         assert caught.value.transient
+
+    @pytest.mark.parametrize(("rate", "enough"), [(0.0, True), (10.0, True), (1e6, False)])
+    def test_a_body_that_drips(self, egress: Egress, rate: float, enough: bool) -> None:
+        """Each byte in time, and the whole never: what counts is what came by then."""
+        size, stop = 100, Event()
+
+        def drip(server: socket.socket) -> None:
+            peer, _ = server.accept()
+            with peer, suppress(OSError):
+                peer.recv(4096)
+                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+                for _ in range(size):
+                    stop.wait(0.01)
+                    peer.sendall(b"x")
+
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            thread = Thread(target=drip, args=(server,))
+            thread.start()
+            with Egress(replace(LOOPBACK, read_timeout=0.5, least_rate=rate)) as egress:
+                url = f"http://127.0.0.1:{server.getsockname()[1]}/x"
+                if enough:
+                    assert egress.get_bytes(url, size) == b"x" * size
+                else:
+                    with pytest.raises(FetchError, match="broke off after 0 bytes") as caught:
+                        egress.get_bytes(url, size)
+                    assert caught.value.transient
+            stop.set()
+            thread.join()
 
     def test_a_body_that_breaks_off(self, web: WebPeer, egress: Egress) -> None:
         web.serve("/x", b"x" * 1000)

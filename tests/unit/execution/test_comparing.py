@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,10 @@ from broker.egress import Egress, EgressPolicy
 from broker.errors import Forbidden, InputError, NoSuchJob, QuotaExceeded, SetupError
 from broker.execution import compared, comparing
 from broker.execution.collect import key
-from broker.execution.comparisons import MOST_OPEN, request
+from broker.execution.comparisons import MOST_OPEN, request, withdraw
 from broker.jobs.model import Job
 from broker.platform import OutputFile
+from broker.results import confined
 from broker.results.verdict import Tolerance
 from broker.storage.local import LocalStorage
 from broker.store import comparisons, ended, files
@@ -226,6 +227,7 @@ def test_and_in_the_end_no_more(world: World, web: WebPeer, monkeypatch: pytest.
 def test_a_claim_is_kept_while_it_lasts(world: World, web: WebPeer, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long the bytes take to come; and what a killed process left behind is in nobody's way."""
     monkeypatch.setattr(comparing, "LEASE_SECONDS", 0.4)
+    monkeypatch.setattr(comparing, "RENEW_SECONDS", 0.1)
     gate = web.stall("/a.json", after=1)
     job = world.job({"a.json": b"{}"})
     asked = request(world.database, LOCAL, job.id, record(a_json=(b"{ }", web.serve("/a.json", b"{ }"))), Tolerance())
@@ -244,6 +246,41 @@ def test_a_claim_is_kept_while_it_lasts(world: World, web: WebPeer, monkeypatch:
     gate.set()
     making.join(60)
     assert world.verdicts(job) == {"a.json": ("JSON", "equivalent")}
+
+
+@pytest.mark.parametrize("while_", ["fetching", "judging"])
+def test_one_that_is_withdrawn_is_given_up(
+    world: World, web: WebPeer, monkeypatch: pytest.MonkeyPatch, while_: str
+) -> None:
+    """Whoever holds it up: a server that gives no more bytes but slowly, or the process that reads them."""
+    monkeypatch.setattr(comparing, "RENEW_SECONDS", 0.05)
+    monkeypatch.setattr(confined, "LOOK_SECONDS", 0.05)
+    under_way = Event()
+
+    def read() -> Iterator[bytes]:
+        while True:
+            under_way.set()
+            yield b" "
+
+    def begun(given_up: Callable[[], bool]) -> confined.Confinement:
+        under_way.set()
+        return confined.Confinement(None, given_up=given_up)
+
+    monkeypatch.setattr(confined, "PROGRAM", ("sleep", "600"))
+    monkeypatch.setattr(compared, "confinement", begun)
+    job = world.job({"a.json": b"{}"})
+    against = record(a_json=(b"{ }", web.serve("/a.json", b"{ }")))
+    asked = request(world.database, LOCAL, job.id, against, Tolerance())
+    if while_ == "fetching":
+        monkeypatch.setattr(world.egress, "open", lambda href: read())
+    ended_as: list[str | None] = []
+    making = Thread(target=lambda: ended_as.append(world.make()))
+    making.start()
+    assert under_way.wait(30)
+    assert withdraw(world.database, LOCAL, job.id).id == asked
+    making.join(30)
+    assert ended_as == [None], "it goes on"
+    assert world.newest(job).state == FAILED
 
 
 def test_a_process_that_dies_each_time_is_not_tried_for_ever(world: World) -> None:
@@ -300,7 +337,7 @@ def test_a_file_that_is_also_a_directory(world: World, web: WebPeer) -> None:
 
 
 def test_without_a_sandbox_checksums_are_compared(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def none() -> None:
+    def none(**_: Any) -> None:
         raise SetupError("Outputs are compared inside bubblewrap only: there is none.")
 
     monkeypatch.setattr(compared, "confinement", none)

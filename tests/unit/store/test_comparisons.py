@@ -68,13 +68,46 @@ def test_the_results_of_both_are_held_while_it_is_made(database: Database) -> No
         ask(database, job, one)
     end(database, job, other, stranger)
     assert [held(database, one) for one in (job, other, stranger)] == [[], [], []]
-    taken = [claim(database) for _ in against]
-    assert [len(held(database, one)) for one in (job, other, stranger)] == [2, 1, 0]
-    for made in taken:
+    for holding in ([1, 1, 0], [1, 0, 0]):
+        made = claim(database)
         assert made is not None
+        assert [len(held(database, one)) for one in (job, other, stranger)] == holding
         with database.write() as tx:
             assert comparisons.finish(tx, made, DONE, "", REPORT)
-    assert [held(database, one) for one in (job, other, stranger)] == [[], [], []]
+        assert [held(database, one) for one in (job, other, stranger)] == [[], [], []]
+
+
+def test_owners_take_turns(database: Database) -> None:
+    """One of an owner at a time, and nobody's many before another's one."""
+    greedy, other, third = (job_row(database, owner) for owner in ("a", "b", "c"))
+    asked = [ask(database, greedy, relative=float(number)) for number in range(3)]
+    asked += [ask(database, one) for one in (other, third)]
+    end(database, greedy, other, third)
+    order = []
+    while (pair := [claim(database), claim(database)])[0] is not None:
+        for one in pair:
+            if one is not None:
+                order.append(asked.index(one.id))
+                with database.write() as tx:
+                    comparisons.finish(tx, one, DONE, "", REPORT)
+    assert order == [0, 3, 4, 1, 2]
+
+
+def test_what_is_withdrawn_is_nobodys(database: Database) -> None:
+    job = job_row(database)
+    asked = ask(database, job)
+    end(database, job)
+    taken = claim(database)
+    assert taken is not None
+    with database.write() as tx:
+        assert comparisons.withdraw(tx, asked, "No more.")
+        assert not comparisons.withdraw(tx, asked, "No more.")
+        assert not comparisons.renew(tx, taken, 60.0)
+        assert not comparisons.finish(tx, taken, DONE, "", REPORT)
+        (found,) = comparisons.of_job(tx, job.id)
+    assert (found.state, found.message, held(database, job)) == (FAILED, "No more.", [])
+    assert claim(database) is None
+    assert ask(database, job) != asked, "it may be asked for again"
 
 
 def test_the_same_is_asked_once_and_anew_where_it_failed(database: Database) -> None:
