@@ -217,7 +217,11 @@ def _product(document: Mapping[str, Any], records: tuple[str, ...], catalog: Cat
 
 
 def _is_address(value: Any) -> bool:
-    return _is_text(value) and urlsplit(value).scheme in ("http", "https") and "@" not in urlsplit(value).netloc
+    try:
+        parts = urlsplit(value) if _is_text(value) else None
+    except ValueError:  # such as http://[x
+        return False
+    return parts is not None and parts.scheme in ("http", "https") and "@" not in parts.netloc
 
 
 def _extent(extent: Mapping[str, Any]) -> str | None:

@@ -21,7 +21,7 @@ from broker.packages.cwl import parse
 from broker.packages.images import Reference
 from broker.results.osc import HOME, entry_path
 from broker.results.recordparts import DIGEST
-from broker.results.workflowkind import Package, Remark, package_of
+from broker.results.workflowkind import Package, Remark, links_of, package_of
 
 Read = Callable[[str, int], bytes]  # address, most bytes -> content; raises BrokerError
 MAX_RECORD = 2**20  # bytes
@@ -245,6 +245,9 @@ def _record(raw: bytes) -> Mapping[str, Any]:
     """Raises ValueError, which says what it is."""
     try:
         found = json.loads(raw)
+        json.dumps(
+            found, ensure_ascii=False
+        ).encode()  # half a character (\\ud800) is no text that can be shown or kept
     except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
     if not isinstance(found, Mapping):
@@ -253,10 +256,7 @@ def _record(raw: bytes) -> Mapping[str, Any]:
 
 
 def _links(record: Mapping[str, Any], rel: str) -> Iterator[tuple[Mapping[str, Any], str]]:
-    links = record.get("links")
-    for one in links if isinstance(links, list) else ():
-        if isinstance(one, Mapping) and one.get("rel") == rel and isinstance(one.get("href"), str):
-            yield one, one["href"]
+    return ((one, one["href"]) for one in links_of(record) if one.get("rel") == rel)
 
 
 def _unreadable(name: str, value: Any) -> Iterator[str]:

@@ -39,7 +39,10 @@ class GitHubApi:
         self._egress, self._token, self._api = egress, token, api.rstrip("/")
 
     def get(self, path: str, **query: str) -> Any:
-        return self.ask("GET", f"{path}?{urlencode(query)}" if query else path).body
+        found = self.ask("GET", f"{path}?{urlencode(query)}" if query else path).body
+        if not isinstance(found, dict | list):
+            raise TargetUnavailable(f"GitHub answered GET {path} with something that is no JSON document.")
+        return found
 
     def find(self, path: str, **query: str) -> Any:
         """What is there; None where nothing is."""
@@ -107,10 +110,17 @@ def heads(branch: str) -> str:
     return f"heads/{quote(branch, safe='/')}"
 
 
+class _Object(dict[str, Any]):
+    """An object of an answer: what its API has and it has not is no answer of that API."""
+
+    def __missing__(self, name: str) -> Any:
+        raise TargetUnavailable(f"GitHub's answer has no {name}, which its API gives.")
+
+
 def _document(raw: bytes) -> Any:
     try:
-        return json.loads(raw) if raw else None
-    except ValueError:
+        return json.loads(raw, object_hook=_Object) if raw else None
+    except (ValueError, RecursionError):
         return None
 
 

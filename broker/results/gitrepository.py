@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -30,6 +31,7 @@ _SETTINGS = {
     "submodule.recurse": "false",
 }
 _SECONDS = 300
+_MOST_FILES, _LARGEST = 200_000, 16 * 2**20  # of a catalog; bytes of a file that is read
 _NEVER = re.compile(
     r"authentication failed|could not read username|access denied|permission|forbidden|returned error: (401|403|404)"
     r"|not found|does not appear to be a git|does not exist|hook declined|protected branch",
@@ -91,9 +93,17 @@ class GitRepository:
         return self._run("rev-parse", "--verify", place).decode().strip()
 
     def tree(self, commit: str) -> GitTree:
-        """The files of a fetched commit."""
-        names = self._run("ls-tree", "-r", "-z", "--name-only", commit).decode("utf-8", "surrogateescape")
-        return GitTree(self, commit, (name for name in names.split("\0") if name))
+        """The files of a fetched commit: no links, no other repositories, no names that are no text."""
+        sizes: dict[str, int] = {}
+        for line in self._run("ls-tree", "-r", "-z", "-l", commit).split(b"\0"):
+            facts, _, name = line.partition(b"\t")
+            mode, _, _, size = facts.split() if name else (b"", b"", b"", b"")
+            if mode.startswith(b"100"):
+                with suppress(UnicodeDecodeError):
+                    sizes[name.decode()] = int(size)
+        if len(sizes) > _MOST_FILES:
+            raise TargetRefused(f"The repository has {len(sizes)} files, which no catalog has ({_MOST_FILES}).")
+        return GitTree(self, commit, sizes)
 
     def message(self, commit: str) -> str:
         return self._run("log", "-1", "--format=%B", commit).decode("utf-8", "replace")
@@ -165,17 +175,19 @@ class GitRepository:
 class GitTree:
     """The files of one commit."""
 
-    def __init__(self, repository: GitRepository, commit: str, paths: Iterable[str]) -> None:
+    def __init__(self, repository: GitRepository, commit: str, sizes: Mapping[str, int]) -> None:
         self.commit = commit
-        self._repository, self._paths = repository, frozenset(paths)
+        self._repository, self._sizes = repository, sizes
         self._read: dict[str, bytes] = {}
 
     def paths(self) -> Iterable[str]:
-        return self._paths
+        return self._sizes
 
     def read(self, path: str) -> bytes | None:
-        if path not in self._paths:
+        if path not in self._sizes:
             return None
+        if self._sizes[path] > _LARGEST:
+            raise TargetRefused(f"{path[:200]} has {self._sizes[path]} bytes, which no record has ({_LARGEST}).")
         if path not in self._read:
             self._read[path] = self._repository.show(self.commit, path)
         return self._read[path]

@@ -18,7 +18,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from broker.egress import Egress
 from broker.errors import StorageError, TargetRefused, TargetUnavailable
@@ -266,7 +266,8 @@ class _Step:
 
 def _other(ours: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
     """How a registered item is not ours: in its assets, their checksums or their links to elsewhere."""
-    assets = {key: value for key, value in (found.get("assets") or {}).items() if isinstance(value, Mapping)}
+    kept = found.get("assets")
+    assets = {key: value for key, value in (kept if isinstance(kept, Mapping) else {}).items() if _leads(value)}
     if set(assets) != set(ours["assets"]):
         return f"it has the assets {', '.join(sorted(assets)) or 'none'}"
     for key, asset in ours["assets"].items():
@@ -276,6 +277,16 @@ def _other(ours: Mapping[str, Any], found: Mapping[str, Any]) -> str | None:
         if "://" in asset["href"] and assets[key].get("href") != asset["href"]:
             return f"{key} lies elsewhere"
     return None
+
+
+def _leads(asset: Any) -> bool:
+    """Whether it is an asset, with a link that can be followed."""
+    if not isinstance(asset, Mapping) or not isinstance(asset.get("href"), str):
+        return False
+    try:
+        return urlsplit(asset["href"]).geturl() != ""
+    except ValueError:  # such as http://[x
+        return False
 
 
 def _asked(name: str, message: str) -> Finding:

@@ -71,7 +71,7 @@ def package_of(
     """The package of a workflow record (or of the experiment's own, as openEO's are), or why there is none."""
     if not workflow:
         return None, ()
-    found = [(workflow_at, one) for one in _links(workflow)] + [(experiment_at, one) for one in _links(experiment)]
+    found = [(workflow_at, one) for one in links_of(workflow)] + [(experiment_at, one) for one in links_of(experiment)]
     for at, link in found:
         href, kind = str(link["href"]), str(link.get("type") or "").partition(";")[0].strip().lower()
         if link.get("rel") == PACKAGES["openeo"][0]:
@@ -100,8 +100,13 @@ def _foreign(workflow: Record, links: list[Record]) -> Remark:
     return Remark("error", "no-package", message, _CODE_ADVICE)
 
 
-def _links(record: Record) -> Iterator[Record]:
+def links_of(record: Record) -> Iterator[Record]:
+    """The links of a record that lead anywhere."""
     links = record.get("links")
     for one in links if isinstance(links, list) else ():
         if isinstance(one, Mapping) and isinstance(one.get("href"), str):
+            try:
+                urlsplit(one["href"])
+            except ValueError:  # such as http://[x
+                continue
             yield one

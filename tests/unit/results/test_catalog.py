@@ -52,6 +52,21 @@ def commit(remote: Path, files: dict[str, bytes], branch: str = "main") -> None:
         git.push(new, branch, parent)
 
 
+def test_links_other_repositories_and_names_that_are_no_text_are_no_files(remote: Path) -> None:
+    blob = run(remote, "rev-parse", "main:catalog.json").strip()
+    listed = f"120000 blob {blob}\tworkflows\n160000 commit {heads(remote)['main']}\tthemes\n100644 blob {blob}\tx\n"
+    tree = subprocess.run(["git", "mktree"], cwd=remote, input=listed, capture_output=True, text=True, check=True)
+    made = run(remote, "commit-tree", tree.stdout.strip(), "-m", "x").strip()
+    run(remote, "update-ref", "refs/heads/main", made)
+    assert GitTarget(str(remote)).read(lambda seen: set(seen.paths())) == {"x"}
+
+
+def test_a_file_too_large_for_a_record_is_not_read(remote: Path) -> None:
+    commit(remote, {"workflows/catalog.json": b" " * (16 * 2**20 + 1)})
+    with pytest.raises(TargetRefused, match=r"workflows/catalog\.json has 16777217 bytes"):
+        GitTarget(str(remote)).plan(make)
+
+
 def test_one_branch_with_one_commit_of_what_is_planned(remote: Path) -> None:
     target = GitTarget(str(remote), author=("Ada", "ada@example.org"))
     receipt = target.step(make, None)

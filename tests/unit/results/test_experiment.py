@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from broker.results.experiment import Experiment, resolve
 from broker.results.osc import HOME
 from broker.results.tree import Files
 from tests.peers.osc import catalog
+from tests.unit.results.mutants import mutants
 from tests.unit.results.samples import JOB, a_request, a_run, published
 
 E = f"experiments/water-bodies-{JOB}"
@@ -51,6 +53,33 @@ def changed(path: str, change: Any) -> dict[str, bytes]:
 
 def with_yaml(name: str, content: bytes) -> dict[str, bytes]:
     return {**OWN, f"{E}/{name}.yaml": content}
+
+
+HARMFUL: tuple[Any, ...] = (
+    5,
+    None,
+    ["x"],
+    [None],
+    {},
+    "http://[x",
+    "\ud800",
+    "a\x00b",
+    "../../../../etc/passwd",
+    "https://x.org:abc/y",
+)
+
+
+@pytest.mark.parametrize("path", [f"{E}/record.json", f"{W}/record.json", f"{E}/input.yaml", f"{E}/outputs.yaml"])
+def test_records_of_strangers_may_hold_anything(path: str) -> None:
+    """Whatever is in them is resolved or refused in words that can be told."""
+    for mutant in islice(mutants(yaml.safe_load(OWN[path]), HARMFUL), 0, None, 7):
+        try:
+            found = resolved({**OWN, path: json.dumps(mutant.document).encode()})
+        except InputError:
+            continue
+        told = [found.name, found.title, dict(found.workflow), found.inputs, found.environment, found.outputs]
+        shown = [*told, *(one.message for one in found.remarks)]
+        assert json.dumps(shown, ensure_ascii=False, default=dict).encode()
 
 
 def test_what_we_publish_is_found_again_whole() -> None:

@@ -166,6 +166,13 @@ def test_checks_and_reviews_are_followed_to_the_merge(github: GitHubPeer, target
         target.withdraw(seen)
 
 
+@pytest.mark.parametrize("document", [{}, {"object": {}}, None, "down for maintenance"])
+def test_an_answer_that_is_none_of_the_api_is_later(github: GitHubPeer, target: GitHubTarget, document: Any) -> None:
+    github.answer = lambda *_: (200, document)  # type: ignore[method-assign]
+    with pytest.raises(TargetUnavailable, match="GitHub"):
+        target.plan(make)
+
+
 def test_what_others_write_is_bounded(github: GitHubPeer, target: GitHubTarget) -> None:
     receipt = proposed(target)
     failed = {

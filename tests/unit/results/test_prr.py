@@ -14,7 +14,7 @@ import pytest
 
 from broker.egress import Egress, EgressPolicy
 from broker.errors import TargetRefused, TargetUnavailable
-from broker.results.prr import Prr
+from broker.results.prr import Prr, _other
 from broker.results.target import File, done
 from tests.peers.prr import STAGING, PrrPeer, prr_peer
 from tests.peers.web import WebPeer
@@ -310,3 +310,10 @@ def test_the_archive_of_a_directory_is_always_the_same(prr: PrrPeer) -> None:
             "0/0.0": DATA["z/0/0.0"],
         }
     assert copy.copy(members) == members
+
+
+@pytest.mark.parametrize(
+    "assets", [None, [], 5, {"data": None}, {"data": {"href": 5}}, {"data": {"href": "http://[x"}}]
+)
+def test_an_item_of_any_shape_is_not_ours(assets: Any) -> None:
+    assert _other({"assets": {"data": {"href": "a.tif"}}}, {"assets": assets}) == "it has the assets none"
