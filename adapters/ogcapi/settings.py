@@ -30,18 +30,27 @@ class OgcApiSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: Annotated[str, AfterValidator(_address)]
-    token: SecretStr | None = Field(default=None, repr=False)
-    username: str | None = None
-    password: SecretStr | None = Field(default=None, repr=False)
+    # those with a title are fields of the page that adds a platform
+    url: Annotated[str, AfterValidator(_address)] = Field(
+        title="Address", description="Of its landing page, such as https://processes.example.org"
+    )
+    token: SecretStr | None = Field(default=None, repr=False, title="Token", description="Sent as Bearer.")
+    username: str | None = Field(default=None, title="User name", description="In place of a token.")
+    password: SecretStr | None = Field(default=None, repr=False, title="Password")
     headers: dict[str, SecretStr] = Field(default_factory=dict, repr=False)
-    deploys: bool | None = None
+    deploys: bool | None = Field(
+        default=None, title="Takes CWL packages", description="Empty: as its conformance classes say."
+    )
     cores: float = Field(default=4096.0, gt=0)
     ram_mib: int = Field(default=64 * 2**20, ge=1)
     gpu: bool = False
     slots: int | None = Field(default=None, ge=1)
     seconds: float = Field(default=30.0, gt=0, le=600)
-    outputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = Field(
+        default=(),
+        title="Places of results",
+        description="Besides its jobs: https and s3 addresses, a line each. The account is shown there too.",
+    )
     value_bytes: int = Field(default=8 * 2**20, ge=0)
     ca_file: Path | None = None
     egress: dict[str, Any] = Field(default_factory=dict)

@@ -26,18 +26,23 @@ class OpenEoSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: str = Field(pattern=r"^https?://[^\s?#]+$")
-    username: str | None = None
-    password: SecretStr | None = None
-    client_id: str | None = None
-    client_secret: SecretStr | None = None
-    refresh_token: SecretStr | None = None
-    provider: str | None = None
-    mode: Literal["auto", "batch", "sync"] = "auto"
-    cwl: Literal["auto", "run_cwl_to_stac", "run_udf", "none"] = "auto"
+    # those with a title are fields of the page that adds a platform
+    url: str = Field(pattern=r"^https?://[^\s?#]+$", title="Address", description="Such as https://openeo.example.org")
+    username: str | None = Field(default=None, title="User name", description="Where it has HTTP Basic.")
+    password: SecretStr | None = Field(default=None, title="Password")
+    client_id: str | None = Field(default=None, title="Client", description="Of your own, with one of the next two.")
+    client_secret: SecretStr | None = Field(default=None, title="Client secret")
+    refresh_token: SecretStr | None = Field(default=None, title="Refresh token", description="Of a person's account.")
+    provider: str | None = Field(
+        default=None, title="Identity provider", description="Its id at the back-end; empty: its first."
+    )
+    mode: Literal["auto", "batch", "sync"] = Field(default="auto", title="Mode")
+    cwl: Literal["auto", "run_cwl_to_stac", "run_udf", "none"] = Field(default="auto", title="CWL packages by")
     sync_seconds: float = Field(default=300.0, gt=0)
-    budget: float | None = Field(default=None, ge=0)
-    plan: str | None = None
+    budget: float | None = Field(
+        default=None, ge=0, title="Most that a job may cost", description="Sent to the back-end with each job."
+    )
+    plan: str | None = Field(default=None, title="Billing plan")
     job_options: dict[str, Any] = Field(default_factory=dict)
     slots: int | None = Field(default=None, ge=1)
     cores: float = Field(default=4.0, gt=0)

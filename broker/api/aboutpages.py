@@ -134,11 +134,6 @@ def _contents(holder: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def platforms(request: Request, documents: Sequence[Mapping[str, Any]], title: str = "Platforms") -> Response:
-    """Platforms, as documents."""
-    return page(request, "platforms.html", title=title, platforms=documents)
-
-
 def platforms_of(request: Request, process: processes.Process, fits: Sequence[Mapping[str, Any]]) -> Response:
     """Where a process can run, and where not."""
     title = f"Where {process.id} can run"

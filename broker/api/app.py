@@ -17,6 +17,7 @@ from broker import settings as configuration
 from broker.api import problems
 from broker.api.audit import AUDIT
 from broker.api.authentication import Gate
+from broker.api.budgets import BUDGETS
 from broker.api.callbacks import CALLBACKS
 from broker.api.classes import ConformanceClass
 from broker.api.comparisons import COMPARISON
@@ -62,7 +63,8 @@ from broker.web import static
 
 CLASSES: tuple[ConformanceClass, ...] = (
     JOBS, EXECUTION, CORE, PROCESSES, PROCESS_API, FORMS, DEPLOYMENT, DEPLOY_PAGE, RESULTS, RECORDS, FILES, UPLOADS,
-    PROJECTS, PROJECT_PUBLISHING, SHARING, QUOTAS, USAGE, PLATFORMS, ESTIMATES, NOTICES, HEALTH, AUDIT, LOGIN, OWN,
+    PROJECTS, PROJECT_PUBLISHING, SHARING, QUOTAS, USAGE, BUDGETS, PLATFORMS, ESTIMATES, NOTICES, HEALTH, AUDIT, LOGIN,
+    OWN,
     TOKENS, CREDENTIALS, CALLBACKS, TARGETS, PUBLICATION_PAGES, PROVENANCE, COMPARISON, REPRODUCTIONS, PUBLICATIONS,
 )  # fmt: skip
 # routes are tried in this order: the busiest first

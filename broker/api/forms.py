@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -56,6 +57,14 @@ def errors(refused: BrokerError | None) -> Mapping[str, str]:
     if not isinstance(refused, InputError):
         return {"": str(refused)}
     return {one.pointer.removeprefix("/"): one.detail for one in reversed(refused.problems)}
+
+
+def number(text: str) -> Any:
+    """A whole number where it is one, else a number; what is none is left for who reads it to say so."""
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        return text
 
 
 def done(location: str) -> Response:

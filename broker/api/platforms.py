@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,12 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.access.principal import Principal, Scope
-from broker.api import aboutpages, bodies
+from broker.api import aboutpages, bodies, platformpages
 from broker.api.answers import JSON, Json, link, representation
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
+from broker.api.forms import done, form, is_form, mendable
 from broker.api.paging import Representation
-from broker.api.site import site_of
+from broker.api.site import Site, site_of
+from broker.errors import BrokerError, InputError, InputProblem
 from broker.execution import operate
 from broker.execution.placing import wish
 from broker.jobs.model import Needs
@@ -55,14 +58,14 @@ class Paused(BaseModel):
 
 
 @router.get("/platforms", name="platforms")
-async def page(request: Request, f: Representation = None) -> Response:
+async def page(request: Request, caller: Caller, f: Representation = None) -> Response:
     """All platforms, in the order in which the broker tries them."""
     chosen = representation(request, OFFERS)
     site = site_of(request)
     base = site.base(request)
     found = await site.rows.read(_documents)
     if chosen == "html":
-        return aboutpages.platforms(request, found)
+        return await platformpages.listing(request, caller, found)
     return Json(
         {
             "platforms": found,
@@ -76,22 +79,68 @@ async def add(request: Request, caller: Caller) -> Response:
     """For operators: add a platform while the broker runs, or configure anew one that was added."""
     caller.need(Scope.ADMIN)
     site = site_of(request)
+    if is_form(request):
+        return await _add_by_form(request, site, caller)
     new = bodies.modelled(New, (await bodies.parsed_object(request, LONGEST))[0])
+    made = await _add(site, caller, new)
+    where = f"{site.base(request)}/platforms/{new.name}"
+    return Json(await site.rows.read(_document_of, new.name), 201 if made else 200, {"Location": where})
+
+
+async def _add(site: Site, caller: Principal, new: New) -> bool:
     broker = site.broker
     made = await site.rows.slow(
         operate.add, broker.database, broker.vault, broker.fleet, caller, new.name, new.adapter, new.options
     )
     await site.rows.slow(operate.check, broker.database, broker.fleet, caller, new.name)
-    where = f"{site.base(request)}/platforms/{new.name}"
-    return Json(await site.rows.read(_document_of, new.name), 201 if made else 200, {"Location": where})
+    return made
+
+
+async def _add_by_form(request: Request, site: Site, caller: Principal) -> Response:
+    fields = await form(request)
+    name = fields.get("name", "").strip()
+    try:
+        await _add(site, caller, New(name=name, **platformpages.asked(fields)))
+    except BrokerError as refused:
+        status = mendable(request, refused)
+        found = await site.rows.read(_documents)
+        return await platformpages.listing(request, caller, found, typed=fields, refused=refused, status=status)
+    return done(f"{site.base(request)}/platforms/{name}?f=html")
 
 
 @router.get("/platforms/{name}", name="platform")
-async def one(request: Request, name: Name, f: Representation = None) -> Response:
+async def one(request: Request, name: Name, caller: Caller, f: Representation = None) -> Response:
     """One platform."""
     chosen = representation(request, OFFERS)
     found = await site_of(request).rows.read(_document_of, name)
-    return aboutpages.platforms(request, [found], name) if chosen == "html" else Json(found)
+    return await platformpages.shown(request, caller, found) if chosen == "html" else Json(found)
+
+
+@router.post("/platforms/{name}", name="platformForm", include_in_schema=False)
+async def by_form(request: Request, name: Name, caller: Caller) -> Response:
+    """The forms of its page: `do` is ask, check, pause, resume or remove."""
+    caller.need(Scope.ADMIN)
+    site = site_of(request)
+    broker = site.broker
+    here = f"{site.base(request)}/platforms"
+    try:
+        match do := (await form(request)).get("do", ""):
+            case "ask" | "check":
+                health = await site.rows.slow(operate.check, broker.database, broker.fleet, caller, name)
+                if do == "check" and health.available:
+                    await platformpages.tried(site, caller, name)
+            case "pause" | "resume":
+                await site.rows.quick(operate.pause, broker.database, caller, name, paused=do == "pause")
+            case "remove":
+                await site.rows.quick(operate.remove, broker.database, broker.fleet, caller, name)
+                return done(f"{here}?f=html")
+            case _:
+                raise InputError(InputProblem("/do", "is nothing that this page can do"))
+    except BrokerError as refused:
+        status = mendable(request, refused)
+        found = await site.rows.read(_document_of, name)
+        return await platformpages.shown(request, caller, found, refused=refused, status=status)
+    return done(f"{here}/{quote(name, safe='')}?f=html#checks")
 
 
 @router.delete("/platforms/{name}", name="platformRemove")

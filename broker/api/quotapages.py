@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.access.quota import NAMES, Kind
-from broker.api.forms import errors
+from broker.api.forms import errors, number
 from broker.errors import BrokerError
 from broker.web import page
 
@@ -36,15 +36,7 @@ def mine(request: Request, quotas: list[dict[str, Any]]) -> Response:
 
 def body(fields: Mapping[str, str]) -> dict[str, Any]:
     """What a program would send in the place of the form: numbers; what was left empty is left out."""
-    return {name: _number(text) for name in NAMES if (text := fields.get(name, "").strip())}
-
-
-def _number(text: str) -> Any:
-    """A whole number where it is one; what is none is said by who reads the body."""
-    try:
-        return int(text) if text.isdecimal() else float(text)
-    except ValueError:
-        return text
+    return {name: number(text) for name in NAMES if (text := fields.get(name, "").strip())}
 
 
 def listing(

@@ -1,55 +1,40 @@
-"""Usage: what jobs took and cost, in sums that add up with the jobs, as page, JSON and CSV; and budgets."""
+"""Usage: what jobs took and cost, in sums that add up with the jobs, as page, JSON and CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
-from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Query
 from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.access import period as periods
-from broker.access.principal import Principal, Scope
-from broker.access.quota import HOUR, month_begins
-from broker.api import bodies
+from broker.access.principal import Principal
+from broker.access.quota import HOUR
 from broker.api.answers import JSON, Json, link, representation
 from broker.api.authentication import Caller
+from broker.api.budgets import budgets_of, projects_of
 from broker.api.classes import ConformanceClass, guarded
+from broker.api.forms import errors, mendable
 from broker.api.paging import Representation
 from broker.api.site import site_of
-from broker.errors import InputError, InputProblem, NoSuchProject
-from broker.execution import budgeting
-from broker.store import accounts, budgets, projects
+from broker.errors import BrokerError, InputError, InputProblem, NoSuchProject
+from broker.store import accounts, platforms
 from broker.store.accounts import GROUPS, Span
-from broker.store.budgets import Budget
 from broker.web import HTML, page
 
 router = guarded("Usage")
 USAGE = ConformanceClass(router, (), (("/usage", "related", "What jobs took and cost"),))
 OFFERS = {"json": JSON, "html": HTML, "csv": "text/csv"}
 SUMS = ("jobs", "successful", "hours", "cpu_hours", "measured_cpu_hours", "memory_gib_hours", "result_bytes", "credits")
-MOST_PROJECTS = 100
-LONGEST = 4096
 DEFAULT_GROUPS = ("month", "project", "platform", "sponsorship")
 Text = Annotated[str | None, Query(max_length=255)]
-Of = Annotated[str, Path(max_length=255, description="The project's id.")]
-On = Annotated[str, Path(max_length=255, description="The platform's name.")]
-
-
-class Wanted(BaseModel):
-    """`credits` of a calendar month, in the platform's currency; None: unlimited. `sponsorship`: the id of who pays."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    credits: float | None = Field(None, ge=0, allow_inf_nan=False)
-    sponsorship: str | None = Field(None, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")
 
 
 @router.get("/usage", name="usage")
@@ -68,21 +53,70 @@ async def usage(
     chosen = representation(request, OFFERS)
     site = site_of(request)
     name = period or datetime.now(UTC).strftime("%Y-%m")
-    begin, end = periods.span(name)
-    groups = _groups(by)
-    found = await site.rows.read_long(
-        _report, caller, Span(begin, end, None, None, platform or None, sponsorship or None), groups, project or None
-    )
+    given = {"period": name, "by": by or ",".join(DEFAULT_GROUPS), "project": project, "platform": platform}
+    given |= {"sponsorship": sponsorship}
+    try:
+        begin, end = periods.span(name)
+        groups = _groups(by)
+        whole = Span(begin, end, None, None, platform or None, sponsorship or None)
+        found = await site.rows.read_long(_report, caller, whole, groups, project or None)
+    except BrokerError as refused:
+        if chosen != "html":
+            raise
+        return await _page(request, caller, _document(name, (), []), given, refused, mendable(request, refused))
     if chosen == "csv":
         return _csv(found, groups, name)
-    document: dict[str, Any] = {"period": name, "by": list(groups), "usage": found, "total": _total(found)}
+    document = _document(name, groups, found)
     if chosen == "html":
-        known = await site.rows.read(_budgets, caller)
-        given = {"period": name, "by": ",".join(groups), "project": project, "platform": platform}
-        return page(
-            request, "usage.html", title="Usage", **document, sums=SUMS, budgets=known, given=given, groups=GROUPS
-        )
-    return Json(document | {"links": [link(f"{site.base(request)}/usage", "self", "This report")]})
+        return await _page(request, caller, document, given)
+    here = f"{site.base(request)}/usage?{_query(given)}"
+    links = [
+        link(here, "self", "This report"),
+        link(f"{here}&f=csv", "alternate", "As a table for spreadsheets", "text/csv"),
+        link(f"{here}&f=html", "alternate", "As a page", HTML),
+    ]
+    return Json(document | {"links": links})
+
+
+def _query(given: Mapping[str, str | None]) -> str:
+    return urlencode({name: value for name, value in given.items() if value})
+
+
+def _document(name: str, groups: Sequence[str], found: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"period": name, "by": list(groups), "usage": found, "total": _total(found)}
+
+
+async def _page(
+    request: Request,
+    caller: Principal,
+    document: Mapping[str, Any],
+    given: Mapping[str, str | None],
+    refused: BrokerError | None = None,
+    status: int = 200,
+) -> Response:
+    known, there = await site_of(request).rows.read(_choices, caller)
+    wrong = {"alternate": None} if refused else {}  # what is refused is no report
+    context = {**document, **wrong}
+    return page(
+        request,
+        "usage.html",
+        status=status,
+        title="Usage",
+        **context,
+        sums=SUMS,
+        budgets=known,
+        platforms=there,
+        given={name: value or "" for name, value in given.items()},
+        report=f"/usage?{_query(given)}",
+        command=["broker", "usage", *(word for name, value in given.items() if value for word in (f"--{name}", value))],
+        groups=GROUPS,
+        errors=errors(refused),
+    )
+
+
+def _choices(tx: Connection, caller: Principal) -> tuple[list[dict[str, Any]], list[str]]:
+    """(the budgets, the names of the platforms) for the page."""
+    return budgets_of(tx, caller), [one.name for one in platforms.candidates(tx)]
 
 
 def _groups(by: str | None) -> tuple[str, ...]:
@@ -103,16 +137,12 @@ def _seen(tx: Connection, caller: Principal, span: Span, project: str | None) ->
     """The span, of what one may see of it. Raises NoSuchProject."""
     whose = {name: getattr(span, name) for name in ("begin", "end", "platform", "sponsorship")}
     if project is not None:
-        if not caller.reach.everything and project not in _mine(tx, caller):
+        if not caller.reach.everything and project not in projects_of(tx, caller):
             raise NoSuchProject(f"There is no project {project!r} of yours.")
         return Span(**whose, projects=(project,))
     if caller.reach.everything:
         return span
-    return Span(**whose, owner=caller.owner, projects=tuple(_mine(tx, caller)))
-
-
-def _mine(tx: Connection, caller: Principal) -> list[str]:
-    return [one.id for one in projects.page(tx, caller.owner, caller.owner, limit=MOST_PROJECTS)]
+    return Span(**whose, owner=caller.owner, projects=tuple(projects_of(tx, caller)))
 
 
 def _sums(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,37 +183,3 @@ def _csv(rows: Sequence[Mapping[str, Any]], groups: Sequence[str], name: str) ->
 def _cell(value: Any) -> Any:
     """What a spreadsheet would take for a formula is a text."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
-
-
-@router.get("/budgets", name="budgets")
-async def of_all(request: Request, caller: Caller) -> Response:
-    """The budgets of your projects; for operators all of them."""
-    site = site_of(request)
-    return Json(
-        {"budgets": await site.rows.read(_budgets, caller), "links": [link(f"{site.base(request)}/budgets", "self")]}
-    )
-
-
-def _budgets(tx: Connection, caller: Principal) -> list[dict[str, Any]]:
-    whose = None if caller.reach.everything else [caller.project, *_mine(tx, caller)]
-    return [one.to_json() for one in budgets.of(tx, whose, month_begins(time.time()))]
-
-
-@router.put("/budgets/{project}/{platform}", name="budgetSet")
-async def put(request: Request, project: Of, platform: On, caller: Caller) -> Response:
-    """For operators: what a project may spend on a platform in a month, and whose sponsorship pays for it."""
-    caller.need(Scope.ADMIN)
-    site = site_of(request)
-    wanted = bodies.modelled(Wanted, (await bodies.parsed_object(request, LONGEST))[0])
-    budget = Budget(project, platform, wanted.credits, wanted.sponsorship)
-    await site.rows.quick(budgeting.put, site.broker.database, caller, budget)
-    found = await site.rows.read(budgets.of, [project], month_begins(time.time()))
-    return Json(next(one for one in found if one.platform == platform).to_json())
-
-
-@router.delete("/budgets/{project}/{platform}", name="budgetUnset")
-async def remove(request: Request, project: Of, platform: On, caller: Caller) -> Response:
-    """For operators: the project may spend there what it likes, and nobody is named who pays."""
-    caller.need(Scope.ADMIN)
-    await site_of(request).rows.quick(budgeting.remove, site_of(request).broker.database, caller, project, platform)
-    return Response(status_code=204)

@@ -249,7 +249,7 @@ def _tried(client: Client, name: str, wanted: dict[str, Any]) -> dict[str, Any]:
         headers = {"Content-Type": wanted["mediaType"]}
         process = client.request("POST", "/processes", data=wanted["package"].encode(), headers=headers).json()["id"]
     try:
-        body = {"inputs": wanted["inputs"], "platform": name, "title": f"Check of {name}"}
+        body = {"inputs": wanted["inputs"], "platform": name, "title": f"Check of {name}", "tags": ["platform-check"]}
         job = client.execute(process, body, key=str(uuid4()))["jobID"]
         status = follow(client, job, quiet=True)
         if status["status"] != "successful":

@@ -43,13 +43,14 @@ NAVIGATION = (
 # of what belongs to the person: the menu behind their name
 ACCOUNT = (
     ("/quota", "Quota"),
+    ("/usage", "Usage"),
     ("/tokens", "Tokens"),
     ("/credentials", "Credentials"),
     ("/callbacks/secret", "Callback secret"),
     ("/audit", "Audit"),
 )
 # of what operators do
-OPERATOR = (("/quotas", "Quotas of all"),)
+OPERATOR = (("/quotas", "Quotas of all"), ("/budgets", "Budgets"))
 
 
 def page(

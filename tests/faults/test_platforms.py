@@ -66,6 +66,20 @@ def test_a_platform_is_added_and_tried_without_a_restart(pair: tuple[BrokerPeer,
     kept = b"".join(file.read_bytes() for file in Path(near.state).glob("broker.db*"))
     assert b"s3cret-of-the-platform" not in kept
     assert "s3cret-of-the-platform" not in near.get("/platforms").text
+    on_its_page(near)
+
+
+def on_its_page(near: BrokerPeer) -> None:
+    """The same check as a browser asks for it, and what its page says then."""
+    form, page = {"data": {"do": "check"}, "allow_redirects": False}, {"Accept": "text/html"}
+    assert near.post("/platforms/far", **form).headers["location"].endswith("/platforms/far?f=html#checks")
+    job = near.get("/jobs?limit=1").json()["jobs"][0]
+    assert (job["platform"], near.ended(job["jobID"], 60)["status"]) == ("far", "successful")
+    text = near.get("/platforms/far", headers=page).text
+    assert text.count("It ran there, and its results are here.") == 2
+    assert job["jobID"] in text
+    listed = near.get("/processes").json()["processes"]
+    assert job["processID"] not in {one["id"] for one in listed}  # what was deployed for it is gone
 
 
 def test_one_that_hangs_delays_no_other(pair: tuple[BrokerPeer, BrokerPeer]) -> None:

@@ -51,7 +51,6 @@ NO_PAGES: Mapping[str, str] = {
     "GET /projects/{project_id}/members": "on the page of the project",
     "GET /projects/{project_id}/members/{person}": "on the page of the project",
     "GET /projects/{project_id}/invitations": "on the page of the project",
-    "GET /budgets": "on the page of usage",
     "GET /targets": "in the form that publishes",
     "GET /targets/{name}/vocabulary": "in the form that publishes",
     "GET /processes/{process_id}/package": "a file",
@@ -64,6 +63,9 @@ NO_PAGES: Mapping[str, str] = {
 # pages behind forms and links, by what they begin with
 VARIANTS = (
     *(f"/credentials?kind={kind}" for kind in ("s3", "http", "registry", "prr", "github")),
+    *(f"/platforms?kind={kind}" for kind in ("openeo", "ogcapi")),
+    "/platforms?replace=far",
+    "/usage?period=soon",
     "/audit?since=yesterday",
     "/audit?limit=1",
     "/uploads?public=true",
