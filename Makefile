@@ -43,7 +43,7 @@ conformance: .venv/dev  ## OGC's executable test suites (Java 17): ETS=<ets-ogca
 catalog-verdicts: .venv/dev  ## docs/catalog-verdicts.md: which experiments of the Open Science Catalog can be run again: CATALOG=<clone>
 	$(PYTHON) -m tests.conformance.verdicts $(CATALOG)
 
-catalog-validator: .venv/dev  ## our rules beside the Open Science Catalog's own validator: VALIDATOR=<checkout> CATALOG=<clone>
+catalog-validator: .venv/dev .software/validator  ## the rules beside the catalog's own validator: VALIDATOR=<checkout> CATALOG=<clone>
 	$(PYTHON) -m tests.conformance.validator $(VALIDATOR) $(CATALOG)
 
 docs-conformance: .venv/dev  ## docs/conformance.md: the requirements of each class that is claimed, and their tests
@@ -86,6 +86,10 @@ NPM_CI = mkdir -p $@ && cp $(<D)/*.json $@ && \
 .software/oidc: tests/peers/provider/package-lock.json tests/peers/provider/provider.mjs .venv/dev
 	@$(NPM_CI)
 	@cp tests/peers/provider/provider.mjs $@
+	@touch $@
+
+.software/validator: tests/peers/validator/package-lock.json .venv/dev
+	@$(NPM_CI)
 	@touch $@
 
 .software/axe: tests/peers/accessibility/package-lock.json .venv/dev
