@@ -40,7 +40,9 @@ async def deploy(request: Request, caller: Caller, w: Which = None) -> Response:
     caller.need(Scope.DEPLOY)
     site = site_of(request)
     body = await bodies.read(request, most_bytes(site))
-    process, warnings = await site.rows.slow(deploy_package, site, caller, body, _content_type(request), w)
+    process, warnings = await site.rows.abroad(
+        caller.owner, deploy_package, site, caller, body, _content_type(request), w
+    )
     base = site.base(request)
     shown: dict[str, Any] = summary(process, base)
     if warnings:
@@ -73,7 +75,9 @@ async def replace(request: Request, process_id: str, caller: Caller, w: Which = 
     taken(_content_type(request))  # before it is asked whether there is such a process: part 2's suite names none
     site = site_of(request)
     body = await bodies.read(request, most_bytes(site))
-    process, warnings = await site.rows.slow(replace_package, site, caller, body, _content_type(request), w, process_id)
+    process, warnings = await site.rows.abroad(
+        caller.owner, replace_package, site, caller, body, _content_type(request), w, process_id
+    )
     if "return=representation" not in request.headers.get("prefer", "").replace(" ", "").lower():
         return Response(status_code=204)
     shown = summary(process, site.base(request))
@@ -107,7 +111,7 @@ async def check(request: Request, caller: Caller, w: Which = None) -> Response:
     caller.need(Scope.DEPLOY)
     site = site_of(request)
     body = await bodies.read(request, most_bytes(site))
-    _, report = await site.rows.slow(check_package, site, body, _content_type(request), w)
+    _, report = await site.rows.abroad(caller.owner, check_package, site, body, _content_type(request), w)
     return Json(report)
 
 

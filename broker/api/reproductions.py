@@ -73,15 +73,15 @@ async def _reproduce(request: Request, caller: Principal, *, only_check: bool) -
         asked = asked.with_request(subscribed(site, asked.request, site.base(request)))
     if only_check or _flag(body.get("check")):
         caller.need(Scope.RUN)
-        found = await site.rows.slow(draft, site.broker.sources, caller, asked, site.upload_id)
-        return Json(await site.rows.slow(document, site, found))
+        found = await site.rows.abroad(caller.owner, draft, site.broker.sources, caller, asked, site.upload_id)
+        return Json(await site.rows.abroad(caller.owner, document, site, found))
     key = idempotency_key(request, "reproductions", raw)
     job = await _admitted(site, caller, asked, key)
     return created(job, site.base(request))
 
 
 async def _admitted(site: Site, caller: Principal, asked: Asked, key: Any = None) -> Job:
-    found = await site.rows.slow(accept, site.broker.sources, caller, asked, site.upload_id, key)
+    found = await site.rows.abroad(caller.owner, accept, site.broker.sources, caller, asked, site.upload_id, key)
     job, made = await site.rows.admit(found) if isinstance(found, Ticket) else (found, False)
     if made:
         site.relay.wake()
@@ -180,10 +180,10 @@ async def _found(
     status = 200 if refused is None else mendable(request, refused)
     try:
         asked = asked_of(_body(given))
-        found = await site.rows.slow(draft, site.broker.sources, caller, asked, site.upload_id)
+        found = await site.rows.abroad(caller.owner, draft, site.broker.sources, caller, asked, site.upload_id)
     except BrokerError as error:
         return _shown(request, given, refused=refused or error, status=mendable(request, error))
-    report = await site.rows.slow(document, site, found)
+    report = await site.rows.abroad(caller.owner, document, site, found)
     return _shown(request, given, found, report, refused if report["runnable"] else None, status)
 
 

@@ -20,6 +20,7 @@ from broker.store.together import Together
 
 ARRIVALS = 32  # bodies of uploads that arrive at a time; each may take 48 MiB of memory where storage is S3
 ARRIVALS_EACH = 8  # of one owner
+ABROAD_EACH = 2  # calls of one owner that wait for servers which the owner names
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ class Rows:
         self._slow = ThreadPoolExecutor(slow_threads, thread_name_prefix="slow")
         self._arrivals = ThreadPoolExecutor(ARRIVALS, thread_name_prefix="arrival")
         self._arriving: Counter[str] = Counter()
+        self._abroad: dict[str, tuple[asyncio.Semaphore, int]] = {}
         self.admit: Together[Ticket, tuple[Job, bool]] = Together(self._admit, self._quick)
 
     def _admit(self, tickets: Sequence[Ticket]) -> Sequence[tuple[Job, bool] | Exception]:
@@ -62,6 +64,19 @@ class Rows:
     async def slow(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A call of seconds (it parses, moves bytes, calls other servers), which must not hold up quick ones."""
         return await self._in(self._slow, do, *args, **kwargs)
+
+    async def abroad(self, owner: str, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """A slow call that reads from servers of the owner's choice, which may take their time: some at a time wait
+        for their turn, so that nobody takes all threads."""
+        turn, wanted = self._abroad.get(owner) or (asyncio.Semaphore(ABROAD_EACH), 0)
+        self._abroad[owner] = turn, wanted + 1
+        try:
+            async with turn:
+                return await self._in(self._slow, do, *args, **kwargs)
+        finally:
+            turn, wanted = self._abroad.pop(owner)
+            if wanted > 1:
+                self._abroad[owner] = turn, wanted - 1
 
     async def arrive(self, owner: str, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A call that keeps a body while it comes, for as long as the client takes: in a pool of its own, so that

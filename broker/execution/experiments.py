@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from broker.execution.publishers import Publishers  # heavy: it brings the schemas of the catalog
 
 _ID = re.compile(r"[\w.-]{1,200}\Z")
+SECONDS = 30.0  # for all that is read of one experiment; what is under way then has as long as egress gives it
 RECENT, MOST_RECENT = 300.0, 20  # seconds; experiments
 
 
@@ -121,12 +122,15 @@ def _in_catalog(sources: Sources, principal: Principal, name: str, path: str) ->
 def _reader(tree: Tree, egress: Egress) -> Read:
     """Reads what the catalog has from there, and all else from its address."""
     paths = frozenset(tree.paths())
+    end = time.monotonic() + SECONDS
 
     def read(address: str, limit: int) -> bytes:
         path = address.removeprefix(HOME)
         if path not in paths:
             if paths and address.startswith(HOME):
                 raise StagingError(f"The catalog has no {path[:200]}.")
+            if time.monotonic() > end:
+                raise StagingError(f"What belongs to it did not come within {SECONDS:.0f} seconds.")
             return egress.get_bytes(address, limit)
         content = tree.read(path) or b""
         if len(content) > limit:

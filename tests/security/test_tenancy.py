@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from tests.api.conftest import MakeServer
 from tests.api.schemas import valid_problem
 from tests.api.server import TOOL, Server
 from tests.peers.osc import offered
+from tests.unit.results.samples import a_request
 
 MADE_UP = "00000000-0000-7000-8000-000000000000"
 # what a route's parameter stands for; a new parameter has to be named here, or the test fails
@@ -244,6 +246,32 @@ def test_what_is_somebody_elses_is_no_input(two: Two) -> None:
     mine = two.bob("POST", path, json=EXECUTION, headers=keyed)
     assert mine.status_code == 201
     assert mine.json()["jobID"] != two.things["job_id"]
+
+
+def test_what_is_somebody_elses_is_named_in_no_body(two: Two) -> None:
+    """Jobs to compare with, to publish together, to run again, processes and earlier publications: as if not there."""
+    two.bob("POST", "/processes", data=TOOL.format(id="mine"), headers=CWL)
+    made = two.bob("POST", "/processes/mine/execution", json=EXECUTION, headers={"Prefer": "respond-async"})
+    job, theirs = made.json()["jobID"], two.things
+    two.server.succeed(job, {"said": {"class": "File", "location": "said.txt"}}, {"said.txt": b"mine"})
+    before = two.state()
+    for path, body in (
+        (f"/jobs/{job}/comparisons", {"with": theirs["job_id"]}),
+        ("/publications", {"target": "osc", **a_request(), "jobs": [job, theirs["job_id"]]}),
+        ("/publications", {"target": "osc", **a_request(), "jobs": [theirs["job_id"]]}),
+        ("/publications", {"target": "osc", **a_request(), "process": "secret-process"}),
+        (f"/jobs/{job}/publications", {"target": "osc", **a_request(), "previous": theirs["publication_id"]}),
+        ("/reproductions", {"experiment": theirs["job_id"]}),
+        ("/jobs", {"experiment": theirs["job_id"]}),
+    ):
+        for query in ("", "?check=true"):
+            answer = two.bob("POST", path + query, json=body)
+            ids = [one for one in theirs.values() if one in json.dumps(body)]
+            text = _without_ids(answer.text, dict(enumerate(ids)))  # type: ignore[arg-type]
+            told = answer.status_code == 200 and not answer.json()["ok"]
+            assert answer.status_code in (400, 404) or told, (path, query, body, text)
+            assert "secret" not in text, (path, query, text)
+    assert two.state() == before
 
 
 def test_names_are_not_a_way_to_things(two: Two) -> None:

@@ -11,8 +11,8 @@ import pytest
 from broker.access.principal import Principal, Scope
 from broker.access.vault import KeyFile, Vault
 from broker.egress import Egress
-from broker.errors import InputError, TargetRefused, TargetUnavailable
-from broker.execution.experiments import RECENT, Recent, Sources, resolved
+from broker.errors import InputError, StagingError, TargetRefused, TargetUnavailable
+from broker.execution.experiments import RECENT, Recent, Sources, _reader, resolved
 from broker.execution.images import Images
 from broker.execution.publishers import Publishers
 from broker.execution.quotas import Ledger
@@ -87,3 +87,9 @@ def test_links_of_records_lead_to_the_catalog_that_has_them(sources: Sources) ->
         assert resolved(sources, ADA, home + path, {}).name == NAME
     with pytest.raises(InputError):
         resolved(sources, ADA, f"{HOME}experiments/none/record.json", {})
+
+
+def test_what_belongs_to_an_experiment_has_to_come_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.execution.experiments.SECONDS", -1.0)
+    with Egress() as egress, pytest.raises(StagingError, match="did not come within"):
+        _reader(Files({}), egress)("https://slow.example/record.json", 100)
