@@ -123,7 +123,11 @@ class BrokerPeer:
         return self.status(job)
 
     def reaches(self, job: str, phase: str, seconds: float = 30.0) -> None:
-        wait_for(lambda: self.status(job)["phase"] == phase, seconds, lambda: f"never {phase}: {self.status(job)}")
+        wait_for(
+            lambda: self.status(job)["phase"] == phase,
+            seconds,
+            lambda: f"never {phase}: {self.status(job)}\n{self.log.read_text()[-4000:]}",
+        )
 
 
 @contextmanager
