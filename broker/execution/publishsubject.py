@@ -164,16 +164,16 @@ def _only_here(tx: Connection, job: Job, record: Mapping[str, Any]) -> tuple[dic
     staged = {f"inputs/{item.path}": item for item in job.stage}
     held: dict[str, File] = {}
     values: dict[str, bytes] = {}
-    for value in record["inputs"].values():
-        for entry in value if isinstance(value, list) else ():
-            path = str(entry["path"])
-            item = staged.get(path)
-            if item is None or entry.get("location"):
-                continue
-            if (raw := _sent(item)) is not None:
-                values[path] = raw
-            elif (file := _uploaded(tx, item, path)) is not None:
-                held[path] = file
+    entries = [one for value in record["inputs"].values() if isinstance(value, list) for one in value]
+    for entry in (one for whole in entries for one in (whole, *whole.get("files", ()))):
+        path = str(entry["path"])
+        item = staged.get(path)
+        if item is None or entry.get("location"):
+            continue
+        if (raw := _sent(item)) is not None:
+            values[path] = raw
+        elif (file := _uploaded(tx, item, path)) is not None:
+            held[path] = file
     return held, values
 
 

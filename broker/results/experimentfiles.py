@@ -1,14 +1,15 @@
 """The files beside an experiment in the catalog, made from the record of its job.
 
 `input.yaml`: the job order, each File and Directory with `location`, `sha256`, `size` and, where it has one, `stacId`;
-a Directory with `files`: path below it, sha256 and size of each, which staging compares when it is run again.
+a Directory with `files`: path below it, sha256 and size of each, which staging compares when it is run again; one that
+was sent along with its files as a `listing`.
 `environment.yaml`: engine, broker, platform, package, and the steps with images by digest and what they asked for.
 `outputs.yaml`: output -> its files with path, sha256, size, mediaType and location, or its value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -52,10 +53,15 @@ def lacking(record: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[st
                 yield f"The input {name} is too large for a record: only its digest is known."
             continue
         for entry in value:
-            if not entry.get("location") and entry["path"] not in places:
+            files = entry.get("files") or ()
+            if not _readable(entry, places) and not (files and all(_readable(one, places) for one in files)):
                 yield f"The input {name} ({entry['path']}) was uploaded or sent along: nobody else can read it yet."
-            elif not entry.get("sha256") and not entry.get("files"):
+            elif not entry.get("sha256") and not (files and all(one.get("sha256") for one in files)):
                 yield f"The sha256 of the input {name} ({entry['path']}) is not known."
+
+
+def _readable(entry: Mapping[str, Any], places: Mapping[str, str]) -> bool:
+    return bool(entry.get("location")) or entry["path"] in places
 
 
 def environment(record: Mapping[str, Any], package: str | None, entry: str | None = None) -> dict[str, Any]:
@@ -126,16 +132,40 @@ class _Order:
                 found.pop("path", None)
                 found["location"] = location
             found |= {key: entry[key] for key in ("sha256", "size", "stacId", "mediaType") if key in entry}
-            known_files = [one for one in entry.get("files") or () if one.get("sha256")]
-            if known_files and "listing" not in value:
-                found["files"] = [
-                    {
-                        "path": one["path"].removeprefix(f"{path}/"),
-                        **{key: one[key] for key in ("sha256", "size") if key in one},
-                    }
-                    for one in known_files
-                ]
+            if "listing" not in value:
+                found = self.inside(found, path, entry.get("files") or ())
         return found
+
+    def inside(self, found: dict[str, Any], path: str, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """With the files of a Directory: what they have to be where it lies somewhere, else where each lies."""
+        known_of = [
+            known({"path": one["path"].removeprefix(f"{path}/"), "sha256": one.get("sha256"), "size": one.get("size")})
+            for one in files
+        ]
+        where = [one.get("location") or self.places.get(one["path"]) for one in files]
+        if found.get("location", path) == path and files and all(where):
+            listing = _listing([{**one, "location": place} for one, place in zip(known_of, where, strict=True)])
+            rest = {key: one for key, one in found.items() if key not in ("location", "path", "size", "stacId")}
+            return {**rest, "listing": listing}
+        if checked := [one for one in known_of if "sha256" in one]:
+            found["files"] = checked
+        return found
+
+
+def _listing(files: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Files by their paths below a directory, as CWL has them: directories within as nested listings."""
+    below: dict[str, list[Mapping[str, Any]]] = {}
+    found = []
+    for one in files:
+        name, slash, rest = one["path"].partition("/")
+        if slash:
+            below.setdefault(name, []).append({**one, "path": rest})
+        else:
+            found.append({"class": "File", "basename": name, **{key: one[key] for key in one if key != "path"}})
+    return [
+        *found,
+        *({"class": "Directory", "basename": name, "listing": _listing(inside)} for name, inside in below.items()),
+    ]
 
 
 def _without_host(name: str | None) -> str | None:

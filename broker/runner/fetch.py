@@ -176,10 +176,11 @@ class Fetcher:
             if not (self.rules.hard_links and link_open(source.fileno(), download.target)):
                 with download.target.open("xb") as out:
                     shutil.copyfileobj(source, out, 2**20)
-            # what the broker keeps was hashed when it came
+            # what the broker keeps was hashed when it came; what a STAC document says of its assets was not
             source.seek(0)
-            digest = download.sha256 or hashlib.file_digest(source, "sha256").hexdigest()
-        _check(download, size, None)
+            known = download.sha256 if download.stac is None else None
+            digest = known or hashlib.file_digest(source, "sha256").hexdigest()
+        _check(download, size, digest)
         return size, digest
 
     def _get(self, download: Download) -> tuple[int, str]:

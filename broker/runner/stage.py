@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -34,6 +34,7 @@ from broker.runner.stac import expand
 from broker.storage.signing import S3Account
 
 MOST_RECEIVED = 2000
+_OTHERS = "To run it on what is there now, give the input anew: --input NAME=LINK, or inputs in the request."
 
 
 def stage(
@@ -61,23 +62,8 @@ def stage(
         except OSError as problem:
             raise unwritable(f"The input {item.path}", problem) from problem
     fetcher.fetch(downloads)
-    for item, target in zip(items, targets, strict=True):
-        _compare(item, target, fetcher.got)
     report(f"staged {len(items)} inputs: {fetcher.bytes} bytes in {monotonic() - started:.1f} s")
     return received(fetcher.got, root)
-
-
-def _compare(item: StageItem, target: Path, got: Sequence[Got]) -> None:
-    """What came into a directory with what is known of it. Raises StagingError for the first file that is another."""
-    if not item.files:
-        return
-    came = {str(one.download.target): one.sha256 for one in got}
-    for path, expected in item.files.items():
-        digest = came.get(str(target / path))
-        if digest is None:
-            raise StagingError(f"{item.path}/{path} is not there any more: the input {item.url} has changed.")
-        if digest != expected:
-            raise StagingError(f"{item.path}/{path} is not the expected file: its sha256 is {digest}.")
 
 
 def received(got: Sequence[Got], root: Path) -> list[dict[str, Any]]:
@@ -172,7 +158,7 @@ def _prepare(item: StageItem, target: Path, fetcher: Fetcher) -> list[Download]:
         if not sources:
             return []
         document, url = _document(item, fetcher)
-        return expand(document, url, target, fetcher)
+        return list(_expected(item, target, expand(document, url, target, fetcher)))
     if item.url is not None:
         return [Download(item.url, target, item.path, item.trusted, item.size, item.sha256)]
     raw = _by_value(item)
@@ -182,6 +168,20 @@ def _prepare(item: StageItem, target: Path, fetcher: Fetcher) -> list[Download]:
     target.chmod(0o444)
     fetcher.say(f"wrote {item.path} ({len(raw)} bytes)")
     return []
+
+
+def _expected(item: StageItem, target: Path, downloads: Sequence[Download]) -> Iterator[Download]:
+    """The downloads of a directory with the checksums that its files are known to have. Raises StagingError for one
+    that is not there any more, or that its STAC document says is another: before anything large is moved."""
+    files, said = item.files or {}, {str(one.target.relative_to(target)): one for one in downloads}
+    for path, digest in files.items():
+        name = f"{item.path}/{path}"
+        if path not in said:
+            raise StagingError(f"{name} is not there any more: the input has changed since then.", hint=_OTHERS)
+        if said[path].sha256 not in (None, digest):
+            raise StagingError(f"{name} is not the expected file: its sha256 is {said[path].sha256}.", hint=_OTHERS)
+        said[path] = replace(said[path], sha256=digest, name=name)
+    yield from said.values()
 
 
 def _document(item: StageItem, fetcher: Fetcher) -> tuple[Any, str | None]:

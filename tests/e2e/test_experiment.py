@@ -19,7 +19,7 @@ import yaml
 
 from tests.peers.broker import BrokerPeer, broker_peer, wait_for
 from tests.peers.osc import bare, run
-from tests.peers.prr import PrrPeer, prr_peer
+from tests.peers.prr import prr_peer
 from tests.peers.s3 import ACCESS_KEY, SECRET_KEY
 from tests.peers.web import WebPeer
 from tests.unit.results.samples import a_request
@@ -45,8 +45,8 @@ def remote(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def around(tmp_path: Path, remote: Path) -> Iterator[tuple[BrokerPeer, BrokerPeer, PrrPeer, str]]:
-    """The broker that publishes and the one that reproduces, the results repository, the address of the scene."""
+def around(tmp_path: Path, remote: Path) -> Iterator[tuple[BrokerPeer, BrokerPeer, WebPeer, str]]:
+    """The broker that publishes and the one that reproduces, where the scene lies, its address."""
     catalog = {"kind": "git", "remote": str(remote)}
     with ExitStack() as stack:
         prr = stack.enter_context(prr_peer())
@@ -76,7 +76,7 @@ def around(tmp_path: Path, remote: Path) -> Iterator[tuple[BrokerPeer, BrokerPee
         account = {"kind": "prr", "origin": prr.url, "username": ACCESS_KEY, "password": SECRET_KEY}
         kept = first.session.put(f"{first.url}/credentials/prr?test=false", json=account, timeout=30)
         assert kept.status_code == 201, kept.text
-        yield first, second, prr, web.url("/scene/catalog.json")
+        yield first, second, web, web.url("/scene/catalog.json")
 
 
 def published(broker: BrokerPeer, job: str) -> dict[str, dict[str, Any]]:
@@ -119,9 +119,9 @@ def reproduced(broker: BrokerPeer, **body: Any) -> tuple[dict[str, Any], dict[st
 
 
 def test_a_published_experiment_gives_the_same_on_an_empty_broker(
-    around: tuple[BrokerPeer, BrokerPeer, PrrPeer, str], remote: Path
+    around: tuple[BrokerPeer, BrokerPeer, WebPeer, str], remote: Path
 ) -> None:
-    first, second, _, scene = around
+    first, second, web, scene = around
     command = [sys.executable, "-m", "broker.cli", "deploy", str(PACKAGE / "package.cwl"), "--server", first.url]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     job = first.execute("water-bodies", {**INPUTS, "scene": {"href": scene, "type": "application/json"}})
@@ -149,6 +149,17 @@ def test_a_published_experiment_gives_the_same_on_an_empty_broker(
 
     _, other = reproduced(second, inputs={"min_pixels": 400})
     assert other["verdict"] == "different"
-    verdicts = {one["path"].rpartition("/")[2]: one["verdict"] for one in other["report"]["outputs"]}
-    assert verdicts["catalog.json"] == "identical"
-    assert "different" in verdicts.values()
+    outputs = {one["path"].rpartition("/")[2]: one for one in other["report"]["outputs"]}
+    assert outputs["catalog.json"]["verdict"] == "identical"
+    differ = {name: one["by"] for name, one in outputs.items() if one["verdict"] != "identical"}
+    assert differ
+    assert "bytes" not in differ.values(), "each is at hand to be compared by its format"
+    assert "STAC" in differ.values()
+
+    changed = next(path for path in SCENE.rglob("*.tif"))
+    web.serve(f"/scene/{changed.relative_to(SCENE)}", changed.read_bytes() + b" ")
+    answer = second.post("/reproductions", json={"experiment": EXPERIMENT})
+    assert answer.status_code == 201, answer.text
+    refused = second.ended(str(answer.json()["jobID"]), 120)
+    assert (refused["phase"], refused["failure"]["fault"]) == ("failed", "staging")
+    assert f"{changed.name} is not the expected file" in refused["failure"]["message"]

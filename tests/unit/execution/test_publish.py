@@ -23,7 +23,7 @@ from broker.errors import Forbidden, Held, InputError, NoSuchJob, NoSuchPublicat
 from broker.execution import publish, publishbundle, retention
 from broker.execution.publishrequest import Asked
 from broker.execution.publishstep import step
-from broker.jobs.model import Phase
+from broker.jobs.model import Phase, StageItem
 from broker.jobs.publication import State
 from broker.results.gitrepository import GitRepository
 from broker.results.osc import HOME
@@ -108,7 +108,14 @@ def merge(remote: Path, branch: str) -> None:
 def test_a_job_goes_to_the_repository_and_then_to_the_catalog(press: Made, prr: PrrPeer, remote: Path) -> None:
     catalog = {"kind": "git", "remote": str(remote), "home": prr.url, "approval": True}
     world = press({"prr": of_prr(prr), "osc": catalog}, key_of(prr))
-    job = world.job()
+    directory = {"class": "Directory", "location": "inputs/tiles", "basename": "tiles"}
+    order = {"seeds": {"class": "File", "location": "inputs/seeds.txt"}, "tiles": directory}
+    sent = (
+        StageItem("seeds.txt", text="7\n"),
+        StageItem("tiles/a.txt", text="A"),
+        StageItem("tiles/b/c.txt", text="C"),
+    )
+    job = world.job(job_order=order, stage=sent)
     items, records = world.ask(job, target=["osc", "prr"])
     records = publish.approve(world.desk, ROOT, records.id)  # before the repository has given addresses
     assert (items.target, items.state, records.state) == ("prr", State.PENDING, State.WAITING)
@@ -118,16 +125,17 @@ def test_a_job_goes_to_the_repository_and_then_to_the_catalog(press: Made, prr: 
     assets = found["assets"]
     assert set(assets) == {
         "points", "package", "input", "environment", "outputs", "log", "provenance", "crate", "input-seeds.txt",
-        "points-points-json",
+        "points-points-json", "input-tiles-a.txt", "input-tiles-b-c.txt",
     }  # fmt: skip
     proposed = world.until(records, State.PROPOSED)
     (branch,) = branches(remote)
     assert branch == f"broker/{records.id}"
     assert run(remote, "rev-list", "--count", f"main..{branch}").strip() == "1"
-    order = run(remote, "show", f"{branch}:experiments/points-{job.id}/input.yaml")
+    written = run(remote, "show", f"{branch}:experiments/points-{job.id}/input.yaml")
     (item,) = receipt_of(done)["items"].values()
-    assert item["assets"]["input-seeds.txt"]["href"] in order
-    assert "upload:" not in order
+    for name in ("seeds.txt", "tiles-a.txt", "tiles-b-c.txt"):
+        assert item["assets"][f"input-{name}"]["href"] in written
+    assert "upload:" not in written
     merge(remote, branch)
     assert receipt_of(world.until(proposed, State.MERGED))["merge"]
     assert world.held(job) == []

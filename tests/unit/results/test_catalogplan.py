@@ -104,6 +104,63 @@ def test_an_input_that_nobody_can_read_is_told_until_it_has_an_address(tree: Tre
     assert yaml.safe_load(found.files[f"{E}/outputs.yaml"])["water"][0]["location"] == "https://prr.example.org/d/o"
 
 
+def with_directory(**members: Any) -> dict[str, Any]:
+    """A run on a directory of two files, one of them in a directory within."""
+    run = a_run()
+    files = [
+        {"path": f"inputs/tiles/{name}", "sha256": digest * 32, "size": 3, **members}
+        for name, digest in (("a.tif", "1a"), ("deep/b.tif", "2b"))
+    ]
+    run["inputs"]["tiles"] = [{"path": "inputs/tiles", "size": 6, "files": files}]
+    run["jobOrder"]["tiles"] = {"class": "Directory", "location": "inputs/tiles", "basename": "tiles"}
+    return run
+
+
+def test_the_files_of_a_directory_are_told_with_their_checksums(tree: Tree) -> None:
+    run = with_directory()
+    run["inputs"]["tiles"][0]["location"] = "https://stac.example.org/tiles.json"
+    found = plan(tree, a_request(), published(run))
+    assert found.findings == ()
+    order = yaml.safe_load(found.files[f"{E}/input.yaml"])["tiles"]
+    assert order["location"] == "https://stac.example.org/tiles.json"
+    assert order["files"] == [
+        {"path": "a.tif", "sha256": "1a" * 32, "size": 3},
+        {"path": "deep/b.tif", "sha256": "2b" * 32, "size": 3},
+    ]
+    del run["inputs"]["tiles"][0]["files"][1]["sha256"]
+    (problem,) = plan(tree, a_request(), published(run)).findings
+    assert problem.rule == "input"
+
+
+def test_a_directory_that_was_sent_along_is_a_listing_once_its_files_have_addresses(tree: Tree) -> None:
+    (problem,) = plan(tree, a_request(), published(with_directory())).findings
+    assert problem.rule == "input"
+    home = "https://prr.example.org"
+    places = {JOB: {f"inputs/tiles/{name}": f"{home}/{name}" for name in ("a.tif", "deep/b.tif")}}
+    found = plan(tree, a_request(), published(with_directory(), places=places))
+    assert found.findings == ()
+    assert yaml.safe_load(found.files[f"{E}/input.yaml"])["tiles"] == {
+        "class": "Directory",
+        "basename": "tiles",
+        "listing": [
+            {"class": "File", "basename": "a.tif", "sha256": "1a" * 32, "size": 3, "location": f"{home}/a.tif"},
+            {
+                "class": "Directory",
+                "basename": "deep",
+                "listing": [
+                    {
+                        "class": "File",
+                        "basename": "b.tif",
+                        "sha256": "2b" * 32,
+                        "size": 3,
+                        "location": f"{home}/deep/b.tif",
+                    }
+                ],
+            },
+        ],
+    }
+
+
 def test_source_licence_authors_and_a_link_that_opens_the_broker(tree: Tree) -> None:
     found = plan(tree, a_request(contacts=None), published(package_href="https://prr.example.org/d/package.cwl"))
     workflow, experiment = document(found, W), document(found, f"{E}/record.json")

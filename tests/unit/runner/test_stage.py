@@ -205,7 +205,30 @@ class TestPaths:
         (name,) = known
         for path, why in ((name, "is not the expected file"), ("gone.tif", "is not there any more")):
             with pytest.raises(StagingError, match=f"item/{path} {why}"):
-                run(root, StageItem("item", url, stac=True, files={path: "0" * 64}))
+                run(root, StageItem("item", f"{url}?signature=secret", stac=True, files={path: "0" * 64}))
+        item["assets"]["x"]["file:checksum"] = "1220" + "1" * 64  # type: ignore[index]
+        web.serve("/a.json", json.dumps(item).encode(), headers={"Content-Type": "application/geo+json"})
+        before = len(web.requests)
+        with pytest.raises(StagingError, match=f"item/{name} is not the expected file: its sha256 is 1111"):
+            run(root, StageItem("item", url, stac=True, files=known))
+        assert [one.path for one in web.requests[before:]] == ["/a.json"], "nothing large was moved for that"
+
+    def test_files_of_the_brokers_own_storage_are_looked_at_too(self, root: Path, tmp_path: Path) -> None:
+        item: dict[str, object] = {
+            "type": "Feature",
+            "stac_version": "1.0.0",
+            "id": "a",
+            "geometry": None,
+            "properties": {},
+            "links": [],
+            "assets": {"x": {"href": "./x.tif", "type": "image/tiff"}},
+        }
+        (tmp_path / "kept").mkdir()
+        (tmp_path / "kept" / "x.tif").write_bytes(b"tiff")
+        (tmp_path / "kept" / "a.json").write_text(json.dumps(item))
+        url = (tmp_path / "kept" / "a.json").as_uri()
+        with pytest.raises(StagingError, match=r"a/x\.tif is not the expected file"):
+            run(root, StageItem("item", url, trusted=True, stac=True, files={"a/x.tif": "0" * 64}))
 
     def test_a_planted_link_is_not_written_through(self, root: Path, tmp_path: Path, web: WebPeer) -> None:
         root.mkdir()
