@@ -116,9 +116,9 @@ def test_a_persons_own_account_is_tried_kept_and_used(broker: BrokerPeer, back_e
         assert broker.session.post(f"{broker.url}/credentials/jane/test", json={}, timeout=30).status_code == 200
         job = broker.execute(process, {})
         broker.reaches(job, "running")
-        [hers] = [made["title"] for made in back_end.platform(username="jane", password="jane123").api.jobs()]
-        assert job in hers
-        assert all(job not in made["title"] for made in back_end.platform().api.jobs())
+        hers = [str(made.get("title")) for made in back_end.platform(username="jane", password="jane123").api.jobs()]
+        assert any(job in title for title in hers)
+        assert all(job not in str(made.get("title")) for made in back_end.platform().api.jobs())
         assert broker.get("/credentials/jane").json()["lastUsed"] is not None
         broker.delete(f"/jobs/{job}")
         assert broker.ended(job)["status"] == "dismissed"
