@@ -79,6 +79,12 @@ class Principal:
     def need(self, scope: Scope) -> None:
         """Raise Forbidden without the scope."""
         if scope not in self.scopes:
+            if self.token is None and self.owner == LOCAL.owner:
+                raise Forbidden(
+                    "Where nobody is asked who they are, nobody is an operator.",
+                    hint="Make an operator's token on the broker's machine (from then on everybody is asked): "
+                    "broker token create NAME --role operator",
+                )
             # without --scope, all but ADMIN; a token of one scope alone could not even read what it made
             scopes = "".join(f" --scope {one.value}" for one in Scope) if scope is Scope.ADMIN else ""
             raise Forbidden(

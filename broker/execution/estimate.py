@@ -98,8 +98,8 @@ def _of(platform: object, spec: JobSpec, candidate: Candidate, past: Estimate | 
             silent = f"The platform gives no estimate: {error.detail} "
     if past is not None:
         return "history", replace(past, text=silent + past.text)
-    if candidate.terms.priced:
-        terms = candidate.terms
+    terms = candidate.terms
+    if terms.hour(spec.needs) > 0:  # of what takes no cores that anybody knows of, the price of cores says nothing
         text = f"{silent}For a job that takes an hour; nobody knows yet how long it takes."
         return "price", Estimate(terms.hour(spec.needs), terms.currency, 3600.0, text=text)
     return "none", Estimate(text=silent.strip() or "Nobody said what it costs here, and you have run none here yet.")

@@ -41,14 +41,15 @@ def placed(
     wanted = wish(tx, candidates, needs, project, named=named, stage=stage)
     found = place(wanted, candidates, partial(platforms.loads, tx))
     if found.platform is None:
-        raise _nowhere(found, named)
+        raise _nowhere(found, named, [one.name for one in candidates])
     return found
 
 
-def _nowhere(found: Placement, named: str | None) -> Exception:
+def _nowhere(found: Placement, named: str | None, there: list[str]) -> Exception:
     if not found.reasons:
         if named is not None:
-            return InputError(InputProblem("/platform", f"there is no platform {named!r}"))
+            known = ", ".join(there) or "none yet"
+            return InputError(InputProblem("/platform", f"there is no platform {named!r}; there are: {known}"))
         return PlatformUnavailable(
             "No platform has reported yet.", hint="Try again in some seconds, or ask the operator to run: broker doctor"
         )

@@ -97,7 +97,10 @@ def unfit(needs: Needs, offer: Capabilities) -> tuple[str, ...]:
     if needs.kind not in offer.kinds:
         reasons.append(f"it runs {', '.join(sorted(offer.kinds))}, not {needs.kind}.")
     if offer.features and (missing := needs.features - offer.features):
-        reasons.append(f"it does not offer {', '.join(sorted(missing))}.")
+        servers = sorted(one for one in missing if "://" in one)  # of a process that is at one of them only
+        reasons += [f"it is not the server {one}, which has the process." for one in servers]
+        if offered := sorted(missing.difference(servers)):
+            reasons.append(f"it does not offer {', '.join(offered)}.")
     if offer.isolation == "none":
         reasons.append("it has nothing here that may confine a tool.")
     required = sorted(image for image, must in needs.images.items() if must)

@@ -7,8 +7,11 @@ import io
 import time
 from typing import Any
 
+import pytest
 from sqlalchemy import insert, update
 
+from broker.access.principal import LOCAL, Scope
+from broker.errors import Forbidden
 from broker.jobs.model import Capabilities
 from broker.jobs.terms import Terms
 from broker.platform import Health
@@ -214,11 +217,27 @@ def test_an_estimate_says_whose_word_it_is(api: Server) -> None:
     valid_problem(api.post("/processes/say/estimate", json={"inputs": {"text": 3}}), 400)
 
 
+def test_the_price_of_cores_is_no_estimate_of_what_takes_none(api: Server) -> None:
+    api.ready()
+    priced(api, "sky", Terms(core_hour=2.0), kinds=frozenset({"openeo"}))
+    process = {
+        "id": "sum",
+        "process_graph": {"add": {"process_id": "add", "arguments": {"x": 1, "y": 2}, "result": True}},
+    }
+    made = api.post("/processes", json=process, headers={"Content-Type": "application/vnd.openeo+json;type=process"})
+    assert made.status_code == 201, made.text
+    answer = api.post("/processes/sum/estimate", json={"inputs": {}}).json()
+    [found] = [one for one in answer["estimates"] if one["platform"] == "sky"]
+    assert (found["fits"], found["basis"], "costs" in found) == (True, "none", False)
+
+
 def test_only_operators_operate(api: Server) -> None:
     api.ready()
     me, root = account(api, "alice"), account(api, "root", *ALL, "admin")
     new = {"name": "far", "adapter": "ogcapi", "options": {"url": "http://127.0.0.1:9", "terms": {"slots": 3}}}
     assert me("POST", "/platforms", json=new).status_code == 403
+    with pytest.raises(Forbidden, match="nobody is an operator"):
+        LOCAL.need(Scope.ADMIN)
     made = root("POST", "/platforms", json=new)
     assert (made.status_code, made.json()["available"]) == (201, False)
     assert root("POST", "/platforms", json=new).status_code == 200

@@ -20,7 +20,8 @@ ANY = Wish(Needs())
     ("needs", "words"),
     [
         (Needs(kind="openeo"), "not openeo"),
-        (Needs(features=frozenset({"MPIRequirement"})), "MPIRequirement"),
+        (Needs(features=frozenset({"MPIRequirement"})), "does not offer MPIRequirement"),
+        (Needs(features=frozenset({"https://far.example"})), "not the server https://far.example, which has"),
         (Needs(images={"img:1": True}), "apt-get install podman"),
         (Needs(network=True), "NetworkAccess"),
         (Needs(gpu=True), "GPU"),
