@@ -27,8 +27,8 @@ check: .venv/dev  ## formatting, lint, types, import contracts, a test for each 
 bench: .venv/dev .software/bench  ## every figure of the README, side by side with cwltool and pygeoapi (about 35 minutes)
 	$(PYTHON) -m tests.bench
 
-abuse: .venv/dev  ## misuse at full size: 100 MB bodies to each route, 200 slow clients, bombs (about 6 minutes)
-	BROKER_TEST_ABUSE=full $(PYTEST) tests/security/test_abuse.py -rP --timeout 300
+abuse: .venv/dev  ## misuse at full size: 100 MB bodies to each route, 200 slow clients, bombs; 10 GB published (about 15 minutes)
+	BROKER_TEST_ABUSE=full $(PYTEST) tests/security/test_abuse.py tests/unit/results/test_prr_memory.py tests/faults/test_publisher_memory.py -rP --timeout 300
 
 audit: .venv/dev  ## supply chain: lock and hashes, bandit, SBOM into build/, known vulnerabilities (asks api.osv.dev)
 	$(UV) lock --check

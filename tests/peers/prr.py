@@ -66,7 +66,7 @@ class PrrPeer:
             aws_access_key_id=ACCESS_KEY,
             aws_secret_access_key=SECRET_KEY,
             region_name="us-east-1",
-            config=Config(s3={"addressing_style": "path"}),
+            config=Config(s3={"addressing_style": "path"}, read_timeout=1200),  # a copy of 10 GB takes its time
         )
         for bucket in (STAGING, HOLDING):
             self.client.create_bucket(Bucket=bucket)
