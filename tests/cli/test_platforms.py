@@ -38,9 +38,9 @@ def test_only_operators_operate(broker: Broker) -> None:
         ("check", "far"),
     ):
         said = broker("platforms", *words)
-        assert (said.code, "admin" in said.err) == (1, True), said.err
+        assert (said.code, "--role operator" in said.err) == (1, True), said.err
     assert "NAME=VALUE" in broker("platforms", "add", "far", "--adapter", "ogcapi", "--set", "url").err
-    assert "admin" in broker("usage", "budget", "local", "far", "--credits", "3").err
+    assert "--role operator" in broker("usage", "budget", "local", "far", "--credits", "3").err
 
 
 def test_usage_of_a_job(broker: Broker, alone: Path) -> None:

@@ -30,7 +30,7 @@ def test_my_quota_by_command(broker: Broker) -> None:
 
 
 def test_only_operators_set_quotas(broker: Broker) -> None:
-    assert "admin" in broker("quota", "set", "person", "local", "--running", "3").err
+    assert "--role operator" in broker("quota", "set", "person", "local", "--running", "3").err
     assert broker("quota", "unset", "person", "local").code == 1
     assert broker("quota", "show", "--all").code == 1
     assert broker("quota", "set", "person", "local").code == 2
