@@ -121,9 +121,9 @@ def _answer(
     return json.dumps(whole, ensure_ascii=False).encode("utf-8", "replace")
 
 
-def warm(*, newest: bool = False) -> None:
+def warm() -> None:
     """Load a trivial package of each version, so that whatever cwltool keeps is kept before the first fork."""
-    for version in loading.VERSIONS[-1:] if newest else loading.VERSIONS:
+    for version in loading.VERSIONS:
         bundle = Bundle.make("package.cwl", {"package.cwl": _WARM.format(version)}, {})
         with tempfile.TemporaryDirectory() as directory:
             loading.inspect(bundle, Path(directory))

@@ -1,7 +1,7 @@
 """An engine in waiting: forked and warm before there is a job, so that no job waits for that.
 
 Most of what a short job costs is the fork, and the copying of the zygote's pages as they are first written to. An
-engine in waiting has loaded a trivial package and so has its own pages; then it reads one line from its keeper, and
+engine in waiting has run a small package of ours and so has its own pages; then it reads one line from its keeper, and
 becomes the engine of that job. It has no network (root can leave it), so that a job that is given one gets another
 engine. It knows nothing of any package before. It ends when its keeper does.
 """
@@ -15,8 +15,9 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from broker.runner import check, kernel
+from broker.runner import kernel
 from broker.runner.cgroups import Group
+from broker.runner.rehearsal import rehearse
 
 
 class EngineInWaiting:
@@ -32,7 +33,7 @@ class EngineInWaiting:
             os.setpgid(0, 0)
             grouped = group is not None and group.entered()
             offline = os.geteuid() == 0 and kernel.leave_network(as_user=False)
-            check.warm(newest=True)
+            rehearse()
             with theirs, theirs.makefile("rb") as reader:
                 line = reader.readline()
             return become(json.loads(line) | {"offline": offline, "grouped": grouped}) if line else 0
