@@ -17,6 +17,16 @@ from cwltool.workflow_job import ReceiveScatterOutput
 from broker.jobs.model import Failure, Fault, Reason, Step
 from broker.runner.run import Run
 
+# cwltool's own: what takes their place is made anew for each run, and a process may have a rehearsal before its run
+_MAKE_JOBS = workflow_job.WorkflowJobStep.job
+_RECEIVE = workflow_job.WorkflowJob.receive_output
+_DOTPRODUCT = workflow_job.dotproduct_scatter
+_SCATTERS = {
+    "dotproduct_scatter": _DOTPRODUCT,
+    "flat_crossproduct_scatter": workflow_job.flat_crossproduct_scatter,
+    "nested_crossproduct_scatter": workflow_job.nested_crossproduct_scatter,
+}
+
 
 def leaves(process: Process) -> int:
     """How many steps a process has, its sub-workflows' steps included and each scatter counted once."""
@@ -41,14 +51,12 @@ def prepare(run: Run) -> None:
 
 def _name_steps() -> None:
     """A step of a sub-workflow is named `outer/inner`, as `Inspection.steps` names it."""
-    make_jobs = workflow_job.WorkflowJobStep.job
-
     def job(self: Any, order: CWLObjectType, callback: Any, context: RuntimeContext) -> JobsGeneratorType:
         own = context.copy()
         name = shortname(self.id)
         path = f"{context.name}/{name}" if context.name else name
         own.workflow_job_step_name_callback = lambda step, inputs: path
-        yield from make_jobs(self, order, callback, own)
+        yield from _MAKE_JOBS(self, order, callback, own)
 
     workflow_job.WorkflowJobStep.job = job  # type: ignore[method-assign, assignment]
 
@@ -85,24 +93,21 @@ def _count_scatters(run: Run) -> None:
 
     def width(scatter: Any, order: Any, keys: Any) -> int:
         lengths = [len(order[key]) for key in keys]
-        if scatter is dotproduct:
+        if scatter is _DOTPRODUCT:
             return lengths[0]
         product = 1
         for length in lengths:
             product *= length
         return product
 
-    dotproduct = workflow_job.dotproduct_scatter
-    for name in ("dotproduct_scatter", "flat_crossproduct_scatter", "nested_crossproduct_scatter"):
-        setattr(workflow_job, name, counted(getattr(workflow_job, name)))
-
-    receive = workflow_job.WorkflowJob.receive_output
+    for name, scatter in _SCATTERS.items():
+        setattr(workflow_job, name, counted(scatter))
 
     def receive_output(self: Any, step: Any, ports: Any, final: Any, outputs: Any, status: str) -> None:
         if status == "skipped" and "scatter" not in step.tool:
             run.report.count(done=leaves(step.step.embedded_tool))
             run.report.step(Step(step.name.removeprefix("step "), "skipped"))
-        receive(self, step, ports, final, outputs, status)
+        _RECEIVE(self, step, ports, final, outputs, status)
 
     workflow_job.WorkflowJob.receive_output = receive_output  # type: ignore[method-assign, assignment]
 
