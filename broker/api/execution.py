@@ -76,7 +76,7 @@ async def _execute(
         if made:
             site.relay.wake()
         return created(job, base, prefer.applied(site.settings.api.sync_seconds, done=False))
-    return await _wait(request, site, job, prefer, base)
+    return await _wait(request, site, job, prefer, base, made=made)
 
 
 def subscribed(site: Site, wanted: ExecuteRequest, base: str) -> ExecuteRequest:
@@ -108,12 +108,14 @@ def to_publish(site: Site, caller: Principal, wanted: ExecuteRequest) -> Execute
     return replace(wanted, publish=publish)
 
 
-async def _wait(request: Request, site: Site, job: Job, prefer: Preference, base: str) -> Response:
-    """Wait for the end of the job: woken by the queue, told by the row."""
+async def _wait(request: Request, site: Site, job: Job, prefer: Preference, base: str, *, made: bool) -> Response:
+    """Wait for the end of the job: woken by the queue, told by the row. `made`: nothing can have come of it yet."""
     bound = site.settings.api.sync_seconds
     end = time.monotonic() + prefer.seconds(bound)
     with site.wakeups.watch(job.id) as changed:
         site.relay.wake()
+        if made:
+            await changed.wait(min(prefer.seconds(bound), LOOK_SECONDS))
         while True:
             job = await site.rows.read(jobs.get_light, job.id)
             left = end - time.monotonic()

@@ -83,10 +83,8 @@ async def delete(request: Request, job_id: str, caller: Caller) -> Response:
 
 def _whole(tx: Connection, job_id: str, reach: Reach | None) -> tuple[Job, list[KeptFile]]:
     """The job with its outputs, and its files once there are any to show."""
-    job = jobs.get_light(tx, job_id, reach)
-    if job.phase is not Phase.SUCCESSFUL:
-        return job, []
-    return jobs.get(tx, job_id, reach), files.of_job(tx, job_id)
+    job = jobs.get(tx, job_id, reach)
+    return job, files.of_job(tx, job_id) if job.phase is Phase.SUCCESSFUL else []
 
 
 def _no_results(job: Job) -> Response | None:
