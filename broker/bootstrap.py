@@ -22,6 +22,7 @@ from broker.access.vault import KeyFile, Vault
 from broker.egress import Egress, EgressPolicy, git
 from broker.errors import CredentialRefused, InputProblem, PackageError, PlatformError, SetupError
 from broker.execution import notices
+from broker.execution.courtesy import within
 from broker.execution.deploy import deploy
 from broker.execution.fleet import Fleet
 from broker.execution.images import Images
@@ -160,7 +161,8 @@ class Broker:
         if "refreshToken" in secret.fields:
             raise CredentialRefused(InputProblem("", "a refresh token is tried by the first job that it is used for"))
         try:
-            return platform.tried(secret.fields)
+            with within(self.database, platform.name):
+                return platform.tried(secret.fields)
         except PlatformError as error:
             hint = "Check it, or keep it without a trial: --no-test (over HTTP: ?test=false)."
             raise CredentialRefused(InputProblem("", secret.scrubbed(str(error))), hint=hint) from error
@@ -242,8 +244,11 @@ class Broker:
         for name in self.platforms:
             with suppress(SetupError):  # of a platform that is not configured right; its check says so
                 platform = self.platforms[name]
-                if isinstance(platform, Describing) and (found := platform.describe(url)) is not None:
-                    return found
+                if isinstance(platform, Describing):
+                    with within(self.database, name):
+                        found = platform.describe(url)
+                    if found is not None:
+                        return found
         return None
 
     def install_builtin(self) -> None:

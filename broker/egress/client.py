@@ -17,7 +17,7 @@ import urllib3.exceptions
 
 from broker.egress.answer import Answer, FetchError, shown
 from broker.egress.connection import Adapter
-from broker.egress.counting import one_more
+from broker.egress.leave import one_more
 from broker.egress.policy import EgressPolicy
 from broker.errors import EgressRefused
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from broker.access.principal import Principal
 from broker.errors import PlatformError, SetupError
+from broker.execution.courtesy import within
 from broker.execution.dispatch import linked
 from broker.execution.placing import wish
 from broker.jobs.model import JobSpec, Limits
@@ -67,7 +68,8 @@ def estimates(
         if why := against(wanted, candidate):
             found.append(one | {"fits": False, "reasons": list(why)})
             continue
-        basis, estimate = _of(fleet.get(candidate.name), spec, candidate, past[candidate.name])
+        with within(database, candidate.name):
+            basis, estimate = _of(fleet.get(candidate.name), spec, candidate, past[candidate.name])
         found.append(one | {"basis": basis} | estimate.to_json())
     return found
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from broker.access.principal import Principal, Scope
 from broker.access.vault import Vault
 from broker.errors import BrokerError, Conflict, InputError, InputProblem, NoSuchPlatform, SetupError
+from broker.execution.courtesy import within
 from broker.execution.fleet import TERMS, Fleet, of_this_host
 from broker.jobs.model import Capabilities
 from broker.platform import Health, Near, Platform, Proving
@@ -118,7 +119,7 @@ def check(database: Database, fleet: Fleet, principal: Principal, name: str) -> 
     health = asked(database, fleet, name)
     with database.write() as tx:
         if health.available:
-            pace.forget(tx, name)  # whatever was found out before, it answers now
+            pace.answers(tx, name)  # whatever was found out before
         platforms.checked(tx, name, entry.adapter, _position(fleet, name), health, entry.terms)
         audit.record(tx, audit.entry(principal, "check-platform", f"platform/{name}", available=health.available))
     return health
@@ -144,7 +145,8 @@ def asked(database: Database, fleet: Mapping[str, Platform], name: str) -> Healt
     last did, so that jobs wait for it."""
     try:
         platform = fleet[name]
-        health = platform.check()
+        with within(database, name):
+            health = platform.check()
         if health.available or isinstance(platform, Near):
             return health
         offer, message = health.capabilities, health.message

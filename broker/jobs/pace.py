@@ -1,8 +1,9 @@
 """How gently a platform is called: a token bucket and a circuit breaker, as pure arithmetic.
 
-The bucket holds what may be sent at once; it may go below zero, since nobody knows beforehand how many requests a call
-takes, and then nobody calls until it is above zero again: on average no more is sent than allowed. The breaker closes a
-platform after TRIES calls in a row without an answer, for ever longer; when that time is over one call tries again.
+Each request takes a token before it is sent. The bucket may go below zero: then the tokens that were taken are those
+of moments to come, and whoever took them waits for theirs. It holds so little, and fills so much more slowly than
+allowed, that no second of all has more requests than allowed. The breaker closes a platform after TRIES calls in a row
+without an answer, for ever longer; when that time is over one call tries again.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from dataclasses import dataclass, replace
 TRIES = 3
 FIRST_SECONDS, LONGEST_SECONDS = 5.0, 300.0
 TRIAL_SECONDS = 60.0  # that the one call which tries again has to itself
-BURST_SECONDS = 2.0  # the bucket holds what may be sent in so long, and at least 1
+BURST = 0.05  # of the requests of a second: they may go at once, beside the first; the others wait for their moment
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """`tokens`: requests that may be sent now; `failures`: calls in a row without an answer; `closed`: seconds for
-    which nobody may call (0 or less: one may)."""
+    """`tokens`: requests that may be sent now, less those that were promised; `failures`: calls in a row without an
+    answer; `closed`: seconds for which nobody may call (0 or less: one may)."""
 
     tokens: float
     failures: int = 0
@@ -34,23 +35,35 @@ class Pace:
         closed = self.closed - seconds
         if rate is None:
             return replace(self, closed=closed)
-        return replace(self, closed=closed, tokens=min(full(rate), self.tokens + seconds * rate))
+        return replace(self, closed=closed, tokens=min(full(rate), self.tokens + seconds * steady(rate)))
+
+    def short(self, rate: float | None) -> float:
+        """Seconds until there is a token; 0: now."""
+        return 0.0 if rate is None or self.tokens >= 1.0 else (1.0 - self.tokens) / steady(rate)
 
     def wait(self, rate: float | None) -> float:
-        """Seconds until the next call may go; 0: now."""
-        short = 0.0 if rate is None or self.tokens >= 1.0 else (1.0 - self.tokens) / rate
-        return max(self.closed, short, 0.0)
+        """Seconds until the platform may be called; 0: now."""
+        return max(self.closed, self.short(rate))
 
-    def answered(self, requests: int) -> Pace:
-        return Pace(self.tokens - requests)
+    def taken(self, requests: int) -> Pace:
+        """Requests are sent, each as soon as its token is there."""
+        return replace(self, tokens=self.tokens - requests)
 
-    def silent(self, requests: int, retry_after: float | None) -> Pace:
+    def answered(self) -> Pace:
+        return Pace(self.tokens)
+
+    def silent(self, retry_after: float | None) -> Pace:
         """It did not answer, or asked to be left alone for `retry_after` seconds."""
         failures = self.failures + 1
         closed = min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** min(failures - TRIES, 16)) if failures >= TRIES else 0.0
-        return Pace(self.tokens - requests, failures, max(closed, min(retry_after or 0.0, LONGEST_SECONDS)))
+        return Pace(self.tokens, failures, max(closed, min(retry_after or 0.0, LONGEST_SECONDS)))
 
 
 def full(rate: float | None) -> float:
     """A full bucket."""
-    return max(1.0, (rate or 0.0) * BURST_SECONDS)
+    return 1.0 + BURST * (rate or 0.0)
+
+
+def steady(rate: float) -> float:
+    """Tokens a second: with those of a full bucket, no more than `rate` in any second."""
+    return (1.0 - BURST) * rate

@@ -29,7 +29,7 @@ class Terms:
     projects: tuple[str, ...] = ()
     slots: int | None = None
     requests: float | None = None
-    calls: int = 2
+    calls: int = 3
     core_hour: float = 0.0
     gib_hour: float = 0.0
     job: float = 0.0

@@ -16,9 +16,9 @@ from broker.execution import collect as collecting
 from broker.execution import dismiss as dismissing
 from broker.execution import dispatch as dispatching
 from broker.execution import observe as observing
-from broker.execution.courtesy import turn
+from broker.execution.courtesy import NotNow, turn
 from broker.jobs.model import Job, Phase
-from broker.jobs.observation import LONGEST_LOOK
+from broker.jobs.pace import steady
 from broker.jobs.schedule import Load
 from broker.jobs.terms import Terms
 from broker.platform import Eventful, Listing, Near, Platform
@@ -27,18 +27,24 @@ from broker.queue.lanes import Lanes
 from broker.queue.listener import Listener
 from broker.queue.wakeups import Wake
 from broker.settings import Settings
-from broker.store import platforms, waiting
+from broker.store import claims, platforms, waiting
 
 log = logging.getLogger(__name__)
 IDLE = Load()
 BUSY_SECONDS = 20.0  # after this a task gives way to others; what is left is nudged again
 PIECE_SECONDS = 1.0  # the same of what is done for a platform elsewhere: its verbs take turns
-ROUND = 0.9  # of the requests to a platform at its limit go to one look at each job
+ROUND = 1.05  # so much longer than it takes is the time between two looks at a job: something is left for the rest
+HALF_SECONDS = 8.0  # looks that take less than half as long leave half of the requests for the rest
+LATE_SECONDS = 0.25  # a look that is so late goes before the rest: what ended is to be known in time
+GIVE_SECONDS = 5.0  # but each of the rest goes first so often: looks may be late for ever, at a server that is slow
 LIVE_JOBS = 20  # at most so many at a platform elsewhere: of more, logs and steps are read when they have ended
+LIVE_REQUESTS = 4  # of a look at a job of which logs and steps are read, too
+RELEASED = 4  # jobs at a time of which an elsewhere is rid
 
 
 _here: list[tuple[Broker, Celery, Wake]] = []
 _heard: set[str] = set()
+_gone_first: dict[tuple[str, str], float] = {}  # (platform, verb) -> until when it gives way to looks
 
 
 def begin(settings: Settings) -> None:
@@ -94,22 +100,34 @@ def _look(broker: Broker, platform: Platform, ids: Sequence[str] = ()) -> list[J
     end = time.monotonic() + (BUSY_SECONDS if near else PIECE_SECONDS)
     live, pause = (True, 0.0) if near else _looks(broker, platform.name)
     seen = observing.observe(broker.database, platform, broker.holder, ids, live=live, pause=pause)
-    changed(*(job for job in seen if job.phase is not Phase.COLLECTING))
-    for job in seen:
-        if job.phase is Phase.COLLECTING and time.monotonic() < end:
+    ended = [job for job in seen if job.phase is Phase.COLLECTING]
+    changed(*(job for job in seen if not near or job.phase is not Phase.COLLECTING))
+    if ended and not near:  # its results take many requests: other looks go first
+        LANES.nudge(platform.name, "collect")
+        return seen
+    for job in ended:
+        if time.monotonic() < end:
             changed(collecting.go_on(broker.database, platform, broker.storage, job))
     return seen
 
 
 def _looks(broker: Broker, name: str) -> tuple[bool, float]:
     """Of a platform elsewhere: whether it has so few jobs that it can also be asked for their logs and steps all the
-    time, and how long each of them has to wait at least for the next look, so that all are looked at in turn."""
+    time, and how long each of them has to wait at least for the next look, so that all are looked at in turn and
+    something is left for what else is to be done."""
     with broker.database.read() as tx:
         rate = platforms.one(tx, name).terms.requests
         jobs = platforms.loads(tx, [name]).get(name, IDLE).jobs
-    live = jobs <= LIVE_JOBS and (rate is None or 3 * jobs <= rate * LONGEST_LOOK)
-    alone = rate is not None and not isinstance(broker.platforms[name], Listing)
-    return live, ROUND * jobs / rate if alone and rate is not None else 0.0
+    live = jobs <= LIVE_JOBS
+    if rate is None:
+        return live, 0.0
+    platform = broker.platforms[name]
+    live = live and LIVE_REQUESTS * jobs <= HALF_SECONDS * steady(rate)
+    pages = -(-jobs // platform.page)
+    few = min(jobs, LIVE_REQUESTS)
+    requests = LIVE_REQUESTS * jobs if live else max(few, pages**2) if isinstance(platform, Listing) else jobs
+    takes = requests / steady(rate)
+    return live, max(ROUND * takes, min(2 * takes, HALF_SECONDS))
 
 
 # Each does one piece of work, and says whether there may be more of it.
@@ -155,7 +173,8 @@ def _dismiss(broker: Broker, platform: Platform) -> bool:
 
 def _release(broker: Broker, platform: Platform) -> bool:
     days = broker.settings.retention.scratch_days
-    return bool(dismissing.release(broker.database, platform, broker.holder, after=days * 86400.0))
+    most = 20 if isinstance(platform, Near) else RELEASED
+    return bool(dismissing.release(broker.database, platform, broker.holder, most, after=days * 86400.0))
 
 
 def _children(broker: Broker, platform: Platform) -> bool:
@@ -176,21 +195,40 @@ VERBS: Mapping[str, Callable[[Broker, Platform], bool]] = {
 }
 
 
-def work(name: str, verb: str) -> bool:
-    """What is to be done of a verb on a platform, for as long as a task may take; elsewhere only by its leave. Whether
-    there is more of it that may be done now."""
+GIVE_WAY = frozenset({"dispatch", "collect", "release"})  # to looks that are late, where requests are few
+
+
+def work(name: str, verb: str) -> float | None:
+    """What is to be done of a verb on a platform, for as long as a task may take; elsewhere only by its leave. In how
+    many seconds there is more of it that may be done; None where that is for others to say."""
     broker, _, _ = here()
     platform = broker.platforms[name]
     near = isinstance(platform, Near)
     end = time.monotonic() + (BUSY_SECONDS if near else PIECE_SECONDS)
-    more = True
-    while more and time.monotonic() < end:
+    while time.monotonic() < end:
         if near:
             more = VERBS[verb](broker, platform)
         else:
-            with turn(broker.database, platform, _terms(broker, name).requests) as allowed:
-                more = allowed is not None and VERBS[verb](broker, allowed)
-    return more
+            try:
+                more = _elsewhere(broker, platform, verb)
+            except NotNow as error:
+                return error.seconds if error.seconds <= PIECE_SECONDS else None
+        if not more:
+            return None
+    return 0.0
+
+
+def _elsewhere(broker: Broker, platform: Platform, verb: str) -> bool:
+    """Raises NotNow."""
+    rate = _terms(broker, platform.name).requests
+    if rate is not None and verb in GIVE_WAY and time.monotonic() < _gone_first.get((platform.name, verb), 0.0):
+        with broker.database.read() as tx:
+            late = claims.late(tx, platform.name)
+        if late > LATE_SECONDS:
+            raise NotNow(LATE_SECONDS)
+    with turn(broker.database, platform, rate) as allowed:
+        _gone_first[platform.name, verb] = time.monotonic() + GIVE_SECONDS
+        return VERBS[verb](broker, allowed)
 
 
 def _terms(broker: Broker, name: str) -> Terms:

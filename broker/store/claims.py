@@ -184,7 +184,7 @@ def save(tx: Connection, job: Job, change: Change, *, hold: bool = False, **colu
         computed |= _left(change)
     if not hold:
         values |= {"lease_owner": None, "lease_until": None}
-    values |= columns
+    values |= _over(job, change, phase) | columns
     wish = phase in (Phase.SUCCESSFUL, Phase.FAILED)
     fence = {"mine": job.id, "under": job.fence}
     statement = _saving(frozenset(values), frozenset(computed), unless_dismissed=wish)
@@ -211,6 +211,12 @@ def save(tx: Connection, job: Job, change: Change, *, hold: bool = False, **colu
     if "left" in computed or "lost_at" in computed:
         _make_due(tx, job.platform)  # its room is free now
     return saved
+
+
+def _over(job: Job, change: Change, phase: Phase) -> dict[str, Any]:
+    """Of an attempt that failed elsewhere, and of which nobody asked why any more, the failure is none of the job's."""
+    gone = job.failure is not None and change.failure is None and (phase in TERMINAL or change.next_attempt)
+    return {"failure": None} if gone else {}
 
 
 def _ended(tx: Connection, row: RowMapping, before: Phase, job: Job) -> None:
@@ -294,6 +300,7 @@ def _values(change: Change, phase: Phase) -> tuple[dict[str, Any], dict[str, Any
     if change.next_attempt:
         computed["next_attempt"] = None
         values |= {"handle": None, "progress_done": None, "progress_total": None, "started": None, "log_cursor": None}
+        values["outputs"] = None
     return values, computed
 
 
@@ -325,6 +332,19 @@ VERBS = {
 
 
 _DUE_IN = select(c.id).where(HERE, c.phase == bindparam("phase_of"), c.due_at <= now(), FREE).limit(1)
+
+
+_LATE = (
+    select(now() - c.due_at)
+    .where(HERE, c.phase.in_([Phase.SUBMITTED.value, Phase.RUNNING.value]), c.due_at <= now(), FREE)
+    .order_by(c.due_at)
+    .limit(1)
+)
+
+
+def late(tx: Connection, platform: str) -> float:
+    """For how many seconds the job that waits longest for a look at it has been due; 0 where none is."""
+    return tx.execute(_LATE, {"here": platform}).scalar() or 0.0
 
 
 def due(tx: Connection, platform: str) -> set[str]:

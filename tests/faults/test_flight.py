@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from broker.jobs.pace import BURST_SECONDS
 from tests.bench.flight import Flight, bound
 from tests.peers.broker import BrokerPeer, broker_peer
 from tests.peers.crowd import CrowdPeer, crowd_peer
 
 pytestmark = pytest.mark.xdist_group("delegation")
-JOBS, RATE, PAGE = 40, 100.0, 50
+JOBS, RATE = 40, 100.0
+LATE = 4  # requests that were to go in the second before: one of each thread that calls, on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -33,4 +33,4 @@ def test_many_jobs_in_flight_hold_up_nobody(crowded: tuple[BrokerPeer, CrowdPeer
     assert max(flown.ended) <= bound(JOBS, RATE), flown
     assert flown.during < flown.before + 2.0  # a slot that is held would be for longer
     busiest = max(crowd.requests().values())
-    assert busiest <= RATE * (1 + BURST_SECONDS) + PAGE, busiest
+    assert busiest <= RATE + LATE, busiest
