@@ -32,6 +32,7 @@ from broker.platform import Attempt, Collected, Estimate, Handle, Health, LogPag
 from broker.storage.signing import S3Account
 
 GRACE = 5.0  # seconds in which a new job may be unknown yet (servers that answer before they have written it down)
+FEW = 3  # jobs of which all is asked at once; of more, only how they are
 RARELY = 10.0  # seconds between looks at a job of which the server sends notices
 LARGEST_ANSWER = 256 * 1024  # bytes of a result without a job, which is kept in the handle
 _ENDED = {State.SUCCEEDED: "successful", State.FAILED: "failed", State.CANCELLED: "failed", State.LOST: "failed"}
@@ -181,9 +182,11 @@ class OgcApiPlatform:
 
     def observe(self, attempts: Sequence[Attempt]) -> Iterable[Observation]:
         """One request each; the first that is not answered puts off all, so that a dead server costs one time-out."""
-        return [self._observe(attempt) for attempt in attempts[: self.page]]
+        asked = attempts[: self.page]
+        return [self._observe(attempt, why=len(asked) <= FEW) for attempt in asked]
 
-    def _observe(self, attempt: Attempt) -> Observation:
+    def _observe(self, attempt: Attempt, *, why: bool = True) -> Observation:
+        """`why`: of one that failed, its reason and facts are asked for, too."""
         handle = attempt.handle or {}
         if "document" in handle:
             return Observation(attempt.name, State.SUCCEEDED, "", handle["created"], handle["created"], Progress(1, 1))
@@ -197,9 +200,9 @@ class OgcApiPlatform:
         seen = status.observation(attempt.name, told, time.time())
         if seen.next_look is not None and "told" in handle:
             seen = replace(seen, next_look=max(seen.next_look, RARELY))
-        if seen.state in (State.FAILED, State.CANCELLED):
+        if seen.state is State.CANCELLED or (why and seen.state is State.FAILED):
             seen = replace(seen, facts=facts(self.server, handle, job, told))
-        if seen.failure is not None and not (told.get("message") or told.get("failure")):
+        if why and seen.failure is not None and not (told.get("message") or told.get("failure")):
             seen = replace(seen, failure=status.failure(told, self._exception(job)))
         return seen
 

@@ -108,14 +108,20 @@ class Batch:
     # ---- observe
 
     def observe(self, attempts: Sequence[Attempt]) -> list[Observation]:
-        """Many at once are looked up in the list; what has ended, or is not in it, is asked for by itself."""
+        """Many at once are looked up in the list, and of those that failed nobody is asked why; what was not started,
+        or is not in it, is asked for by itself."""
         listed = {str(one["id"]): one for one in self.api.jobs()} if len(attempts) > FEW else {}
         return [self._observe(attempt, listed) for attempt in attempts]
 
     def _observe(self, attempt: Attempt, listed: Mapping[str, Mapping[str, Any]]) -> Observation:
         handle = attempt.handle or {}
         job: Mapping[str, Any] | None = listed.get(str(handle.get("id")), {})
-        if job is not None and job.get("status") not in ("queued", "running"):
+        if job is not None and job.get("status") == "error":
+            text = "It failed there."
+            failed = Failure(Fault.PLATFORM, Reason.PLATFORM_REFUSED, text)
+            started, ended = status.times(job, handle.get("began"))
+            return Observation(attempt.name, State.FAILED, text, started, ended, failure=failed)
+        if job is not None and job.get("status") not in ("queued", "running", "finished"):
             job = self._job(attempt)
         now, began = time.time(), handle.get("began")
         young = began is not None and now - began < self.api.settings.visible_seconds

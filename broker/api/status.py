@@ -54,7 +54,7 @@ def status_info(job: Job, base: str, *, position: int | None = None, children: S
         for waiting in (WAITING, WAITS):
             if job.message.startswith(waiting):
                 full["queue"]["waitingFor"] = job.message.removeprefix(waiting)
-    if job.failure is not None:
+    if job.failure is not None and job.phase is Phase.FAILED:
         full["failure"] = job.failure.to_json()
     full["links"] = _links(job, here, base)
     if children:

@@ -1,7 +1,11 @@
-"""Collect: the outputs of a job that succeeded on its platform are moved to storage, file by file."""
+"""Collect: the outputs of a job that succeeded on its platform are moved to storage, file by file.
+
+Of a job that ended elsewhere it is asked first what it left: its log, its steps, its outputs, or why it failed.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,18 +14,20 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from broker.errors import NoSuchFile, PlatformRefused, PlatformUnavailable, StorageError, StorageFull
+from broker.errors import NoSuchFile, PlatformError, PlatformRefused, PlatformUnavailable, StorageError, StorageFull
 from broker.execution.hold import alone, held
 from broker.jobs import lifecycle
 from broker.jobs.lifecycle import Change
-from broker.jobs.model import Job, Phase
-from broker.platform import Collected, Near, Platform
+from broker.jobs.model import Job, Phase, Step
+from broker.jobs.observation import State
+from broker.platform import Collected, LogChunk, Near, Platform
 from broker.storage import Storage
-from broker.store import children, claims, files
+from broker.store import children, claims, files, provenance
 from broker.store.database import Database
 from broker.store.files import KeptFile
 
 SLICE_SECONDS = 20.0  # a task moves files for about this long, then gives way; one large file may take longer
+LOG_PAGES = 8  # of one look; the rest comes with the next
 BATCH, BATCH_SECONDS = 100, 3.0  # files told to the database at once
 MEDIA_TYPES = {  # by suffix, what `mimetypes` does not know or calls otherwise
     ".tif": "image/tiff; application=geotiff",
@@ -75,6 +81,10 @@ def _kept(database: Database, job: Job) -> Change:
 def _slice(database: Database, platform: Platform, storage: Storage, job: Job) -> Job:
     columns: dict[str, Any] = {}
     try:
+        if _to_ask(database, platform, job):
+            job = _asked(database, platform, job)
+            if job.phase is not Phase.COLLECTING:
+                return job
         change = lifecycle.dismissed() if job.dismiss_requested else _move(database, platform, storage, job)
     except PlatformUnavailable as error:
         change = lifecycle.unavailable(job, error)
@@ -90,6 +100,59 @@ def _slice(database: Database, platform: Platform, storage: Storage, job: Job) -
         change = _waiting(job, f"Outputs wait for storage: {error.detail}")
     with database.write() as tx:
         return claims.save(tx, job, change, **columns)
+
+
+def _to_ask(database: Database, platform: Platform, job: Job) -> bool:
+    """Whether of a job all that is known is that it has ended."""
+    if job.outputs is not None or job.reused is not None or job.dismiss_requested or isinstance(platform, Near):
+        return False
+    with database.read() as tx:
+        return not (job.needs.elsewhere and children.any_of_attempt(tx, job))
+
+
+def _asked(database: Database, platform: Platform, job: Job) -> Job:
+    """Ask what an attempt left that has ended elsewhere; the job as saved, held where there is something to move.
+    Raises PlatformUnavailable, PlatformRefused."""
+    attempt = job.attempt_of()
+    change, facts, found = Change("", due_in=0.0), {}, None
+    if job.failure is not None:
+        seen = next(iter(platform.observe([attempt])), None)
+        told = seen is not None and seen.state is State.FAILED and seen.failure is not None
+        change = lifecycle.observed(job, seen) if seen is not None and told else lifecycle.failed(job.failure)
+        facts = dict(seen.facts) if seen is not None else {}
+    chunks, cursor = new_logs(platform, job, to_the_end=True)
+    if job.failure is None:
+        found = platform.collect(attempt)
+        facts = dict(found.facts)
+    steps: Sequence[Step] = found.steps if found is not None else ()
+    if not steps:
+        with contextlib.suppress(PlatformError):  # nice to have
+            steps = platform.steps(attempt)
+    with database.write() as tx:
+        files.add_logs(tx, job.id, job.attempt, chunks)
+        provenance.note(tx, job.id, {**provenance.noted(tx, job.id), **facts})
+        if steps:
+            files.put_steps(tx, job.id, job.attempt, steps)
+        if found is not None:
+            change = replace(change, event="collecting", message="Collecting outputs.")
+            return begin(tx, job, change, found, hold=True, log_cursor=cursor)
+        return claims.save(tx, job, change, log_cursor=cursor)
+
+
+def new_logs(platform: Platform, job: Job, *, to_the_end: bool) -> tuple[list[LogChunk], str | None]:
+    """Log text since the last look. A platform that cannot give it now does not hold up the job."""
+    chunks: list[LogChunk] = []
+    cursor = job.log_cursor
+    try:
+        for _ in range(LOG_PAGES * (4 if to_the_end else 1)):
+            page = platform.logs(job.attempt_of(), cursor)
+            chunks += page.chunks
+            cursor = page.cursor
+            if not page.more:
+                break
+    except PlatformError:
+        pass
+    return chunks, cursor
 
 
 def key(job: Job, attempt: int, path: str) -> str:

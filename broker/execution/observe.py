@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from broker.errors import PlatformError, PlatformRefused, PlatformUnavailable
 from broker.execution import collect
@@ -15,13 +16,12 @@ from broker.jobs import lifecycle
 from broker.jobs.lifecycle import Change
 from broker.jobs.model import Job, Phase
 from broker.jobs.observation import Observation, State
-from broker.platform import Collected, LogChunk, Platform
+from broker.platform import Collected, Near, Platform
 from broker.store import claims, files, provenance
 from broker.store.database import Database
 
 LOOK_AT = (Phase.SUBMITTED, Phase.RUNNING)
 LIVE_STEPS = 200  # of a job that runs: of one with more, the steps are known when it ends
-LOG_PAGES = 8  # of one look; the rest comes with the next
 log = logging.getLogger(__name__)
 
 
@@ -37,7 +37,8 @@ def observe(
     """Look at the given jobs, or at those that are due (one page); the jobs as saved. `live`: logs and steps are read
     while they run, and not only at their end; `pause`: seconds until the next look, at least.
 
-    A job that is `collecting` then is still held by the caller, who goes on with `collect.go_on`.
+    A job that is `collecting` then is still held by the caller, who goes on with `collect.go_on`; not so one that ended
+    elsewhere: what it left takes requests, and its end is known first.
     """
     with database.write() as tx:
         if job_ids:
@@ -63,7 +64,7 @@ def _looked(database: Database, platform: Platform, taken: Sequence[Job], *, liv
     except Exception:  # about one of them, and nobody knows which: each is looked at by itself
         log.exception("%s cannot be asked for %d jobs at once", platform.name, len(taken))
         seen = {}
-    done = [] if live else _same(database, taken, seen)
+    done = _known(database, platform, taken, seen, live=live)
     known = {job.id for job in done}
     left = [job for job in taken if job.id not in known]
     left.sort(key=lambda job: job.name in seen and seen[job.name].state in lifecycle.ENDED)  # those take longer
@@ -78,15 +79,27 @@ def _later(seen: Observation, pause: float) -> Observation:
     return seen if look is None or look >= pause else replace(seen, next_look=pause)
 
 
-def _same(database: Database, taken: Sequence[Job], seen: Mapping[str, Observation]) -> list[Job]:
-    """Those of which nothing is new, as saved: all in one transaction, so that many cost little."""
+def _known(
+    database: Database, platform: Platform, taken: Sequence[Job], seen: Mapping[str, Observation], *, live: bool
+) -> list[Job]:
+    """Those of which nothing more is to be asked now, as saved: all in one transaction, so that many cost little. Of an
+    end elsewhere only that it came: what is left there is asked for afterwards."""
+    plain: list[tuple[Job, Change, Mapping[str, Any]]] = []
+    for job in taken:
+        found = seen.get(job.name)
+        ended = None if found is None or isinstance(platform, Near) else lifecycle.ended_there(job, found)
+        if found is not None and ended is not None:
+            plain.append((job, ended, found.facts))
+        elif found is not None and not live and not (change := lifecycle.observed(job, found)).event:
+            plain.append((job, change, {}))
+    if not plain:
+        return []
     saved = []
     with database.write() as tx:
-        for job in taken:
-            change = lifecycle.observed(job, seen[job.name]) if job.name in seen else None
-            if change is not None and not change.event:
-                with contextlib.suppress(claims.LostClaim):
-                    saved.append(claims.save(tx, job, change))
+        for job, change, facts in plain:
+            with contextlib.suppress(claims.LostClaim):
+                saved.append(claims.save(tx, job, change))
+                provenance.note(tx, job.id, facts)
     return saved
 
 
@@ -109,9 +122,11 @@ def _look(database: Database, platform: Platform, job: Job, seen: Observation | 
     """Save what was seen of the job; None: it has not been looked at yet."""
     if seen is None:
         seen = _seen(platform, [job])[job.name]
+        if done := _known(database, platform, [job], {job.name: seen}, live=True):
+            return done[0]
     change = lifecycle.observed(job, seen)
     ended = seen.state in lifecycle.ENDED and seen.state is not State.LOST
-    chunks, cursor = _new_logs(platform, job, to_the_end=ended) if live or ended else ([], job.log_cursor)
+    chunks, cursor = collect.new_logs(platform, job, to_the_end=ended) if live or ended else ([], job.log_cursor)
     found: Collected | None = None
     if change.phase is Phase.COLLECTING:
         try:
@@ -142,19 +157,3 @@ def _look(database: Database, platform: Platform, job: Job, seen: Observation | 
 def _few_moved(change: Change) -> bool:
     """Whether the steps of a job that runs are worth a look: something about them changed, and they are not many."""
     return bool(change.event) and change.progress is not None and (change.progress.total or 0) <= LIVE_STEPS
-
-
-def _new_logs(platform: Platform, job: Job, *, to_the_end: bool) -> tuple[list[LogChunk], str | None]:
-    """Log text since the last look. A platform that cannot give it now does not hold up the job."""
-    chunks: list[LogChunk] = []
-    cursor = job.log_cursor
-    try:
-        for _ in range(LOG_PAGES * (4 if to_the_end else 1)):
-            page = platform.logs(job.attempt_of(), cursor)
-            chunks += page.chunks
-            cursor = page.cursor
-            if not page.more:
-                break
-    except PlatformError:
-        pass
-    return chunks, cursor

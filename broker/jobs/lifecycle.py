@@ -205,6 +205,18 @@ def observed(job: Job, seen: Observation) -> Change:
             return _changed(job, Change("observed", message=seen.message or job.message, due_in=_look(job, seen)))
 
 
+def ended_there(job: Job, seen: Observation) -> Change | None:
+    """The end of a job elsewhere, which is saved before anything else is asked for: what one left that succeeded, and
+    why one failed. None where it has not ended so."""
+    change = observed(job, seen)
+    if seen.state is State.SUCCEEDED and change.phase is P.COLLECTING:
+        return replace(change, message=f"It has ended on {job.platform}: asking for its results.")
+    if seen.state is State.FAILED and change.phase is P.FAILED:
+        message = f"It has failed on {job.platform}: asking for its log."
+        return replace(change, event="finished", phase=P.COLLECTING, message=message, due_in=0.0)
+    return None
+
+
 def _needs(seen: Observation) -> Change:
     """Steps are to run elsewhere: what goes in there is kept first, as outputs are."""
     platforms = {need.platform for need in seen.needs if need.platform}

@@ -70,6 +70,12 @@ def note(tx: Connection, job_id: str, facts: Mapping[str, Any]) -> None:
     tx.execute(_put(tx.dialect.name, ("facts",)), {"job_id": job_id, "facts": dict(facts)})
 
 
+def noted(tx: Connection, job_id: str) -> dict[str, Any]:
+    """What was kept by `note`."""
+    found: dict[str, Any] | None = tx.execute(_FACTS, {"job": job_id}).scalar()
+    return found or {}
+
+
 def facts_of(tx: Connection, source: str) -> dict[str, Any]:
     """The facts (see `note`) of a job that gets the results of another one: what the record of that one says of them is
     true of them here, too."""

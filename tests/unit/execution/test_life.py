@@ -26,7 +26,7 @@ from broker.store import files, jobs, provenance
 from broker.store.database import Database
 from broker.store.tables import jobs as table
 from broker.store.tables import now
-from tests.peers.scripted import Killed, ScriptedPlatform, down
+from tests.peers.scripted import Killed, NearPlatform, ScriptedPlatform, down
 from tests.unit.store.rows import job_row, platform_row, process_row
 
 
@@ -118,12 +118,15 @@ def test_of_many_jobs_only_the_end_is_read_whole(world: World) -> None:
     world.platform.faults["logs"] = [PlatformUnavailable("asked for nothing", sent=False)] * 4
     world.later()
     seen = look()
-    assert [job.phase for job in seen] == [Phase.RUNNING] * 3 + [Phase.COLLECTING]
-    assert len(world.platform.faults["logs"]) == 3  # of the one that has ended
+    assert sorted(job.phase for job in seen) == [Phase.COLLECTING] + [Phase.RUNNING] * 3
+    assert len(world.platform.faults["logs"]) == 4  # that it has ended is saved first
+    assert world.collect() is not None
+    assert len(world.platform.faults["logs"]) == 3
     with world.database.read() as tx:
         due = tx.execute(select(table.c.due_at - now()).where(table.c.phase == Phase.RUNNING.value)).scalars().all()
         assert all(2.0 < seconds <= 3.0 for seconds in due), due
-        assert [len(jobs.events(tx, job.id)) for job in seen[:3]] == [5] * 3  # nothing new, no event
+        going_on = [job for job in seen if job.phase is Phase.RUNNING]
+        assert [len(jobs.events(tx, job.id)) for job in going_on] == [5] * 3  # nothing new, no event
 
 
 def test_a_platform_is_told_what_it_need_not_look_for(world: World) -> None:
@@ -146,7 +149,12 @@ def test_a_platform_is_told_what_it_need_not_look_for(world: World) -> None:
     assert not world.platform.specs[again.name].first
 
 
-def test_a_job_that_goes_well(world: World) -> None:
+NEAR = pytest.mark.parametrize("near", [True, False], ids=["near", "elsewhere"])
+
+
+@NEAR
+def test_a_job_that_goes_well(world: World, *, near: bool) -> None:
+    world.platform = NearPlatform() if near else ScriptedPlatform()
     job = job_row(world.database)
     world.submitted(job)
     world.platform.says(job.name, State.RUNNING, started=5.0, progress=Progress(1, 3), message="Step 2.")
@@ -156,8 +164,11 @@ def test_a_job_that_goes_well(world: World) -> None:
     world.later()
     (ended,) = world.observe()
     assert ended.phase is Phase.COLLECTING
-    assert world.collect() is None  # whoever observed it holds it
-    done = collect.go_on(database=world.database, platform=world.platform, storage=world.storage, job=ended)
+    if near:
+        assert world.collect() is None  # whoever observed it holds it
+        done = collect.go_on(database=world.database, platform=world.platform, storage=world.storage, job=ended)
+    else:
+        done = world.collect()
     assert done is not None
     assert (done.phase, done.outputs is not None, done.started) == (Phase.SUCCESSFUL, True, 5.0)
     with world.database.read() as tx:
@@ -190,8 +201,12 @@ FAULTS: dict[str, dict[str, list[BaseException | None]]] = {
 }
 
 
+@NEAR
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_at_each_step_harms_nothing(world: World, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_at_each_step_harms_nothing(
+    world: World, fault: str, monkeypatch: pytest.MonkeyPatch, *, near: bool
+) -> None:
+    world.platform = NearPlatform() if near else ScriptedPlatform()
     world.platform.faults = {verb: list(raised) for verb, raised in FAULTS[fault].items()}
     job = job_row(world.database)
 
@@ -229,13 +244,83 @@ def test_waiting_for_a_platform_says_so_and_backs_off(world: World) -> None:
     assert world.finish(job).phase is Phase.SUCCESSFUL
 
 
-def test_a_failed_tool_is_not_tried_again(world: World) -> None:
+@NEAR
+def test_a_failed_tool_is_not_tried_again(world: World, *, near: bool) -> None:
+    world.platform = NearPlatform() if near else ScriptedPlatform()
     job = job_row(world.database)
     world.submitted(job)
     failure = Failure(Fault.PACKAGE, Reason.TOOL_FAILED, "Exit 1.", "main", 1, "boom")
     world.platform.says(job.name, State.FAILED, failure=failure)
     (failed,) = world.observe()
+    if not near:
+        assert (failed.phase, "asking for its log" in failed.message) == (Phase.COLLECTING, True)
+        failed = world.collect() or failed
     assert (failed.phase, failed.failure, failed.attempt) == (Phase.FAILED, failure, 1)
+    with world.database.read() as tx:
+        assert [row.text for row in files.logs(tx, job.id)] == [f"log of {job.name}\n"]
+        assert [step.name for step in files.steps(tx, job.id, 1)] == ["main"]
+    world.invariants(job)
+
+
+ENDS: dict[str, list[tuple[str, BaseException]]] = {
+    "killed when it is asked why": [("observe", Killed())],
+    "down when it is asked why": [("observe", PlatformUnavailable("It does not answer."))],
+    "killed at its log": [("logs", Killed())],
+    "killed at its log, and then down": [("logs", Killed()), ("observe", PlatformUnavailable("It does not answer."))],
+}
+
+
+@pytest.mark.parametrize("fault", ENDS)
+def test_why_a_job_failed_elsewhere_is_asked_until_it_is_known(world: World, fault: str) -> None:
+    job = job_row(world.database)
+    world.submitted(job)
+    world.platform.says(job.name, State.FAILED, failure=Failure(Fault.PLATFORM, Reason.PLATFORM_REFUSED, "In short."))
+    (ended,) = world.observe()
+    assert ended.phase is Phase.COLLECTING
+    whole = Failure(Fault.PACKAGE, Reason.TOOL_FAILED, "Exit 1.", "main", 1, "boom")
+    world.platform.says(job.name, State.FAILED, failure=whole)
+    for verb, raised in ENDS[fault]:
+        world.platform.faults = {verb: [raised]}
+        try:
+            waiting = world.collect()
+        except Killed:
+            waiting = None
+        assert waiting is None or waiting.phase is Phase.COLLECTING
+        world.later()
+    failed = world.collect()
+    assert failed is not None
+    assert (failed.phase, failed.failure) == (Phase.FAILED, whole)
+    world.invariants(job)
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.SUCCEEDED])
+def test_one_that_ended_elsewhere_is_dismissed_before_it_is_asked(world: World, state: State) -> None:
+    job = job_row(world.database)
+    world.submitted(job)
+    failure = Failure(Fault.PLATFORM, Reason.PLATFORM_REFUSED, "In short.")
+    world.platform.says(job.name, state, failure=failure if state is State.FAILED else None)
+    (ended,) = world.observe()
+    assert ended.phase is Phase.COLLECTING
+    dismiss.request(world.database, LOCAL, job.id)
+    (dismissed,) = dismiss.carry_out(world.database, world.platform, "w")
+    assert (dismissed.phase, dismissed.failure) == (Phase.DISMISSED, None)
+    world.invariants(job)
+
+
+def test_results_that_are_lost_are_asked_for_anew_at_the_next_attempt(world: World) -> None:
+    """Also where those of the attempt before were known already."""
+    job = job_row(world.database)
+    world.submitted(job)
+    world.platform.says(job.name, State.SUCCEEDED)
+    world.observe()
+    world.platform.faults = {"open": [PlatformRefused("They are gone.", code="lost")]}
+    again = world.collect()
+    assert again is not None
+    assert (again.phase, again.attempt, again.outputs) == (Phase.ACCEPTED, 2, None)
+    world.platform.outputs = {"a.txt": "second"}
+    done = world.finish(job)
+    assert done.phase is Phase.SUCCESSFUL
+    assert b"".join(world.storage.open(collect.key(done, 2, "a.txt"))) == b"second"
     world.invariants(job)
 
 
