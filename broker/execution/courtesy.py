@@ -22,7 +22,7 @@ from broker.store import pace, platforms
 from broker.store.database import Database
 
 TOKENS_SECONDS = 0.02  # tokens for so long are taken at once: the database is asked for no more than 50 times a second
-LOOK_SECONDS = 0.25  # of requests at the limit that one look at many jobs takes: what it sees is saved then
+LOOK_SECONDS = 0.15  # of requests at the limit that one look at many jobs takes: what it sees is saved then
 
 
 class NotNow(Exception):

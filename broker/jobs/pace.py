@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 TRIES = 3
 FIRST_SECONDS, LONGEST_SECONDS = 5.0, 300.0
 TRIAL_SECONDS = 60.0  # that the one call which tries again has to itself
-BURST = 0.05  # of the requests of a second: they may go at once, beside the first; the others wait for their moment
+BURST = 0.04  # of the requests of a second: they may go at once, beside the first; the others wait for their moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ import pytest
 import rasterio
 from rasterio.io import MemoryFile
 
+from tests.bench.flight import LATE, Flight, bound
+from tests.bench.sites import OpenEoSite
 from tests.peers.broker import BrokerPeer, broker_peer
 from tests.peers.openeo.peer import HERE, SOFTWARE, OpenEoPeer, one, openeo_peer
 from tests.peers.web import WebPeer
@@ -22,6 +24,8 @@ EO = SOFTWARE.parent / "eo"
 DATA = HERE.parents[1] / "data" / "openeo"
 SCENE = HERE.parents[2] / "workflows" / "water-bodies" / "data"
 MEDIA = "application/vnd.openeo+json;type=process"
+RATE, MANY = 50.0, 20
+TERMS = {"requests": RATE}
 NDWI: dict[str, Any] = json.loads((DATA / "ndwi.json").read_text())
 
 pytestmark = [pytest.mark.xdist_group("openeo"), pytest.mark.timeout(300)]
@@ -29,7 +33,7 @@ pytestmark = [pytest.mark.xdist_group("openeo"), pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def back_end(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenEoPeer]:
-    with openeo_peer(tmp_path_factory.mktemp("openeo")) as peer:
+    with openeo_peer(tmp_path_factory.mktemp("openeo"), workers=MANY) as peer:
         yield peer
 
 
@@ -37,7 +41,13 @@ def back_end(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenEoPeer]:
 def broker(tmp_path_factory: pytest.TempPathFactory, back_end: OpenEoPeer) -> Iterator[BrokerPeer]:
     platforms = {
         "local": {"adapter": "local", "software": str(EO)},
-        "sky": {"adapter": "openeo", "url": back_end.url, "cwl": "none", **back_end.account},
+        "sky": {
+            "adapter": "openeo",
+            "url": back_end.url,
+            "cwl": "none",
+            **back_end.account,
+            "terms": {"requests": RATE},
+        },
     }
     state = tmp_path_factory.mktemp("broker") / "state"
     with broker_peer(state, platforms=platforms, EGRESS__ALLOW_HOSTS='["127.0.0.1"]') as peer:
@@ -262,3 +272,12 @@ def test_cwl_and_openeo_processes_go_where_they_can_run(broker: BrokerPeer) -> N
     body = {"executionUnit": {"value": NDWI | {"id": "ndwi-where"}, "mediaType": MEDIA}}
     report = broker.post("/check", json=body, headers={"Content-Type": "application/ogcapppkg+json"}).json()
     assert {one["name"].split("@")[0]: one["fits"] for one in report["platforms"]} == {"local": False, "sky": True}
+
+
+def test_many_jobs_that_end_at_once(broker: BrokerPeer, back_end: OpenEoPeer) -> None:
+    """A thousand of them: `python -m tests.bench flight`."""
+    site = OpenEoSite(back_end, "sky")
+    flown = Flight(broker, site, RATE).fly(MANY, over=0.0)
+    assert len(flown.began) == len(flown.ended) == MANY
+    assert max(flown.began + flown.ended) <= bound(MANY, RATE), flown
+    assert max(site.requests().values()) <= RATE + LATE, site.requests()

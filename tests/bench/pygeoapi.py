@@ -49,15 +49,22 @@ resources:
   hello-world:
     type: process
     processor: {{name: HelloWorld}}
+  gate:
+    type: process
+    processor: {{name: pygeoapi_processes.Gate}}
 """
+PROCESSES = Path(__file__).parents[1] / "peers" / "remote"  # those of our own
 JOBS = """create table jobs (identifier varchar primary key, type varchar, process_id varchar, created timestamp,
 started timestamp, finished timestamp, updated timestamp, status varchar, location varchar, mimetype varchar,
 message varchar, progress integer)"""
 
 
 @contextmanager
-def pygeoapi_peer(environment: Path, postgres: PostgresPeer, folder: Path, workers: int) -> Iterator[int]:
-    """Serve on a free port; gives the port. `workers` gunicorn processes (gevent)."""
+def pygeoapi_peer(
+    environment: Path, postgres: PostgresPeer, folder: Path, workers: int, *, logs: bool = False
+) -> Iterator[int]:
+    """Serve on a free port; gives the port. `workers` gunicorn processes (gevent). `logs`: the seconds of all requests
+    in `access.log`."""
     port, url = free_port(), postgres.new_database(migrated=False)
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
     with engine.begin() as connection:
@@ -68,10 +75,12 @@ def pygeoapi_peer(environment: Path, postgres: PostgresPeer, folder: Path, worke
     names = {"host": where["host"], "database": where["dbname"], "user": where["user"]}
     config.write_text(CONFIG.format(port=port, folder=folder, **names))
     variables = os.environ | {"PYGEOAPI_CONFIG": str(config), "PYGEOAPI_OPENAPI": str(openapi)}
+    variables |= {"PYTHONPATH": str(PROCESSES), "PEER_FOLDER": str(folder)}
     programs = environment / "bin"
     generate = [str(programs / "pygeoapi"), "openapi", "generate", str(config), "--output-file", str(openapi)]
     subprocess.run(generate, check=True, env=variables, capture_output=True)
     command = [str(programs / "gunicorn"), "-w", str(workers), "-k", "gevent", "-b", f"127.0.0.1:{port}"]
+    command += ["--access-logfile", str(folder / "access.log"), "--access-logformat", "%(t)s"] if logs else []
     server = subprocess.Popen([*command, "pygeoapi.flask_app:APP"], env=variables, stderr=subprocess.DEVNULL)
 
     def answers() -> bool:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.flight import Flight, bound
+from tests.bench.flight import LATE, Flight, bound
+from tests.bench.sites import CrowdSite
 from tests.peers.broker import BrokerPeer, broker_peer
 from tests.peers.crowd import CrowdPeer, crowd_peer
 
 pytestmark = pytest.mark.xdist_group("delegation")
 JOBS, RATE = 40, 100.0
-LATE = 4  # requests that were to go in the second before: one of each thread that calls, on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[BrokerPe
 @pytest.mark.parametrize("adapter", ["openeo", "ogcapi"])
 def test_many_jobs_in_flight_hold_up_nobody(crowded: tuple[BrokerPeer, CrowdPeer], adapter: str) -> None:
     peer, crowd = crowded
-    flown = Flight(peer, crowd, adapter, RATE).fly(JOBS, over=0.5)
+    flown = Flight(peer, CrowdSite(crowd, adapter), RATE).fly(JOBS, over=0.5)
     assert len(flown.began) == len(flown.ended) == JOBS  # each was seen to run, and to end
     assert max(flown.began) <= bound(JOBS, RATE), flown
     assert max(flown.ended) <= bound(JOBS, RATE), flown

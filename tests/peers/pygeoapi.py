@@ -43,6 +43,7 @@ resources:
   hello-world: {{type: process, processor: {{name: HelloWorld}}}}
   several: {{type: process, processor: {{name: pygeoapi_processes.Several}}}}
   slow: {{type: process, processor: {{name: pygeoapi_processes.Slow}}}}
+  gate: {{type: process, processor: {{name: pygeoapi_processes.Gate}}}}
   failing: {{type: process, processor: {{name: pygeoapi_processes.Failing}}}}
   picture: {{type: process, processor: {{name: pygeoapi_processes.Picture}}}}
 """
@@ -80,6 +81,7 @@ def pygeoapi_peer(folder: Path) -> Iterator[PygeoapiPeer]:
     generate = [str(programs / "pygeoapi"), "openapi", "generate", str(config), "--output-file", str(openapi)]
     subprocess.run(generate, check=True, env=variables, capture_output=True)
     command = [str(programs / "gunicorn"), "-w", "1", "-k", "gthread", "--threads", "8", "-b", f"127.0.0.1:{port}"]
+    command += ["--access-logfile", str(folder / "access.log"), "--access-logformat", "%(t)s"]
     with (folder / "server.log").open("wb") as log:
         server = subprocess.Popen([*command, "pygeoapi.flask_app:APP"], env=variables, stdout=log, stderr=log)
     try:

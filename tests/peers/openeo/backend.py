@@ -3,12 +3,13 @@
 Runs in its own environment (`make .software/openeo`): `python backend.py`, set up as `configuration.py` says.
 
 Deviations from a real back-end: jobs are threads and gone when it ends; a cube is one scene without time; beside the
-standard processes there are `say`, `wait`, `slow`, `fail` and `chat`, so that tests can have jobs of each kind.
+standard processes there are `say`, `wait`, `gate`, `slow`, `fail` and `chat`, so that tests can have jobs of each kind.
 """
 # mypy: ignore-errors
 
 from __future__ import annotations
 
+import collections
 import copy
 import json
 import logging
@@ -25,7 +26,7 @@ from pathlib import Path
 import numpy
 import rasterio
 from configuration import SETTINGS, config
-from flask import send_from_directory
+from flask import request, send_from_directory
 from openeo.metadata import CollectionMetadata
 from openeo_driver.backend import (
     BatchJobMetadata,
@@ -54,6 +55,7 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 GTIFF = "image/tiff; application=geotiff"
+OPENED = threading.Event()  # all jobs that are at the gate go on
 
 
 class Cube(DriverDataCube):
@@ -225,6 +227,12 @@ def slow(seconds, job):
     time.sleep(seconds)
 
 
+@_special("gate", "string")
+def gate(text, job):
+    OPENED.wait()
+    return Text(f"{text}\n")
+
+
 @_special("fail", "string")
 def fail(text, job):
     raise OpenEOApiException(text)
@@ -286,6 +294,7 @@ class Jobs(BatchJobs):
         super().__init__()
         self.implementation = implementation
         self.jobs = {}
+        self.gone = []  # what was known of those that were deleted
         self.lock = threading.RLock()
         self.pool = ThreadPoolExecutor(SETTINGS["workers"])
 
@@ -372,7 +381,9 @@ class Jobs(BatchJobs):
                 job.set(status="canceled")
 
     def delete_job(self, job_id, user_id):
-        self._job(job_id, user_id).cancelled.set()
+        job = self._job(job_id, user_id)
+        job.cancelled.set()
+        self.gone.append(job.metadata)
         del self.jobs[job_id]
 
 
@@ -421,6 +432,21 @@ def main():
     def starts(job_id):
         job = implementation.batch_jobs.jobs.get(job_id)
         return {"starts": job.starts if job else 0}
+
+    seconds = collections.Counter()
+
+    @app.before_request
+    def count():
+        if not request.path.startswith("/control"):
+            seconds[int(time.time())] += 1
+
+    @app.route("/control", methods=["GET", "POST"])
+    def control():
+        if request.method == "POST":
+            OPENED.set()
+        made = [*implementation.batch_jobs.gone, *(job.metadata for job in implementation.batch_jobs.jobs.values())]
+        ends = {one.id: [when and when.timestamp() for when in (one.started, one.finished)] for one in made}
+        return {"jobs": ends, "seconds": seconds}
 
     app.run(host="127.0.0.1", port=SETTINGS["port"], threaded=True)
 

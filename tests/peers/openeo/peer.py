@@ -83,8 +83,11 @@ def submitted(platform: OpenEoPlatform, spec: JobSpec) -> Attempt:
 
 
 @contextmanager
-def openeo_peer(directory: Path, *, expiration: int = 600, issuer: str | None = None) -> Iterator[OpenEoPeer]:
-    """Start a back-end (some 5 s); skips where it is not installed. `expiration`: seconds of its signed links."""
+def openeo_peer(
+    directory: Path, *, expiration: int = 600, issuer: str | None = None, workers: int = 4
+) -> Iterator[OpenEoPeer]:
+    """Start a back-end (some 5 s); skips where it is not installed. `expiration`: seconds of its signed links;
+    `workers`: jobs that run at a time."""
     python = SOFTWARE / "bin" / "python"
     if not python.exists():
         pytest.skip("needs the openEO back-end: make .software/openeo")
@@ -96,7 +99,7 @@ def openeo_peer(directory: Path, *, expiration: int = 600, issuer: str | None = 
         "secret": "signs links",
         "expiration": expiration,
         "issuer": issuer,
-        "workers": 4,
+        "workers": workers,
         "cwltool": [sys.executable, "-m", "cwltool"],
     }
     environment = {"PEER": json.dumps(settings), "OPENEO_BACKEND_CONFIG": str(HERE / "configuration.py")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,22 @@ class Slow(Processor):
         while not (Path(os.environ["PEER_FOLDER"]) / data["until"]).exists() and time.monotonic() < end:
             time.sleep(0.05)
         return "application/json", {"id": "said", "value": "at last"}
+
+
+class Gate(Processor):
+    """Waits until the file `opened` appears, with all others that do."""
+
+    metadata = described("gate", {}, {"said": {"schema": {"type": "string"}}})
+    opened = threading.Event()
+    looking = threading.Lock()
+
+    def execute(self, data: dict[str, Any], outputs: Any = None) -> tuple[str, Any]:
+        if self.looking.acquire(blocking=False):  # one looks for all
+            while not (Path(os.environ["PEER_FOLDER"]) / "opened").exists():
+                time.sleep(0.05)
+            self.opened.set()
+        self.opened.wait()
+        return "application/json", {"id": "said", "value": "done"}
 
 
 class Failing(Processor):

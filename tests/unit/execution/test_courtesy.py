@@ -16,7 +16,7 @@ from broker.egress.leave import asking, one_more
 from broker.errors import PlatformUnavailable
 from broker.execution.courtesy import LOOK_SECONDS, NotNow, paced, turn
 from broker.jobs.model import Attempt
-from broker.jobs.pace import TRIES
+from broker.jobs.pace import TRIES, steady
 from broker.store import pace
 from broker.store.database import Database
 from broker.store.platform_tables import platform_pace
@@ -141,7 +141,7 @@ def test_one_that_lists_its_jobs_takes_a_whole_page_at_any_rate(database: Databa
     with turn(database, ScriptedPlatform(), 2.0) as allowed:
         assert allowed.page == 1
     with turn(database, ScriptedPlatform(), 30.0) as allowed:
-        assert allowed.page == int(0.95 * 30.0 * LOOK_SECONDS) == 7
+        assert allowed.page == int(steady(30.0) * LOOK_SECONDS) == 4
 
 
 def test_a_platform_without_limits_that_answers_costs_no_row(database: Database) -> None:
