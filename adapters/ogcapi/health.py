@@ -12,17 +12,6 @@ from broker.packages import ogcapi as package
 from broker.packages.lint import EXTENSIONS, REQUIREMENTS
 from broker.platform import Health
 
-ECHO = """\
-cwlVersion: v1.2
-class: CommandLineTool
-id: trial
-baseCommand: echo
-inputs:
-  message: {type: string, inputBinding: {}}
-outputs:
-  said: {type: stdout}
-stdout: said.txt
-"""
 VERSIONS = ("1.0", "2.0")
 CORE = "http://www.opengis.net/spec/ogcapi-processes-1/{}/conf/core"
 CALLBACK = frozenset(CORE.format(version).replace("/core", "/callback") for version in VERSIONS)

@@ -15,9 +15,9 @@ from io import BytesIO
 from typing import Any, BinaryIO, ClassVar
 from urllib.parse import quote, unquote, urlsplit
 
-from adapters.ogcapi import logs, processes, status
+from adapters.ogcapi import logs, processes, status, trial
 from adapters.ogcapi.estimate import estimate
-from adapters.ogcapi.health import CALLBACK, ECHO, health, spoken
+from adapters.ogcapi.health import CALLBACK, health, spoken
 from adapters.ogcapi.provenance import facts
 from adapters.ogcapi.request import LINK_SECONDS, Sending, execute_request, recorded
 from adapters.ogcapi.results import ACCEPT, Results, monitor, of_document, read_whole, results
@@ -301,10 +301,10 @@ class OgcApiPlatform:
         return estimate(self.server, self.settings, spec)
 
     def trial(self) -> Trial | None:
-        """A package, where it takes such; which of its own processes would do, nobody can know."""
-        if "cwl" not in self.check().capabilities.kinds:
-            return None
-        return Trial(ECHO, "application/cwl", {"message": f"{self.name} runs jobs."})
+        """What its operator names, else a package where it takes such, else a process that brings its inputs."""
+        if (found := trial.chosen(self.server, self.settings)) is not None:
+            return found
+        return trial.package(self.name) if "cwl" in self.check().capabilities.kinds else trial.own(self.server)
 
 
 def _steps(attempt: Attempt, seen: Observation) -> tuple[Step, ...]:

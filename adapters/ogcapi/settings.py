@@ -16,6 +16,15 @@ def _address(url: str) -> str:
     return url.rstrip("/")
 
 
+class TrialSettings(BaseModel):
+    """What tries the server end to end: a process (its id there, or its address), and inputs for it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    process: str = Field(min_length=1, max_length=2000)
+    inputs: dict[str, Any] = Field(default_factory=dict)
+
+
 class OgcApiSettings(BaseModel):
     """What an operator may say of such a server.
 
@@ -24,8 +33,10 @@ class OgcApiSettings(BaseModel):
     `ram_mib`, `gpu`: the largest step that it runs, as far as its operator says. `seconds`: for one answer, which for a
     process that runs synchronously only is its whole run. `outputs`: addresses (https, s3) below which the server keeps
     results, besides its jobs': the accounts are shown there too. `value_bytes`: of an input file that is sent by value,
-    because the server cannot fetch it from here. `callbacks`: gives the address for the server's notices about
-    a job (None: it is asked only); the broker sets it. `egress` and `s3`: as of a local platform.
+    because the server cannot fetch it from here. `trial`: what `broker platforms check` runs there (None: a package
+    where it takes such, else a process whose description says with which inputs). `callbacks`: gives the address for
+    the server's notices about a job (None: it is asked only); the broker sets it. `egress` and `s3`: as of a local
+    platform.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +63,7 @@ class OgcApiSettings(BaseModel):
         description="Besides its jobs: https and s3 addresses, a line each. The account is shown there too.",
     )
     value_bytes: int = Field(default=8 * 2**20, ge=0)
+    trial: TrialSettings | None = None
     ca_file: Path | None = None
     egress: dict[str, Any] = Field(default_factory=dict)
     s3: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)

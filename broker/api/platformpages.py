@@ -13,7 +13,7 @@ from broker.access.principal import Principal, Scope
 from broker.api import platformtrial
 from broker.api.budgets import budgets_of
 from broker.api.forms import errors
-from broker.api.site import Site, site_of
+from broker.api.site import site_of
 from broker.errors import BrokerError, InputError, InputProblem
 from broker.jobs import lifecycle
 from broker.jobs.model import Job
@@ -85,13 +85,6 @@ def asked(fields: Mapping[str, str]) -> dict[str, Any]:
     if kind not in [one[0] for one in options.offered()]:
         raise InputError(InputProblem("/adapter", "choose one of the kinds below"))
     return {"adapter": kind, "options": options.given(kind, fields)}
-
-
-async def tried(site: Site, caller: Principal, name: str) -> None:
-    """Begin the trial of a platform. Raises InputError where nobody knows what would certainly run there."""
-    if await platformtrial.begin(site, caller, name) is None:
-        why = "It takes no packages, and which of its own processes would do nobody can know"
-        raise InputError(InputProblem("", f"{name} answers. {why}: register one by its address, and run it."))
 
 
 async def shown(

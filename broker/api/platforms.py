@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import Path
+from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.access.principal import Principal, Scope
-from broker.api import aboutpages, bodies, platformpages
+from broker.api import aboutpages, bodies, platformpages, platformtrial
 from broker.api.answers import JSON, Json, link, representation
 from broker.api.authentication import Caller
 from broker.api.classes import ConformanceClass, guarded
@@ -37,6 +37,7 @@ WORKFLOWS = {  # kind of package -> what people call it
     "ogcapi": "processes of another OGC API server, by reference",
 }
 Name = Annotated[str, Path(max_length=255, description="The platform's name.")]
+Tried = Annotated[bool, Query(description="Run a real job there, from inputs to results: `job` is its id.")]
 LONGEST = 64 * 1024
 EMPTY = Queue()
 
@@ -128,7 +129,7 @@ async def by_form(request: Request, name: Name, caller: Caller) -> Response:
             case "ask" | "check":
                 health = await site.rows.slow(operate.check, broker.database, broker.fleet, caller, name)
                 if do == "check" and health.available:
-                    await platformpages.tried(site, caller, name)
+                    await platformtrial.begin(site, caller, name)
             case "pause" | "resume":
                 await site.rows.quick(operate.pause, broker.database, caller, name, paused=do == "pause")
             case "remove":
@@ -163,14 +164,18 @@ async def pause(request: Request, name: Name, caller: Caller) -> Response:
 
 
 @router.post("/platforms/{name}/check", name="platformCheck")
-async def check(request: Request, name: Name, caller: Caller) -> Response:
-    """For operators: ask a platform now what it offers; with `trial`, a package and inputs that try it end to end."""
+async def check(request: Request, name: Name, caller: Caller, job: Tried = False) -> Response:
+    """For operators: ask a platform now what it offers, and where it answers begin a job that tries it."""
     caller.need(Scope.ADMIN)
     site = site_of(request)
     broker = site.broker
-    await site.rows.slow(operate.check, broker.database, broker.fleet, caller, name)
-    trial = await site.rows.slow(operate.trial, broker.fleet, name)
-    return Json(await site.rows.read(_document_of, name) | {"trial": trial})
+    health = await site.rows.slow(operate.check, broker.database, broker.fleet, caller, name)
+    found = await site.rows.read(_document_of, name)
+    if job and health.available:
+        begun = await platformtrial.begin(site, caller, name)
+        where = f"{site.base(request)}/jobs/{begun.id}"
+        found |= {"job": begun.id, "links": [link(where, "monitor", "The job that tries it")]}
+    return Json(found)
 
 
 @router.get("/processes/{process_id}/platforms", name="processPlatforms")

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
-from uuid import uuid4
 
 import typer
 
@@ -226,41 +225,29 @@ def check(
         broker platforms check cdse
     """
     with connect(server) as client:
-        found = client.request("POST", f"/platforms/{quote(name, safe='')}/check").json()
-        wanted = found.pop("trial")
+        where = f"/platforms/{quote(name, safe='')}/check"
+        found = client.request("POST", where, params={"job": "true"} if trial else None).json()
         if not as_json:
             note(f"{name}: {_state(found)}. {found['message']}")
         if not found["available"]:
             raise PlatformUnavailable(f"The platform {name} takes no jobs: {found['message']}")
-        if trial and wanted is None:
-            raise UsageError(f"Nothing is known that certainly runs on {name}: run a process of yours, or --no-trial.")
         if trial:
-            found["job"] = _tried(client, name, wanted)
+            found["job"] = _ended(client, name, found["job"])
     if as_json:
         put_json(found)
     elif trial:
         note(f"A test job ran on {name}, from its inputs to its results: {found['job']['jobID']}.")
 
 
-def _tried(client: Client, name: str, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The status of the job that tried it. Raises Failed unless all went well."""
-    process = wanted.get("process")
-    if process is None:
-        headers = {"Content-Type": wanted["mediaType"]}
-        process = client.request("POST", "/processes", data=wanted["package"].encode(), headers=headers).json()["id"]
-    try:
-        body = {"inputs": wanted["inputs"], "platform": name, "title": f"Check of {name}", "tags": ["platform-check"]}
-        job = client.execute(process, body, key=str(uuid4()))["jobID"]
-        status = follow(client, job, quiet=True)
-        if status["status"] != "successful":
-            failure = status.get("failure") or {}
-            raise JobFailed(
-                f"The test job {job} on {name} is {status['status']}: {status.get('message', '')}",
-                failed_fault=failure.get("fault", "platform"),
-                failed_reason=failure.get("reason", "broker-error"),
-            )
-        client.results(job)
-        return status
-    finally:
-        if "package" in wanted:
-            client.undeploy(process)
+def _ended(client: Client, name: str, job: str) -> dict[str, Any]:
+    """The status of the job that tried it. Raises JobFailed unless all went well."""
+    status = follow(client, job, quiet=True)
+    if status["status"] != "successful":
+        failure = status.get("failure") or {}
+        raise JobFailed(
+            f"The test job {job} on {name} is {status['status']}: {status.get('message', '')}",
+            failed_fault=failure.get("fault", "platform"),
+            failed_reason=failure.get("reason", "broker-error"),
+        )
+    client.results(job)
+    return status

@@ -22,6 +22,7 @@ from broker.store.database import Database
 from broker.store.platformconfigs import Config
 
 log = logging.getLogger(__name__)
+NAME_ONE = "name a process and its inputs, as the option `trial` of the platform."
 UNKNOWN = Capabilities(kinds=frozenset())  # of a platform that never answered
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?\Z")
 
@@ -125,13 +126,18 @@ def check(database: Database, fleet: Fleet, principal: Principal, name: str) -> 
     return health
 
 
-def trial(fleet: Mapping[str, Platform], name: str) -> dict[str, Any] | None:
-    """What tries a platform end to end: a package, or a process that is here; None where nothing is known to run."""
+def trial(database: Database, fleet: Mapping[str, Platform], name: str) -> dict[str, Any]:
+    """What tries a platform end to end: a package, or a process that is here.
+
+    Raises InputError where nothing is known to run, PlatformUnavailable, PlatformRefused.
+    """
     platform = fleet[name]
     if isinstance(platform, Proving):
-        found = platform.trial()
+        with within(database, name):
+            found = platform.trial()
         if found is None:
-            return None
+            why = "It takes no packages, and none of its processes says with which inputs it runs"
+            raise InputError(InputProblem("", f"{name} answers. {why}: {NAME_ONE}"))
         return {"package": found.package, "mediaType": found.media_type, "inputs": dict(found.inputs)}
     return {"process": "echo", "inputs": {"message": f"{name} runs jobs."}}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.peers.broker import BrokerPeer, broker_peer, wait_for
+from tests.peers.broker import BrokerPeer, as_operator, broker_peer, command, wait_for
 from tests.peers.pygeoapi import PygeoapiPeer, pygeoapi_peer
 from tests.peers.remote.pygeoapi_processes import PICTURE
 
@@ -26,6 +26,7 @@ def broker(server: PygeoapiPeer, tmp_path_factory: pytest.TempPathFactory) -> It
     platforms = {"local": {"adapter": "local"}, "geo": {"adapter": "ogcapi", "url": server.url}}
     with broker_peer(tmp_path_factory.mktemp("broker"), platforms=platforms) as peer:
         wait_for(lambda: "geo" in peer.get("/platforms").text, 30, lambda: peer.log.read_text())
+        as_operator(peer)
         for name in ("hello-world", "several", "slow", "failing", "picture"):
             made = peer.post("/processes", json={"executionUnit": {"href": f"{server.url}/processes/{name}"}})
             assert made.status_code == 201, made.text
@@ -123,3 +124,39 @@ def test_only_its_server_runs_it(broker: BrokerPeer) -> None:
     refused = broker.post("/processes/hello-world/execution", json={"inputs": {"name": "A"}, "platform": local})
     assert refused.status_code >= 400
     assert "not ogcapi" in refused.text
+
+
+def newest(broker: BrokerPeer) -> dict[str, Any]:
+    return dict(broker.get("/jobs?limit=1").json()["jobs"][0])
+
+
+def test_its_check_runs_one_of_its_processes(broker: BrokerPeer, server: PygeoapiPeer) -> None:
+    """From the inputs that the description of `hello-world` gives, to results: by command, API and page."""
+    command(broker, "platforms", "check", "geo")
+    by_command = newest(broker)
+    asked = broker.post("/platforms/geo/check?job=true").json()
+    assert (asked["available"], asked["links"][0]["rel"]) == (True, "monitor")
+    broker.ended(asked["job"])
+    sent = broker.post("/platforms/geo", data={"do": "check"}, allow_redirects=False)
+    assert sent.headers["location"].endswith("/platforms/geo?f=html#checks"), sent.text
+    by_page = broker.ended(newest(broker)["jobID"])
+    for status in (by_command, broker.status(asked["job"]), by_page):
+        assert (status["platform"], status["tags"]) == ("geo", ["platform-check"])
+        assert results(broker, status) == {"echo": "Hello World! An optional message."}
+    assert len({by_command["jobID"], asked["job"], by_page["jobID"]}) == 3
+    assert not [one for one in broker.get("/processes").json()["processes"] if one["id"].startswith("check-")]
+    assert "job" not in broker.post("/platforms/geo/check").json()
+
+
+def test_its_check_runs_what_the_operator_names(broker: BrokerPeer, server: PygeoapiPeer) -> None:
+    given = ("--adapter", "ogcapi", "--set", f"url={server.url}")
+    few = ("--set", "trial.process=several", "--set", "trial.inputs.number=3")
+    command(broker, "platforms", "add", "named", *given, *few)
+    command(broker, "platforms", "check", "named")
+    status = newest(broker)
+    assert (status["platform"], results(broker, status)["double"]) == ("named", 6.0)
+    command(broker, "platforms", "add", "named", *given, "--set", "trial.process=failing")
+    assert "wrong band" in command(broker, "platforms", "check", "named", code=1).stderr
+    command(broker, "platforms", "add", "named", *given, "--set", "trial.process=nothing")
+    assert "has no process nothing" in broker.post("/platforms/named/check?job=true").text
+    wait_for(lambda: broker.delete("/platforms/named").status_code == 204, 30, lambda: broker.log.read_text()[-2000:])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.peers.broker import BrokerPeer, broker_peer, wait_for
+from tests.peers.broker import BrokerPeer, as_operator, broker_peer, command, wait_for
 from tests.peers.runner import ECHO
 
 pytestmark = pytest.mark.xdist_group("delegation")
@@ -28,19 +26,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[BrokerPeer,
         broker_peer(folder / "far", EGRESS__ALLOW_NETWORKS='["127.0.0.0/8"]') as far,
         broker_peer(folder / "near", public=True) as near,
     ):
-        said = command(near, "token", "create", "operator", "--role", "operator", "--state", str(near.state))
-        near.session.headers["Authorization"] = f"Bearer {said.stdout.split()[-1]}"
+        as_operator(near)
         yield near, far
-
-
-def command(peer: BrokerPeer, *words: str, code: int = 0, typed: str = "") -> subprocess.CompletedProcess[str]:
-    token = str(peer.session.headers.get("Authorization", "")).removeprefix("Bearer ")
-    environment = peer.environment | {"BROKER_SERVER": peer.url} | ({"BROKER_TOKEN": token} if token else {})
-    done = subprocess.run(
-        [sys.executable, "-m", "broker.cli", *words], env=environment, input=typed, capture_output=True, text=True
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
 
 
 def add_far(near: BrokerPeer, far: BrokerPeer) -> None:

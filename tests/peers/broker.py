@@ -158,6 +158,23 @@ def broker_peer(
     canaries.left(state)
 
 
+def command(peer: BrokerPeer, *words: str, code: int = 0, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """Run `broker WORDS` for the peer, with the token of its session; it has to end with the code."""
+    token = str(peer.session.headers.get("Authorization", "")).removeprefix("Bearer ")
+    environment = peer.environment | {"BROKER_SERVER": peer.url} | ({"BROKER_TOKEN": token} if token else {})
+    done = subprocess.run(
+        [sys.executable, "-m", "broker.cli", *words], env=environment, input=typed, capture_output=True, text=True
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def as_operator(peer: BrokerPeer) -> None:
+    """From now on the peer's session is an operator's (and who is nobody is asked who they are)."""
+    said = command(peer, "token", "create", "operator", "--role", "operator", "--state", str(peer.state))
+    peer.session.headers["Authorization"] = f"Bearer {said.stdout.split()[-1]}"
+
+
 def wait_for(condition: Callable[[], bool], seconds: float, message: Callable[[], str]) -> None:
     """Wait on a condition. Raises AssertionError with the message when time is up."""
     end = time.monotonic() + seconds

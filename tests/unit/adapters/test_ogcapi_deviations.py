@@ -327,6 +327,54 @@ def test_a_trial_is_a_package_where_packages_are_taken(web: WebPeer) -> None:
     assert {*trial.inputs} == {one["id"] for one in loading.inspect(build(trial.package), Path()).process["inputs"]}
 
 
+def described(name: str, *, example: Any = None, **inputs: Any) -> dict[str, Any]:
+    return DESCRIPTION | {"id": name, "inputs": inputs} | ({} if example is None else {"example": example})
+
+
+SCHEMA = {"type": "number"}
+REQUIRED, OPTIONAL = {"schema": SCHEMA}, {"schema": SCHEMA, "minOccurs": 0}
+
+
+@pytest.mark.parametrize(
+    ("offered", "process", "inputs"),
+    [
+        ([described("p", a=REQUIRED), described("q", a={"schema": SCHEMA | {"example": 2}})], "q", {"a": 2}),
+        ([described("p", a={"schema": SCHEMA | {"default": 3}}, b=OPTIONAL)], "p", {"a": 3}),
+        ([described("p", a={"schema": SCHEMA | {"examples": [4, 5]}, "minOccurs": "1"})], "p", {"a": 4}),
+        ([described("p", a=REQUIRED, b=OPTIONAL, example={"inputs": {"a": 6}})], "p", {"a": 6}),
+        ([described("p", a=REQUIRED, example={"inputs": {"z": 6}})], None, {}),
+        ([described("sum", a={"schema": SCHEMA | {"default": 3}}), described("EchoProcess")], "EchoProcess", {}),
+        ([described("delete-everything"), described("p", a=OPTIONAL)], None, {}),
+    ],
+)
+def test_a_trial_is_a_process_that_says_with_what_it_runs(
+    web: WebPeer, offered: list[dict[str, Any]], process: str | None, inputs: dict[str, Any]
+) -> None:
+    """One that runs with nothing may do anything: it is run only where its name says that it is harmless."""
+    web.serve("/processes", {"processes": [{"id": one["id"], "version": "1"} for one in offered]})
+    for one in offered:
+        web.serve(f"/processes/{one['id']}", one)
+    trial = platform(web).trial()
+    if process is None:
+        assert trial is None
+        return
+    assert trial is not None
+    unit = json.loads(trial.package)["executionUnit"]
+    assert (unit["href"], dict(trial.inputs)) == (web.url(f"/processes/{process}"), inputs)
+
+
+def test_a_trial_is_the_process_that_the_operator_names(web: WebPeer) -> None:
+    web.serve("/conformance", {"conformsTo": [CORE.format("1.0"), PART2 + "deploy-replace-undeploy", PART2 + "cwl"]})
+    for process in ("p", web.url("/processes/p")):
+        trial = platform(web, trial={"process": process, "inputs": {"a": 1}}).trial()
+        assert trial is not None
+        assert json.loads(trial.package)["executionUnit"]["href"] == web.url("/processes/p")
+        assert dict(trial.inputs) == {"a": 1}
+    for process in ("q", "https://elsewhere.example/processes/p"):
+        with pytest.raises(PlatformRefused, match="has no process"):
+            platform(web, trial={"process": process}).trial()
+
+
 def test_something_that_is_no_ogc_api(web: WebPeer) -> None:
     web.serve("/conformance", b"<html>", media_type="text/html")
     health = platform(web).check()
