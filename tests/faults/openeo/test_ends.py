@@ -9,7 +9,7 @@ import pytest
 from adapters.openeo.platform import OpenEoPlatform
 from broker.errors import PlatformRefused
 from broker.jobs.observation import State
-from tests.faults.openeo.looking import START, ended, look, read
+from tests.faults.openeo.looking import JOB, JOBS, START, ended, look, read
 from tests.peers.broker import wait_for
 from tests.peers.openeo.faults import Faults
 from tests.peers.openeo.peer import OpenEoPeer, one, submitted
@@ -41,6 +41,26 @@ def test_a_finished_job_is_not_started_again(back_end: OpenEoPeer, faults: Fault
     assert look(platform, attempt).state == State.SUCCEEDED
     assert faults.count("POST", START) == 1
     assert faults.count("DELETE", START) == 0
+
+
+def test_of_many_that_ended_the_list_says_enough(
+    back_end: OpenEoPeer, faults: Faults, platform: OpenEoPlatform
+) -> None:
+    """Why one failed is asked of that one, afterwards: the ends of all are known by one request."""
+    attempts = [
+        submitted(platform, back_end.spec(one(*what))) for what in (("say", "done"), ("fail", "wrong band")) * 3
+    ]
+    for attempt in attempts:
+        ended(platform, attempt)
+    before = {path: faults.count("GET", path) for path in (JOBS, JOB, r"/logs")}
+    seen = list(platform.observe(attempts))
+    assert [one.state for one in seen] == [State.SUCCEEDED, State.FAILED] * 3
+    assert seen[0].finished is not None
+    assert {path: faults.count("GET", path) - count for path, count in before.items()} == {JOBS: 1, JOB: 0, r"/logs": 0}
+    failed = look(platform, attempts[1])
+    assert failed.failure is not None
+    assert "wrong band" in failed.failure.message
+    assert failed.facts["costs"]["amount"] == 1.5
 
 
 def test_the_budget_goes_along_and_the_costs_come_back(back_end: OpenEoPeer, faults: Faults) -> None:

@@ -290,6 +290,20 @@ def test_a_result_that_breaks_off_for_good_is_an_error(web: WebPeer) -> None:
         stream.read()
 
 
+def test_of_many_only_the_status_is_asked_for(web: WebPeer) -> None:
+    """Why one failed is asked of that one, afterwards: the ends of all are known by one request each."""
+    attempt = submitted(web, DONE)
+    web.serve("/jobs/7", DONE | {"status": "failed"})
+    web.serve("/jobs/7/results", {"title": "Wrong band."}, status=500)
+    before = len(web.requests)
+    seen = list(platform(web).observe([attempt] * 5))
+    assert [one.state for one in seen] == [State.FAILED] * 5
+    assert [one.path for one in web.requests[before:]] == ["/jobs/7"] * 5
+    failed = see(web, attempt)
+    assert failed.failure is not None
+    assert "Wrong band." in failed.failure.message
+
+
 def test_the_reason_of_a_failure_may_be_at_its_results(web: WebPeer) -> None:
     attempt = submitted(web, {"jobID": "7", "status": "accepted"})
     web.serve("/jobs/7", {"jobID": "7", "status": "failed"})

@@ -152,6 +152,19 @@ def test_due_verbs(database: Database) -> None:
         assert claims.due(tx, PLATFORM) == set()
 
 
+def test_how_late_looks_are(database: Database) -> None:
+    waits, there, held = (job_row(database) for _ in range(3))
+    with database.write() as tx:
+        for job, phase, ago in ((waits, Phase.ACCEPTED, 90), (there, Phase.RUNNING, 20), (held, Phase.SUBMITTED, 40)):
+            tx.execute(update(table).where(table.c.id == job.id).values(phase=phase.value, due_at=now() - ago))
+    with database.write() as tx:
+        assert 40 <= claims.late(tx, PLATFORM) < 60
+        claims.claim(tx, [held.id], [Phase.SUBMITTED], "a")
+        assert 20 <= claims.late(tx, PLATFORM) < 40  # somebody is at it
+        claims.claim(tx, [there.id], [Phase.RUNNING], "a")
+        assert claims.late(tx, PLATFORM) == 0.0
+
+
 def test_a_lost_attempt_starts_the_next_one(database: Database) -> None:
     job = job_row(database)
     with database.write() as tx:
@@ -189,6 +202,7 @@ def test_what_waits_is_found_without_looking_at_what_has_ended(tmp_path: Path, s
     with database.write() as tx:
         assert claims.claim_next(tx, PLATFORM, offer, "w") is not None
         claims.due(tx, PLATFORM)
+        claims.late(tx, PLATFORM)
     with database.engine.connect() as connection:
         plans = [
             step.detail
