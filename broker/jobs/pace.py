@@ -14,6 +14,8 @@ TRIES = 3
 FIRST_SECONDS, LONGEST_SECONDS = 5.0, 300.0
 TRIAL_SECONDS = 60.0  # that the one call which tries again has to itself
 BURST = 0.04  # of the requests of a second: they may go at once, beside the first; the others wait for their moment
+ROUND = 1.14  # so much longer than their requests take are looks at many jobs apart: a status is never older than 1.2
+OFTEN_SECONDS, SHARE = 8.0, 3.0  # looks at few jobs are less apart than that, and leave the rest of the requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +69,9 @@ def full(rate: float | None) -> float:
 def steady(rate: float) -> float:
     """Tokens a second: with those of a full bucket, no more than `rate` in any second."""
     return (1.0 - BURST) * rate
+
+
+def between_looks(requests: int, rate: float) -> float:
+    """Seconds from one look at each job to the next, where looking at all of them takes so many requests."""
+    takes = requests / rate
+    return max(ROUND * takes, min(SHARE * takes, OFTEN_SECONDS))

@@ -18,6 +18,7 @@ from broker.execution import dispatch as dispatching
 from broker.execution import observe as observing
 from broker.execution.courtesy import NotNow, turn
 from broker.jobs.model import Job, Phase
+from broker.jobs.pace import OFTEN_SECONDS, between_looks
 from broker.jobs.schedule import Load
 from broker.jobs.terms import Terms
 from broker.platform import Eventful, Listing, Near, Platform
@@ -32,8 +33,6 @@ log = logging.getLogger(__name__)
 IDLE = Load()
 BUSY_SECONDS = 20.0  # after this a task gives way to others; what is left is nudged again
 PIECE_SECONDS = 1.0  # the same of what is done for a platform elsewhere: its verbs take turns
-ROUND = 1.14  # so much longer than its requests take is the time between two looks at a job: the rest has what is left
-HALF_SECONDS = 8.0  # looks that take less than half as long leave half of the requests for the rest
 LATE_SECONDS = 0.15  # a look that is so late goes before the rest: what ended is to be known in time
 GIVE_SECONDS = 5.0  # but each of the rest goes first so often: looks may be late for ever, at a server that is slow
 LIVE_JOBS = 20  # at most so many at a platform elsewhere: of more, logs and steps are read when they have ended
@@ -121,12 +120,11 @@ def _looks(broker: Broker, name: str) -> tuple[bool, float]:
     if rate is None:
         return live, 0.0
     platform = broker.platforms[name]
-    live = live and LIVE_REQUESTS * jobs <= HALF_SECONDS * rate
+    live = live and LIVE_REQUESTS * jobs <= OFTEN_SECONDS * rate
     pages = -(-jobs // platform.page)
     few = min(jobs, LIVE_REQUESTS)
     requests = LIVE_REQUESTS * jobs if live else max(few, pages**2) if isinstance(platform, Listing) else jobs
-    takes = requests / rate
-    return live, max(ROUND * takes, min(2 * takes, HALF_SECONDS))
+    return live, between_looks(requests, rate)
 
 
 # Each does one piece of work, and says whether there may be more of it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from broker.jobs.pace import BURST, FIRST_SECONDS, LONGEST_SECONDS, TRIES, Pace, full, steady
+from broker.jobs.pace import BURST, FIRST_SECONDS, LONGEST_SECONDS, TRIES, Pace, between_looks, full, steady
 
 
 def busiest(moments: list[float]) -> int:
@@ -27,6 +27,14 @@ def test_no_second_has_more_requests_than_allowed(rate: float, calls: tuple[int,
         at, pace = at + wait, pace.later(wait, rate)
     assert busiest(sent) <= max(rate, 1.0)
     assert len([one for one in sent if one < at]) >= 0.8 * steady(rate) * at  # and it is made use of
+
+
+@pytest.mark.parametrize("rate", [0.2, 1.0, 10.0, 50.0, 100.0])
+@pytest.mark.parametrize("jobs", [1, 5, 100, 1000, 10_000])
+def test_looks_are_in_time_and_leave_something(rate: float, jobs: int) -> None:
+    pause, bound = between_looks(jobs, rate), max(10.0, 1.2 * jobs / rate)
+    assert pause <= 0.95 * bound + 1e-9  # the rest is for a look that is late
+    assert jobs / pause <= 0.92 * steady(rate)
 
 
 def test_a_bucket_does_not_overflow() -> None:
