@@ -53,6 +53,7 @@ from broker.api.sharing import SHARING
 from broker.api.site import Site
 from broker.api.targets import TARGETS
 from broker.api.tokens import TOKENS
+from broker.api.trouble import Trouble
 from broker.api.uploads import UPLOADS
 from broker.api.usage import USAGE
 from broker.bootstrap import open_broker
@@ -93,7 +94,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         relay = Relay(broker)
         wakeups = Wakeups(chosen.redis)
         refusals = Refusals(rows)
-        app.state.site = Site(broker, rows, gate, relay, wakeups, Line(rows), rates, refusals)
+        app.state.site = Site(broker, rows, gate, relay, wakeups, Line(rows), Trouble(rows), rates, refusals)
         relay.start()
         await wakeups.start()
         try:

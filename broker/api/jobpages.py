@@ -120,7 +120,7 @@ async def shown(request: Request, caller: Principal, job_id: str) -> Response:
     site = site_of(request)
     found = await site.rows.read(_whole, job_id, caller)
     job = found.job
-    position = await site.line.position(job)
+    position, trouble = await site.line.position(job), await site.trouble.of(job, found.children)
     there = job.phase is Phase.SUCCESSFUL and job.swept is None
     view = await resultpages.view_of(site, job, found.kept, site.base(request)) if there else None
     return page(
@@ -131,6 +131,7 @@ async def shown(request: Request, caller: Principal, job_id: str) -> Response:
         state=_state(job),
         took=_took(job),
         position=position,
+        trouble=trouble,
         percent=_percent(job),
         failure=job.failure if job.phase is Phase.FAILED else None,
         whose=faults.whose(job.failure.fault.value) if job.failure else "",

@@ -155,7 +155,8 @@ async def _status(request: Request, job_id: str, caller: Principal) -> Response:
     site = site_of(request)
     job = await site.rows.read(jobs.get_light, job_id, caller.reach)
     sent = await site.rows.read(children.shown, job_id, MOST_CHILDREN) if job.children else ()
-    return Json(status_info(job, site.base(request), position=await site.line.position(job), children=sent))
+    position, trouble = await site.line.position(job), await site.trouble.of(job, sent)
+    return Json(status_info(job, site.base(request), position=position, children=sent, trouble=trouble))
 
 
 @router.delete("/jobs/{job_id}", name="dismiss")

@@ -14,6 +14,7 @@ from broker.api.line import Line
 from broker.api.rate import Rates
 from broker.api.refusals import Refusals
 from broker.api.rows import Rows
+from broker.api.trouble import Trouble
 from broker.bootstrap import Broker
 from broker.queue.relay import Relay
 from broker.queue.wakeups import Wakeups
@@ -33,6 +34,7 @@ class Site:
     relay: Relay
     wakeups: Wakeups
     line: Line
+    trouble: Trouble
     rates: Rates | None
     refusals: Refusals
 

@@ -15,16 +15,23 @@ WAITING = "Waiting for "
 HAS_PROVENANCE = "http://www.w3.org/ns/prov#has_provenance"
 
 
-def status_info(job: Job, base: str, *, position: int | None = None, children: Sequence[Shown] = ()) -> dict[str, Any]:
+def status_info(
+    job: Job,
+    base: str,
+    *,
+    position: int | None = None,
+    children: Sequence[Shown] = (),
+    trouble: str | None = None,
+) -> dict[str, Any]:
     """`position`: in the line of its platform, from 1; None where that is not known or no longer matters. `children`:
-    the jobs that run steps of it on other platforms."""
+    the jobs that run steps of it on other platforms. `trouble`: with its platform, instead of the job's own message."""
     here = f"{base}/jobs/{job.id}"
     full: dict[str, Any] = {
         "jobID": job.id,
         "processID": job.process_id,
         "type": "process",
         "status": lifecycle.status(job.phase, job.dismiss_requested),
-        "message": job.message,
+        "message": trouble or job.message,
         "created": time(job.created),
         "updated": time(job.updated),
         "phase": job.phase.value,

@@ -80,7 +80,8 @@ def _refuse_busy(tx: Connection, name: str) -> None:
     if busy := platforms.left_on(tx, name):
         raise Conflict(
             f"{busy} jobs are on the platform {name}, or have something there.",
-            hint="Pause it; those that wait go elsewhere where they can, the others end.",
+            hint="Pause it: what waits goes to platforms that can run it, what runs there ends. Dismiss those that no "
+            "other platform can run, or whose request names this one (broker dismiss).",
         )
 
 

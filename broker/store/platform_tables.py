@@ -34,6 +34,7 @@ budgets = Table(  # what a project may spend on a platform in a month, and who p
     Column("credits", Double),  # None: unlimited
     Column("sponsorship", Text),  # of the Network of Resources
     Column("changed", Double, nullable=False),
+    Column("currency", Text),  # None: whichever the platform's costs are in, each for itself
 )
 
 accounts = Table(  # what each job took, written with its end; it outlives the job

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from broker.errors import NoSuchPlatform
@@ -21,6 +21,7 @@ from broker.store.tables import ACTIVE_ROW, LIVE_ROW, jobs, now, platforms
 t = platforms.c
 # built once: it is part of every submission
 _ALL = select(t.name, t.capabilities, t.available, t.paused, t.message, t.terms, t.adapter).order_by(t.position, t.name)
+_CLOSED = select(t.name, t.paused, t.message, t.since).where(or_(t.paused, t.available.is_(False)))
 _ONE = _ALL.where(t.name == bindparam("one"))
 _LOADS = (
     select(jobs.c.platform, func.count(), func.sum(jobs.c.cores), func.sum(jobs.c.ram_mib))
@@ -40,11 +41,27 @@ def checked(tx: Connection, name: str, adapter: str, position: int, health: Heal
         "capabilities": health.capabilities.to_json(),
         "message": health.message,
         "checked": now(),
+        "since": case((t.available.is_(health.available), t.since), else_=now()),
     }
     if not tx.execute(update(platforms).where(t.name == name).values(**values)).rowcount:
         make = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
         # another host that has the platform may have been quicker
-        tx.execute(make(platforms).values(name=name, paused=False, **values).on_conflict_do_nothing())
+        first = values | {"name": name, "paused": False, "since": now()}
+        tx.execute(make(platforms).values(first).on_conflict_do_nothing())
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A platform that takes no jobs now: an operator paused it, or it has not answered `since` (epoch seconds)."""
+
+    paused: bool
+    message: str
+    since: float | None
+
+
+def closed(tx: Connection) -> Mapping[str, Closed]:
+    """Those that take no jobs now, by name."""
+    return {name: Closed(paused, message, since) for name, paused, message, since in tx.execute(_CLOSED)}
 
 
 def candidates(tx: Connection) -> list[Candidate]:

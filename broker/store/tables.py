@@ -433,6 +433,7 @@ platforms = Table(
     Column("message", Text, nullable=False),
     Column("checked", Double, nullable=False),
     Column("terms", Json),  # what its operator says of it: see `jobs.terms`
+    Column("since", Double),  # from when on its checks found the same of `available`; None: nobody knows
 )
 
 leases = Table(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from broker.store.platform_tables import accounts
 from tests.api.accounts import ALL, Account, account
 from tests.api.schemas import valid_problem
 from tests.api.server import PLATFORM, Server
+from tests.peers.broker import wait_for
 
 DEAR = Terms(title="Dear and near", near=("https://data.example/s2",), core_hour=4.0, data_types=("image/tiff",))
 
@@ -94,6 +96,44 @@ def test_the_decision_is_in_the_job_its_status_and_its_page(api: Server) -> None
     assert f"It is cheaper than {PLATFORM}" in api.get(f"/jobs/{job}?f=html").text
     named = api.get(f"/jobs/{api.execute(platform='dear')}").json()
     assert named["placement"] == {"rule": "named", "why": "The request names it."}
+
+
+def test_who_waits_for_a_platform_that_takes_nothing_is_told(api: Server) -> None:
+    api.ready()
+    priced(api, "far", Terms())
+    down = Health(False, Capabilities(), "no route to\nthe host")
+    job, began = api.execute(platform="far"), int(time.time()) // 60 * 60
+
+    def told(expected: str) -> None:
+        """What is known of platforms is up to a second old."""
+        wait_for(lambda: message() == expected, 10, message)
+
+    def message() -> str:
+        return str(api.get(f"/jobs/{job}").json()["message"])
+
+    before = message()
+    for _ in range(2):  # as often as it is checked, it is down since the first time
+        with api.database.write() as tx:
+            platforms.checked(tx, "far", "scripted", 1, down)
+    with api.database.read() as tx:
+        since = platforms.closed(tx)["far"].since
+    assert since is not None
+    assert began <= since <= time.time()
+    at = f"{datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M} UTC"
+    sentence = f"Waits for far, which does not answer since {at}: no route to the host"
+    told(sentence)
+    assert sentence in api.get(f"/jobs/{job}?f=html").text
+    with api.database.write() as tx:
+        tx.execute(update(tables.platforms).values(since=1.0))
+        platforms.checked(tx, "far", "scripted", 1, down)
+        assert platforms.closed(tx)["far"].since == 1.0
+        platforms.checked(tx, "far", "scripted", 1, Health(True, Capabilities(), ""))
+        platforms.pause(tx, "far", True)
+    told("Waits for far, which is paused.")
+    with api.database.write() as tx:
+        platforms.pause(tx, "far", False)
+        assert "far" not in platforms.closed(tx)
+    told(before)
 
 
 NOVEMBER = 1794000000.0
