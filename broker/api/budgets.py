@@ -32,17 +32,25 @@ BUDGETS = ConformanceClass(router)
 OFFERS = {"json": JSON, "html": HTML}
 MOST_PROJECTS = 100
 LONGEST = 4096
-LABELS = {"project": "Project", "platform": "Platform", "credits": "Budget of a month", "sponsorship": "Sponsorship"}
+LABELS = {
+    "project": "Project",
+    "platform": "Platform",
+    "credits": "Budget of a month",
+    "currency": "Currency",
+    "sponsorship": "Sponsorship",
+}
 Of = Annotated[str, Path(max_length=255, description="The project's id.")]
 On = Annotated[str, Path(max_length=255, description="The platform's name.")]
 
 
 class Wanted(BaseModel):
-    """`credits` of a calendar month, in the platform's currency; None: unlimited. `sponsorship`: the id of who pays."""
+    """`credits` of a calendar month (None: unlimited), in `currency` (None: whichever the platform's costs are in, each
+    for itself). `sponsorship`: the id of who pays."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     credits: float | None = Field(None, ge=0, allow_inf_nan=False)
+    currency: str | None = Field(None, min_length=1, max_length=20, pattern=r"^[A-Za-z][A-Za-z-]*$")
     sponsorship: str | None = Field(None, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")
 
 
@@ -130,8 +138,9 @@ def _body(fields: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if credits := fields.get("credits", "").strip():
         found["credits"] = number(credits)
-    if sponsorship := fields.get("sponsorship", "").strip():
-        found["sponsorship"] = sponsorship
+    for name in ("currency", "sponsorship"):
+        if text := fields.get(name, "").strip():
+            found[name] = text
     return found
 
 
@@ -147,7 +156,7 @@ async def put(request: Request, project: Of, platform: On, caller: Caller) -> Re
 
 async def _put(site: Site, caller: Principal, project: str, platform: str, body: Mapping[str, Any]) -> None:
     wanted = bodies.modelled(Wanted, body)
-    budget = Budget(project, platform, wanted.credits, wanted.sponsorship)
+    budget = Budget(project, platform, wanted.credits, wanted.sponsorship, wanted.currency)
     await site.rows.quick(budgeting.put, site.broker.database, caller, budget)
 
 

@@ -123,7 +123,7 @@ BODIES: Mapping[str, Mapping[str, Any]] = {
     "checkExecution": _contents(_ref("execute")),
     "estimate": _contents(_ref("execute")),
     "platformAdd": _contents(_inline("name", "adapter", options={"type": "object"})),
-    "budgetSet": _contents(_inline("sponsorship", credits={"type": "number"})),
+    "budgetSet": _contents(_inline("sponsorship", "currency", credits={"type": "number"})),
     "platformPause": _contents(_inline(paused={"type": "boolean"})),
     "upload": _contents(_BINARY, "*/*"),
     "uploadAppend": _contents(_BINARY, "*/*"),

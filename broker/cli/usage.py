@@ -71,8 +71,18 @@ def budgets(server: Server = None, as_json: AsJson = False) -> None:
     if as_json:
         put_json(found)
         return
-    columns = ("project", "platform", "credits", "used", "left", "sponsorship")
-    put_table(tuple(name.upper() for name in columns), (tuple(one[name] for name in columns) for one in found))
+    columns = ("project", "platform", "credits", "used", "left", "currency", "sponsorship")
+    # one row for each currency: nothing is added across them
+    rows = (one | {"used": used, "currency": name} | _left(one, used) for one in found for name, used in _used(one))
+    put_table(tuple(name.upper() for name in columns), (tuple(one[name] for name in columns) for one in rows))
+
+
+def _used(one: dict[str, Any]) -> list[tuple[str | None, float]]:
+    return list(one.get("usedBy", {one["currency"]: one["used"]}).items())
+
+
+def _left(one: dict[str, Any], used: float) -> dict[str, Any]:
+    return {"left": None if one["credits"] is None else max(0.0, round(one["credits"] - used, 6))}
 
 
 @app.command()
@@ -81,7 +91,11 @@ def budget(
     project: Project,
     platform: Platform,
     credits: Annotated[
-        float | None, typer.Option(min=0, help="Of a month, in the platform's currency.", show_default=False)
+        float | None, typer.Option(min=0, help="Of a month, in the currency.", show_default=False)
+    ] = None,
+    currency: Annotated[
+        str | None,
+        typer.Option(help="Such as EUR. Default: whichever the platform's costs are in, each.", show_default=False),
     ] = None,
     sponsorship: Annotated[
         str | None, typer.Option(help="Id of who pays, from the Network of Resources.", show_default=False)
@@ -102,7 +116,7 @@ def budget(
             client.request("DELETE", path)
             found = {"project": project, "platform": platform, "credits": None, "sponsorship": None}
         else:
-            wanted = {"credits": credits, "sponsorship": sponsorship}
+            wanted = {"credits": credits, "currency": currency, "sponsorship": sponsorship}
             given = {name: value for name, value in wanted.items() if value is not None}
             found = client.request("PUT", path, json=given).json()
     if as_json:

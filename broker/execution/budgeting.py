@@ -15,7 +15,7 @@ def put(database: Database, principal: Principal, budget: Budget) -> None:
     with database.write() as tx:
         platforms.one(tx, budget.platform)
         budgets.put(tx, budget)
-        what = {"credits": budget.credits, "sponsorship": budget.sponsorship}
+        what = {"credits": budget.credits, "sponsorship": budget.sponsorship, "currency": budget.currency}
         audit.record(tx, audit.entry(principal, "set-budget", f"budget/{budget.project}/{budget.platform}", **what))
 
 

@@ -137,8 +137,11 @@ def test_a_budget_is_set_seen_and_unset(site: Server, anna: Account, olga: Accou
     done = olga.form("/budgets", **wanted)
     assert (done.status_code, done.headers["location"]) == (303, f"{site.url}/budgets?f=html")
     spent(site, anna.id, "water", 2.5, time.time(), platform=PLATFORM)
+    spent(site, anna.id, "water", 1.5, time.time(), platform=PLATFORM, currency="credits")
     for who, path in ((anna, "/budgets"), (anna, "/usage"), (olga, "/budgets"), (olga, f"/platforms/{PLATFORM}")):
         page = who.page(path)
+        assert "<td>EUR<br>" in page
+        assert "and 1.5 credits" in page
         assert f'aria-label="water on {PLATFORM}: 2.5 of 10.0"' in page, path
         assert "NoR-7" in page
     assert "Unset<" not in anna.page("/budgets")
@@ -147,6 +150,7 @@ def test_a_budget_is_set_seen_and_unset(site: Server, anna: Account, olga: Accou
         ({"credits": "-1"}, "Budget of a month"),
         ({"credits": "nan"}, "Budget of a month"),
         ({"credits": "much"}, "Budget of a month"),
+        ({"currency": "1 €"}, "Currency"),
         ({"project": ""}, "Project"),
         ({"platform": "nowhere"}, "no platform"),
         ({"do": "double"}, "nothing that this page can do"),

@@ -126,6 +126,27 @@ def test_a_budget_is_spent_when_the_jobs_of_its_month_cost_as_much(world: World)
         assert not budgets.remove(tx, "ice", PLATFORM)
 
 
+def test_euros_and_credits_are_not_added(world: World) -> None:
+    """What the platform's costs are in is its own affair: each is held against the budget by itself, or the one that
+    the budget is in."""
+    priced(world, Terms(job=3.0, currency="EUR"))
+    done(world, "ann", "ice", 1)
+    done(world, "ann", "ice", 1, costs={"credits": 4.0})
+    for currency, credits, expected, shown in (
+        (None, 4.5, False, {"used": 4.0, "left": 0.5, "currency": "credits", "usedBy": {"credits": 4.0, "EUR": 3.0}}),
+        (None, 4.0, True, {"used": 4.0, "left": 0.0, "currency": "credits"}),
+        ("EUR", 4.0, False, {"used": 3.0, "left": 1.0, "currency": "EUR"}),
+        ("EUR", 3.0, True, {"used": 3.0, "left": 0.0, "currency": "EUR"}),
+        ("CHF", 0.5, False, {"used": 0.0, "left": 0.5, "currency": "CHF"}),
+        ("CHF", 0.0, True, {"used": 0.0, "left": 0.0, "currency": "CHF"}),
+    ):
+        with world.database.write() as tx:
+            budgets.put(tx, Budget("ice", PLATFORM, credits, None, currency))
+            assert budgets.spent(tx, "ice", 0.0) == (frozenset({PLATFORM}) if expected else frozenset()), shown
+            [one] = budgets.of(tx, None, 0.0)
+            assert one.to_json().items() >= shown.items(), shown
+
+
 def test_what_waits_while_others_spend_the_budget_does_not_run(world: World) -> None:
     priced(world, Terms(job=3.0))
     with world.database.write() as tx:
