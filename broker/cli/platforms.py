@@ -17,6 +17,8 @@ from broker.cli.problems import UsageError
 from broker.errors import JobFailed, PlatformUnavailable
 
 app = typer.Typer(name="platforms", no_args_is_help=False)
+UNTOLD_CORES, UNTOLD_MIB = 4096, 64 * 2**20  # as much as servers are taken to have that do not tell
+MESSAGE = 60  # characters of what a check said that go into the table
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The platform's name.", show_default=False)]
 
 
@@ -65,11 +67,17 @@ def _row(one: dict[str, Any]) -> tuple[object, ...]:
         _state(one),
         queue.get("waiting"),
         queue.get("active"),
-        offers.get("cores"),
-        f"{memory / 1024:.1f} GiB" if memory else "",
+        "not told" if (offers.get("cores") or 0) >= UNTOLD_CORES else offers.get("cores"),
+        "not told" if (memory or 0) >= UNTOLD_MIB else f"{memory / 1024:.1f} GiB" if memory else "",
         offers.get("containerEngine") or "none",
-        one.get("message"),
+        _short(one.get("message")),
     )
+
+
+def _short(text: object) -> str:
+    """What its check said, as far as it goes into a table; the whole is in `--json` and what `check` says."""
+    words = " ".join(str(text or "").split())
+    return words if len(words) <= MESSAGE else f"{words[: MESSAGE - 1]}…"
 
 
 def _state(one: dict[str, Any]) -> str:
