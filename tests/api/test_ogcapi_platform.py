@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
+from tests.bench.flight import LATE, Flight, bound
+from tests.bench.sites import PygeoapiSite
 from tests.peers.broker import BrokerPeer, as_operator, broker_peer, command, wait_for
 from tests.peers.pygeoapi import PygeoapiPeer, pygeoapi_peer
 from tests.peers.remote.pygeoapi_processes import PICTURE
 
 pytestmark = pytest.mark.xdist_group("pygeoapi")
+RATE = 50.0
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +26,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PygeoapiPeer]:
 @pytest.fixture(scope="module")
 def broker(server: PygeoapiPeer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerPeer]:
     """A broker with pygeoapi beside its own machine; the processes of pygeoapi are registered."""
-    platforms = {"local": {"adapter": "local"}, "geo": {"adapter": "ogcapi", "url": server.url}}
+    platforms = {
+        "local": {"adapter": "local"},
+        "geo": {"adapter": "ogcapi", "url": server.url, "terms": {"requests": RATE}},
+    }
     with broker_peer(tmp_path_factory.mktemp("broker"), platforms=platforms) as peer:
         wait_for(lambda: "geo" in peer.get("/platforms").text, 30, lambda: peer.log.read_text())
         as_operator(peer)
@@ -124,6 +130,15 @@ def test_only_its_server_runs_it(broker: BrokerPeer) -> None:
     refused = broker.post("/processes/hello-world/execution", json={"inputs": {"name": "A"}, "platform": local})
     assert refused.status_code >= 400
     assert "not ogcapi" in refused.text
+
+
+def test_many_jobs_that_end_at_once(broker: BrokerPeer, server: PygeoapiPeer) -> None:
+    """A thousand of them: `python -m tests.bench flight`."""
+    count, site = 20, PygeoapiSite(server.url, server.folder, "geo")
+    flown = Flight(broker, site, RATE).fly(count, over=0.0)
+    assert len(flown.ended) == count
+    assert max(flown.ended) <= bound(count, RATE), flown
+    assert max(site.requests().values()) <= RATE + LATE, site.requests()
 
 
 def newest(broker: BrokerPeer) -> dict[str, Any]:
