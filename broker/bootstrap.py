@@ -35,7 +35,7 @@ from broker.packages.cwl import Inspection
 from broker.packages.deployment import Deployment
 from broker.packages.pack import MAX_ANSWER
 from broker.packages.repository import MAX_BLOB
-from broker.platform import Describing, Personal, Platform
+from broker.platform import Describing, Entered, Personal, Platform
 from broker.runner.client import Zygote
 from broker.settings import Settings
 from broker.storage import Storage
@@ -146,14 +146,14 @@ class Broker:
         rules = self.settings.images
         return Images(rules.registries, rules.insecure, rules.pin, self.inquiries, self.database, self.vault)
 
-    def try_credential(self, secret: Secret, url: str | None = None) -> str:
+    def try_credential(self, secret: Secret, url: str | None = None) -> str | Entered:
         """Use a credential once. Raises CredentialRefused, EgressRefused, FetchError."""
         if secret.kind is credential.Kind.OPENEO:
             return self._tried_account(secret)
         where = door(self.settings.publish, secret)
         return tried(self.inquiries, self.settings.images.insecure, secret, url, where)
 
-    def _tried_account(self, secret: Secret) -> str:
+    def _tried_account(self, secret: Secret) -> str | Entered:
         found = (self.fleet[name] for name in self.fleet)
         platform = next((one for one in found if isinstance(one, Personal) and one.account_at == secret.target), None)
         if platform is None:
@@ -162,7 +162,7 @@ class Broker:
             raise CredentialRefused(InputProblem("", "a refresh token is tried by the first job that it is used for"))
         try:
             with within(self.database, platform.name):
-                return platform.tried(secret.fields)
+                return platform.entered(secret.fields) if secret.entering else platform.tried(secret.fields)
         except PlatformError as error:
             hint = "Check it, or keep it without a trial: --no-test (over HTTP: ?test=false)."
             raise CredentialRefused(InputProblem("", secret.scrubbed(str(error))), hint=hint) from error

@@ -29,6 +29,7 @@ __all__ = [
     "Attempt",
     "Collected",
     "Describing",
+    "Entered",
     "Estimate",
     "Estimating",
     "Eventful",
@@ -188,6 +189,16 @@ class Accounts(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A step of a login: the `fields` to keep of the account, and what a person is told. `login`: where they confirm it
+    in a browser, while that is waited for: address, code, interval (seconds between two looks), expires (time)."""
+
+    fields: Mapping[str, str] = field(repr=False)
+    message: str
+    login: Mapping[str, Any] | None = None
+
+
 @runtime_checkable
 class Personal(Protocol):
     """A platform where people may have accounts of their own: `Attempt.account`. `account_at`: the origin that such
@@ -200,6 +211,10 @@ class Personal(Protocol):
 
     def tried(self, fields: Mapping[str, str]) -> str:
         """What the platform says of an account. Raises PlatformError where it does not take it."""
+        ...
+
+    def entered(self, fields: Mapping[str, str]) -> Entered:
+        """Begin a login in a browser, or go on with it: one short step. Raises PlatformError where it is refused."""
         ...
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
+from adapters.openeo import status
 from adapters.openeo.cwl import RUNTIME, TO_STAC, UDF
 from adapters.openeo.login import Login, Renewing
 from adapters.openeo.settings import OpenEoSettings
@@ -54,7 +55,7 @@ class Api:
         self._root: tuple[float, str, Mapping[str, Any]] | None = None
         self._cwl: tuple[float, str | None] | None = None
         self._formats: tuple[float, frozenset[str]] | None = None
-        self._login = Login(settings, self._open, renewing)
+        self._login = Login(settings, self.ask, renewing)
 
     # ---- what the back-end is
 
@@ -105,7 +106,7 @@ class Api:
         with self._lock:
             if self._root is None or time.monotonic() > self._root[0]:
                 base = self._version()
-                described = self._open("GET", base + "/").document
+                described = self.ask("GET", base + "/").document
                 if not isinstance(described, Mapping) or "endpoints" not in described:
                     raise PlatformUnavailable(f"{shown(base)} is no openEO back-end: it lists no endpoints.")
                 self._root = (time.monotonic() + KNOWN_SECONDS, base, described)
@@ -115,7 +116,7 @@ class Api:
         """The address of the highest version that both sides know; the given one where none are listed."""
         given = self.settings.url.rstrip("/")
         try:
-            listed = self._open("GET", given + "/.well-known/openeo").document
+            listed = self.ask("GET", given + "/.well-known/openeo").document
         except PlatformRefused:  # the given address is that of a version already
             return given
         versions = [
@@ -144,13 +145,13 @@ class Api:
         url += ("&" if "?" in url else "?") + words if words else ""
         headers = self.authorization()
         try:
-            return self._open(method, url, body, headers)
+            return self.ask(method, url, body, headers)
         except _TokenRefused as refused:
             again = self.authorization(instead_of=headers)
             if not again:
                 raise PlatformUnavailable(f"{self.settings.url} wants an account: {refused.detail}") from refused
             try:
-                return self._open(method, url, body, again)
+                return self.ask(method, url, body, again)
             except _TokenRefused as still:
                 # Also what a back-end says while its identity provider is down: no reason to fail a job.
                 raise self._login.refused(f"{self.settings.url} does not take the account: {still.detail}") from still
@@ -191,9 +192,25 @@ class Api:
 
     def authorization(self, *, instead_of: Mapping[str, str] | None = None) -> dict[str, str]:
         """The header for requests to the back-end. `instead_of`: the one that was refused."""
-        base, described = self._found()
-        plain = any(_JWT.fullmatch(str(one)) for one in described.get("conformsTo") or ())
-        return self._login.header(base, plain=plain, refused=(instead_of or {}).get("Authorization"))
+        refused = (instead_of or {}).get("Authorization")
+        return self._login.header(self.base, plain=self.plain_tokens(), refused=refused)
+
+    def plain_tokens(self) -> bool:
+        """Whether the back-end takes tokens as they are, without a prefix."""
+        return any(_JWT.fullmatch(str(one)) for one in self.capabilities().get("conformsTo") or ())
+
+    def me(self, headers: Mapping[str, str] | None = None) -> Mapping[str, Any]:
+        """What the back-end says of the account (or of the one in `headers`); {} where it has no `/me`."""
+        if not self.offers("/me"):
+            return {}
+        if headers is None:
+            return self.get("/me")
+        found = self.ask("GET", self.base + "/me", None, headers).document
+        return found if isinstance(found, Mapping) else {}
+
+    def described(self, me: Mapping[str, Any]) -> str:
+        """A sentence of an account: who, plan, what is left to spend and to store."""
+        return status.account(me, self.capabilities())
 
     def own(self, url: str) -> bool:
         """Whether an address is the back-end's own, where its token may go."""
@@ -209,7 +226,7 @@ class Api:
                 return
             page = self.get(str(onward[0]))
 
-    def _open(self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Reply:
+    def ask(self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Reply:
         """One request to the operator's address (or one that this named), its answer read and judged."""
         fields = {"Accept": "application/json", **(headers or {})}
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()

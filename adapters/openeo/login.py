@@ -57,7 +57,7 @@ class Login:
         pair = f"{self.settings.username}:{self.settings.password.get_secret_value()}"
         headers = {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
         found = self._send("GET", base + "/credentials/basic", None, headers).document
-        return _BASIC_SECONDS, "basic//" + _text(found, "access_token")
+        return _BASIC_SECONDS, "basic//" + member(found, "access_token")
 
     def _oidc(self, base: str, plain: bool) -> tuple[float, str]:
         listed = (self._send("GET", base + "/credentials/oidc").document or {}).get("providers") or ()
@@ -65,8 +65,8 @@ class Login:
         provider = next((one for one in listed if wanted in (None, one.get("id"))), None)
         if provider is None:
             raise PlatformRefused(f"It has no identity provider {wanted or ''}.")
-        issuer = _text(provider, "issuer").rstrip("/")
-        endpoint = _text(self._send("GET", issuer + "/.well-known/openid-configuration").document, "token_endpoint")
+        issuer = member(provider, "issuer").rstrip("/")
+        endpoint = member(self._send("GET", issuer + "/.well-known/openid-configuration").document, "token_endpoint")
         form = {"client_id": str(self.settings.client_id), "scope": " ".join(provider.get("scopes") or ("openid",))}
         if self.settings.client_secret is not None:
             form["client_secret"] = self.settings.client_secret.get_secret_value()
@@ -82,7 +82,7 @@ class Login:
                 following = found.get("refresh_token") if isinstance(found, dict) else None
                 if isinstance(following, str) and following != refresh:
                     keep(following)
-        token = _text(found, "access_token")
+        token = member(found, "access_token")
         seconds = found.get("expires_in")
         lives = float(seconds) if isinstance(seconds, int | float) else 300.0
         return lives, token if plain else f"oidc/{provider.get('id')}/{token}"
@@ -92,7 +92,8 @@ def _forgotten(token: str) -> None:
     """Of an account in the settings: the same is used again."""
 
 
-def _text(document: Any, name: str) -> str:
+def member(document: Any, name: str) -> str:
+    """A text that an answer must have. Raises PlatformRefused."""
     value = document.get(name) if isinstance(document, dict) else None
     if not isinstance(value, str) or not value:
         raise PlatformRefused(f"An answer lacks {name}.")

@@ -11,9 +11,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import BinaryIO, ClassVar, Literal
+from typing import Any, BinaryIO, ClassVar, Literal
 
-from adapters.openeo import cwl
+from adapters.openeo import cwl, device, status
 from adapters.openeo.api import Api
 from adapters.openeo.batch import Batch
 from adapters.openeo.graph import SUM
@@ -28,6 +28,7 @@ from broker.platform import (
     Accounts,
     Attempt,
     Collected,
+    Entered,
     Estimate,
     Handle,
     Health,
@@ -37,6 +38,8 @@ from broker.platform import (
     Trial,
     only_asked,
 )
+
+_PARAMETERS = ("create_job_parameters", "create_synchronous_parameters")
 
 
 class OpenEoPlatform:
@@ -62,8 +65,12 @@ class OpenEoPlatform:
 
     def tried(self, fields: Mapping[str, str]) -> str:
         """Not with a refresh token: those that are used once are worth nothing afterwards."""
-        found = Api(of(self.settings, fields)).get("/me")
-        return f"{self.account_at} knows it as {found.get('user_id')}."
+        api = Api(of(self.settings, fields))
+        found = api.get("/me")
+        return f"{self.account_at} knows it as {found.get('user_id')}. {api.described(found)}"
+
+    def entered(self, fields: Mapping[str, str]) -> Entered:
+        return device.entered(self.api, fields)
 
     def _verbs(self, account: str | None) -> Verbs:
         """Those of the platform's account, or of somebody's own. Raises AccountGone."""
@@ -132,6 +139,7 @@ class OpenEoPlatform:
         own = self.settings
         offer = Capabilities(frozenset({KIND}), cores=own.cores, ram_mib=own.ram_mib, slots=own.slots)
         try:
+            me: Mapping[str, Any] = {}
             if self._mode() is self.batch:
                 next(self.api.jobs(), None)
                 if self.api.runs_cwl() is not None:  # in containers, of what it can get
@@ -139,11 +147,30 @@ class OpenEoPlatform:
                     offer = replace(offer, kinds=kinds, features=cwl.FEATURES, container_engine="openEO", network=True)
                     offer = replace(offer, without=cwl.WITHOUT)
             offer = replace(offer, data_types=self.api.formats())
+            if self.api.authorization():
+                me = self.api.me()
+            # everybody reads it in GET /platforms: not whose account it is
+            said = [self.api.described({**me, "name": "of the platform"})] if me else []
+            said += self._unknown_options()
             billing = self.api.capabilities().get("billing") or {}
         except PlatformError as error:
             return Health(False, offer, str(error))
-        costly = billing.get("currency") and own.budget is None
-        return Health(True, offer, "Jobs cost money there, and no budget is set." if costly else "")
+        if billing.get("currency") and own.budget is None:
+            said.append("Jobs cost money there, and no budget is set.")
+        left = status.budget(me)
+        spent = left is not None and left <= 0
+        if spent:
+            said.append("Its account may spend no more.")
+        return Health(not spent, offer, " ".join(said))
+
+    def _unknown_options(self) -> list[str]:
+        """What is wrong with `job_options`, where the back-end tells which options jobs have."""
+        if not self.settings.job_options or not self.api.offers("/processing_parameters"):
+            return []
+        listed = self.api.get("/processing_parameters")
+        known = [one for key in _PARAMETERS for one in listed.get(key) or () if isinstance(one, Mapping)]
+        unknown = sorted({*self.settings.job_options} - {str(one.get("name")) for one in known})
+        return [f"It has no job option {', '.join(unknown)}."] if known and unknown else []
 
 
 def _is_sync(attempt: Attempt) -> bool:

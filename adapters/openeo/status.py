@@ -106,6 +106,26 @@ def currency(back_end: Mapping[str, Any]) -> str:
     return str((back_end.get("billing") or {}).get("currency") or "credits")
 
 
+def account(me: Mapping[str, Any], back_end: Mapping[str, Any]) -> str:
+    """A sentence of `GET /me`: who, plan, what is left to spend (null: no bound) and to store."""
+    who = str(me.get("name") or me.get("user_id") or "")[:100]
+    said = [f"Account {who}" if who else "Account taken"]
+    if plan := me.get("default_plan"):
+        said.append(f"plan {str(plan)[:60]}")
+    if (left := budget(me)) is not None:
+        said.append(f"{left:g} {currency(back_end)} left")
+    storage = me.get("storage")
+    if isinstance(storage, Mapping) and isinstance(storage.get("free"), int):
+        said.append(f"{storage['free'] / 1e9:.1f} GB of storage free")
+    return ", ".join(said) + "."
+
+
+def budget(me: Mapping[str, Any]) -> float | None:
+    """What an account may still spend; None: without bound, or not said."""
+    found = me.get("budget")
+    return float(found) if isinstance(found, int | float) else None
+
+
 def estimated(back_end: Mapping[str, Any], found: Mapping[str, Any]) -> Estimate:
     """What a back-end says that a job would take."""
     costs, size = found.get("costs"), found.get("size")

@@ -39,6 +39,7 @@ class Kind(StrEnum):
     OPENEO = "openeo"
 
 
+_OF_A_LOGIN = frozenset({"deviceCode", "verifier"})  # while somebody logs in in a browser
 # kind -> (what names the target, fields that are secret, others)
 FIELDS: Mapping[Kind, tuple[str, frozenset[str], frozenset[str]]] = {
     Kind.S3: ("bucket", frozenset({"secretKey", "sessionToken"}), frozenset({"endpoint", "region", "accessKey"})),
@@ -66,9 +67,14 @@ class Secret:
             return f"Basic {base64.b64encode(pair.encode()).decode()}"
         return f"Bearer {self.fields['token']}"
 
+    @property
+    def entering(self) -> bool:
+        """Whether it is a login that somebody is to confirm in a browser."""
+        return self.kind is Kind.OPENEO and not {"password", "refreshToken"} & {*self.fields}
+
     def scrubbed(self, text: str) -> str:
         """A text of the other side, without what is secret should it repeat it."""
-        secret = [value for name, value in self.fields.items() if name in FIELDS[self.kind][1]]
+        secret = [value for name, value in self.fields.items() if name in FIELDS[self.kind][1] | _OF_A_LOGIN]
         if self.kind not in (Kind.S3, Kind.OPENEO):
             secret.append(self.authorization.partition(" ")[2])
         return scrubbed(text, secret)
@@ -126,8 +132,8 @@ def _lacking(kind: Kind, fields: Mapping[str, str]) -> str | None:
     if kind is Kind.GITHUB:
         return None if "token" in fields else "token is missing"
     if kind is Kind.OPENEO:
-        if ("refreshToken" in fields) == ("password" in fields):
-            return "either a username and a password, or a clientId and a refreshToken"
+        if {"refreshToken", "password"} <= {*fields} or ("username" in fields and "password" not in fields):
+            return "a username and a password, or a clientId and a refreshToken, or none of them to log in in a browser"
         if "refreshToken" in fields and "clientId" not in fields:
             return "a refreshToken needs the clientId that it was given to"
     elif ("token" in fields) == ("password" in fields):

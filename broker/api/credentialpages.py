@@ -15,6 +15,7 @@ from broker.access.principal import WORKS, Principal, Scope
 from broker.api.forms import errors
 from broker.api.site import site_of
 from broker.errors import BrokerError, Forbidden
+from broker.platform import Entered
 from broker.store import credentials, people, projects
 from broker.store.credentials import Credential
 from broker.store.visible import PRIVATE, PROJECT
@@ -74,7 +75,7 @@ FORMS: Mapping[Kind, tuple[Field, ...]] = {
     Kind.GITHUB: (Field("repository", "Repository", "owner/repository", required=True), TOKEN),
     Kind.OPENEO: (
         Field("origin", "Platform", "Such as https://openeo.example.org", required=True),
-        Field("username", "User name"),
+        Field("username", "User name", "Leave this and what follows empty to log in there in your browser."),
         Field("password", "Password", secret=True),
         Field("clientId", "Client", "With a refresh token: the client that it was given to."),
         Field("refreshToken", "Refresh token", "Or a user name and a password.", secret=True),
@@ -162,7 +163,7 @@ async def shown(
     caller: Principal,
     name: str,
     *,
-    said: str | None = None,
+    said: str | Entered | None = None,
     refused: BrokerError | None = None,
     status: int = 200,
 ) -> Response:
@@ -178,7 +179,8 @@ async def shown(
         changes=changes,
         mine=row.owner == caller.owner,
         may_try=Scope.RUN in caller.scopes,
-        said=said,
+        said=said.message if isinstance(said, Entered) else said,
+        login=said.login if isinstance(said, Entered) else None,
         errors=errors(refused),
     )
 

@@ -20,6 +20,7 @@ from broker.api.paging import Representation
 from broker.api.site import Site, site_of
 from broker.errors import BrokerError, InputError, InputProblem
 from broker.execution import credentials as verbs
+from broker.platform import Entered
 from broker.store import credentials
 from broker.store.credentials import Credential
 from broker.store.visible import PRIVATE, PROJECT
@@ -60,11 +61,13 @@ async def keep_by_form(request: Request, caller: Caller) -> Response:
         body = credentialpages.body(fields.get("kind", ""), fields)
         secret, url = parse(body, plain=site.broker.plain_host), body.get("test")
         given = (fields.get("name", ""), secret, body["shared"], url, "try" in fields)
-        row, _, _ = await site.rows.slow(_keep, site, acting, *given)
+        row, _, said = await site.rows.slow(_keep, site, acting, *given)
     except BrokerError as refused:
         status = mendable(request, refused)
         found = await site.rows.read(credentials.page, caller.reach)
         return await credentialpages.listing(request, caller, found, typed=fields, refused=refused, status=status)
+    if isinstance(said, Entered) and said.login is not None:  # the code is for who asked, and on this page only
+        return await credentialpages.shown(request, caller, row.id, said=said)
     return done(f"{site.base(request)}/credentials/{quote(row.id, safe='')}?f=html")
 
 
@@ -83,8 +86,10 @@ async def keep(request: Request, name: str, caller: Caller, test: Try = True) ->
 
     `kind`: s3 (bucket, endpoint, region, accessKey, secretKey), http (origin, and token or username and password),
     registry (host, username, password), prr (as http), github (repository, token), openeo (origin of a platform, and
-    username and password, or clientId and refreshToken). `shared`: private, or project for
-    the one that Acting-Project names. `test`: where to try an http credential.
+    username and password, or clientId and refreshToken; with none of them a login begins: `login` in the answer says
+    which code to confirm where, and each `POST /credentials/{name}/test` looks whether somebody did). `shared`:
+    private, or project for the one that Acting-Project names. `test`: where to try an http credential. `insteadOf`, in
+    the answer: others of yours for the same, which are not used from now on.
     """
     caller.need(Scope.RUN)
     site = site_of(request)
@@ -94,15 +99,15 @@ async def keep(request: Request, name: str, caller: Caller, test: Try = True) ->
         raise InputError(InputProblem("/test", "an address"))
     secret = parse(body, plain=site.broker.plain_host)
     row, new, said = await site.rows.slow(_keep, site, caller, name, secret, shared, url, test)
-    base = site.base(request)
-    shown = document(row, base) | ({"answered": said} if said else {})
+    base, others = site.base(request), await site.rows.read(credentials.beside, row)
+    shown = document(row, base) | _answered(said) | ({"insteadOf": others} if others else {})
     headers = {"Location": f"{base}/credentials/{quote(row.name, safe='')}"} if new else {}
     return Json(shown, 201 if new else 200, headers)
 
 
 def _keep(
     site: Site, caller: Principal, name: str, secret: Secret, shared: str | None, url: str | None, test: bool
-) -> tuple[Credential, bool, str | None]:
+) -> tuple[Credential, bool, str | Entered | None]:
     broker = site.broker
     trial = broker.try_credential if test and "refreshToken" not in secret.fields else None
     return verbs.keep(broker.database, broker.vault, caller, name, secret, shared=shared, trial=trial, url=url)
@@ -125,7 +130,7 @@ async def test(request: Request, name: str, caller: Caller) -> Response:
     if url is not None and not isinstance(url, str):
         raise InputError(InputProblem("/test", "an address"))
     row, said = await site.rows.slow(_test, site, caller, name, url)
-    return Json(document(row, site.base(request)) | {"answered": said})
+    return Json(document(row, site.base(request)) | _answered(said))
 
 
 @router.post("/credentials/{name}", name="credentialForm", include_in_schema=False)
@@ -148,7 +153,15 @@ async def form_of(request: Request, name: str, caller: Caller) -> Response:
     return await credentialpages.shown(request, caller, name, said=said)
 
 
-def _test(site: Site, caller: Principal, name: str, url: str | None) -> tuple[Credential, str]:
+def _answered(said: str | Entered | None) -> dict[str, Any]:
+    """What the other side said, and the login that is waited for."""
+    if not isinstance(said, Entered):
+        return {"answered": said} if said else {}
+    login = said.login and {**said.login, "expires": answers.time(said.login["expires"])}
+    return {"answered": said.message} | ({"login": login} if login else {})
+
+
+def _test(site: Site, caller: Principal, name: str, url: str | None) -> tuple[Credential, str | Entered]:
     broker = site.broker
     return verbs.try_again(broker.database, broker.vault, caller, name, broker.try_credential, url)
 

@@ -4,6 +4,8 @@ GitHub, accounts on platforms."""
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +14,7 @@ from urllib.parse import quote
 import typer
 
 from broker.access.credential import Kind
+from broker.cli.client import Client
 from broker.cli.console import AsJson, ConfigFile, Server, command, connect, moment, note, put_json, put_table
 from broker.cli.problems import UsageError
 from broker.errors import SetupError
@@ -86,6 +89,11 @@ def add(
         broker credential add scenes s3 my-bucket --endpoint https://s3.example.org --access-key AKIA...
 
         broker credential add ghcr registry ghcr.io --username me < token.txt
+
+        broker credential add mine openeo https://openeo.example.org
+
+    The last one is your own account on an openEO platform: you log in there in a browser, and your jobs run there in
+    it. With --username it asks for a password; with --secret-file it takes a refresh token.
     """
     body: dict[str, Any] = {"kind": kind.value, NAMED[kind]: target}
     more = {"endpoint": endpoint, "region": region, "accessKey": access_key, "username": username, "test": test_at}
@@ -95,17 +103,22 @@ def add(
         body["shared"] = "project"
     token = ("refreshToken", "Refresh token") if kind is Kind.OPENEO else ("token", "Token")
     field, words = ("password", "Password") if username is not None else token
-    body["secretKey" if kind is Kind.S3 else field] = _asked(SECRET.get(kind, words), secret_file)
+    if kind is Kind.OPENEO and (username, secret_file) == (None, None):
+        given = "" if sys.stdin.isatty() else sys.stdin.readline().strip()  # none: a login in a browser
+        body |= {field: given} if given else {}
+    else:
+        body["secretKey" if kind is Kind.S3 else field] = _asked(SECRET.get(kind, words), secret_file)
     options: dict[str, Any] = {"params": {"test": "false"}} if no_test else {}
     if project is not None:
         options["headers"] = {"Acting-Project": project}
     with connect(server) as client:
-        made = client.json("PUT", _path(name), json=body, **options)
+        made = _logged_in(client, name, client.json("PUT", _path(name), json=body, **options))
     if as_json:
         put_json(made)
         return
     note(made.get("answered") or "Kept, and not tried.")
-    note(f"{made['name']} is used for {made['target']} from now on.")
+    instead = f", and not {', '.join(made['insteadOf'])}" if made.get("insteadOf") else ""
+    note(f"{made['name']} is used for {made['target']} from now on{instead}.")
 
 
 @app.command("list")
@@ -169,7 +182,7 @@ def try_(
         broker credential test scenes
     """
     with connect(server) as client:
-        found = client.json("POST", f"{_path(name)}/test", json={"test": at} if at else {})
+        found = _logged_in(client, name, client.json("POST", f"{_path(name)}/test", json={"test": at} if at else {}))
     if as_json:
         put_json(found)
     else:
@@ -222,6 +235,19 @@ def rotate(
 
 def _path(name: str) -> str:
     return f"/credentials/{quote(name, safe='')}"
+
+
+def _logged_in(client: Client, name: str, made: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The credential, once somebody has confirmed the login that it waits for. Raises what the broker refuses."""
+    shown = None
+    while (login := made.get("login")) is not None:
+        if login["code"] != shown:
+            note(f"Open {login['address']} and confirm the code {login['code']}. Waiting; Ctrl-C goes on without:")
+            note(f"    broker credential test {name}")
+            shown = login["code"]
+        time.sleep(max(1.0, float(login["interval"])))
+        made = client.json("POST", f"{_path(name)}/test", json={})
+    return made
 
 
 def _asked(what: str, file: Path | None) -> str:

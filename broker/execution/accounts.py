@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import orjson
 from sqlalchemy import Connection
 
-from broker.access.credential import Kind
+from broker.access.credential import Kind, Secret
 from broker.access.vault import Vault
 from broker.errors import PlatformUnavailable
 from broker.jobs.model import Job
@@ -19,11 +19,14 @@ from broker.store.database import Database, new_id
 RENEWAL_SECONDS = 120.0  # more than the requests of one renewal take
 
 
-def of_job(tx: Connection, job: Job, at: str) -> Credential | None:
-    """The credential of the job's owner for the platform at an origin. Others of the project are nobody else's."""
+def of_job(tx: Connection, vault: Vault, job: Job, at: str) -> Credential | None:
+    """The credential of the job's owner for the platform at an origin. Others of the project are nobody else's, and
+    logins that nobody has confirmed yet are none."""
     for one in credentials.usable(tx, job.owner, job.project, [Kind.OPENEO.value]):
         if one.row.owner == job.owner and one.row.target == at:
-            return one.row
+            fields = orjson.loads(vault.open(one.sealed, one.row.bond))
+            if not Secret(Kind.OPENEO, at, fields).entering:
+                return one.row
     return None
 
 

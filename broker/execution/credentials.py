@@ -18,6 +18,7 @@ from broker.execution.trials import Trial, account
 from broker.jobs.model import Job, StageItem
 from broker.jobs.secrets import Released, origin
 from broker.packages.images import Reference
+from broker.platform import Entered
 from broker.store import audit, credentials
 from broker.store.credentials import Credential, Sealed
 from broker.store.database import Database, new_id
@@ -36,7 +37,7 @@ def keep(
     shared: str | None = None,
     trial: Trial | None = None,
     url: str | None = None,
-) -> tuple[Credential, bool, str | None]:
+) -> tuple[Credential, bool, str | Entered | None]:
     """Make or replace a credential: the row, whether it is new, what the other side said of it (None: not tried).
 
     `shared`: private, or project for that of the principal; None: as it was. Raises InputError, CredentialRefused and
@@ -45,11 +46,16 @@ def keep(
     principal.need(Scope.RUN)
     with database.read() as tx:
         _row(tx, principal, name, secret, shared)  # before the other side is asked: what cannot be kept is not tried
+    if trial is None and secret.entering:
+        raise InputError(InputProblem("", "a password or a refreshToken is missing: a login cannot begin untried"))
     said = trial(secret, url) if trial else None
+    taken = said is not None
+    if isinstance(said, Entered):
+        secret, taken = replace(secret, fields=said.fields), said.login is None
     try:
         with database.write() as tx:
             row, new = _row(tx, principal, name, secret, shared)
-            row = replace(row, tested=said is not None)
+            row = replace(row, tested=taken)
             credentials.put(tx, row, vault.seal(orjson.dumps(dict(secret.fields)), row.bond))
             what = {"name": row.name, "kind": row.kind, "target": row.target, "shared": row.shared, "new": new}
             audit.record(tx, audit.entry(principal, "keep-credential", f"credential/{row.id}", **what))
@@ -97,25 +103,32 @@ def remove(database: Database, principal: Principal, name: str) -> None:
 
 def try_again(
     database: Database, vault: Vault, principal: Principal, name: str, trial: Trial, url: str | None = None
-) -> tuple[Credential, str]:
-    """Try what is kept. Whoever may use it may try it. Raises NoSuchCredential, CredentialRefused."""
+) -> tuple[Credential, str | Entered]:
+    """Try what is kept, or go on with a login that is waited for. Whoever may use it may try it.
+
+    Raises NoSuchCredential, CredentialRefused.
+    """
     principal.need(Scope.RUN)
     with database.read() as tx:
         row = credentials.get(tx, name, principal.reach)
         usable = credentials.usable(tx, principal.owner, row.project, [row.kind])
         if not any(one.row.id == row.id for one in usable):
             raise NoSuchCredential(f"There is no credential {name!r} that you may use.")
-        secret = _opened(vault, row, credentials.sealed(tx, row))
+        sealed = credentials.sealed(tx, row)
+        secret = _opened(vault, row, sealed)
     outcome = False
     try:
         said = trial(secret, url)
-        outcome = True
+        outcome = not isinstance(said, Entered) or said.login is None
+        if isinstance(said, Entered) and said.fields != secret.fields:
+            with database.write() as tx:
+                credentials.reseal(tx, row, sealed, vault.seal(orjson.dumps(dict(said.fields)), row.bond))
     finally:
         with database.write() as tx:
             credentials.tested(tx, row, outcome)
             subject = f"credential/{row.id}"
             audit.record(tx, audit.entry(principal, "test-credential", subject, name=row.name, taken=outcome))
-    return replace(row, tested=True), said
+    return replace(row, tested=outcome), said
 
 
 def rotate(database: Database, vault: Vault, principal: Principal) -> int:

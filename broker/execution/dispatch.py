@@ -88,7 +88,8 @@ def _submit(
     try:
         if images is not None:
             images.check(job.needs.images)  # the rules may have changed since the package was deployed
-        job = _with_account(database, job, getattr(platform, "account_at", None))
+        if vault is not None:
+            job = _with_account(database, job, getattr(platform, "account_at", None), vault)
         spec = _spec(database, job, storage, limits)
         if vault is not None:
             spec = _with_secrets(database, job, spec, vault)
@@ -137,12 +138,12 @@ def _spec(database: Database, job: Job, storage: Storage, limits: Limits) -> Job
     )
 
 
-def _with_account(database: Database, job: Job, at: str | None) -> Job:
+def _with_account(database: Database, job: Job, at: str | None, vault: Vault) -> Job:
     """The account of the job's owner at the platform, which is written down before anything is sent with it."""
     if not lifecycle.untouched(job) or (at is None and job.account is None):
         return job
     with database.write() as tx:
-        row = accounts.of_job(tx, job, at) if at is not None else None
+        row = accounts.of_job(tx, vault, job, at) if at is not None else None
         if row is not None:
             credentials.note(tx, job, [row])
         account = None if row is None else row.id

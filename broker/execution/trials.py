@@ -12,10 +12,11 @@ from broker.egress import Answer, Egress, shown
 from broker.errors import CredentialRefused, InputError, InputProblem
 from broker.execution.registries import Registry
 from broker.jobs.secrets import origin
+from broker.platform import Entered
 from broker.results.configuration import GitHubCatalog, PrrRepository, Publishing
 from broker.storage.signing import S3Account
 
-Trial = Callable[[Secret, "str | None"], str]
+Trial = Callable[[Secret, "str | None"], "str | Entered"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,12 @@ def get(tx: Connection, name: str, reach: Reach) -> Credential:
     return Credential(**row)
 
 
+def beside(tx: Connection, row: Credential) -> list[str]:
+    """The names of its owner's other credentials for the same: the newest of them is used."""
+    same = (c.owner == row.owner, c.kind == row.kind, c.target == row.target, c.id != row.id)
+    return list(tx.execute(select(c.name).where(*same).order_by(c.name)).scalars())
+
+
 def get_to_change(tx: Connection, name: str, reach: Reach) -> Credential:
     """Raises NoSuchCredential, and Forbidden for what one only sees."""
     row = get(tx, name, reach)

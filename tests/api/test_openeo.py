@@ -17,6 +17,7 @@ from rasterio.io import MemoryFile
 from tests.bench.flight import LATE, Flight, bound
 from tests.bench.sites import OpenEoSite
 from tests.peers.broker import BrokerPeer, broker_peer
+from tests.peers.oidc import Provider, provider
 from tests.peers.openeo.peer import HERE, SOFTWARE, OpenEoPeer, one, openeo_peer
 from tests.peers.web import WebPeer
 
@@ -28,12 +29,29 @@ RATE, MANY = 50.0, 20
 TERMS = {"requests": RATE}
 NDWI: dict[str, Any] = json.loads((DATA / "ndwi.json").read_text())
 
+# a client for people's logins by device code; its tokens are for userinfo, which the back-end asks
+PEOPLE: dict[str, Any] = {
+    "client_id": "openeo-people",
+    "redirect_uris": [],
+    "response_types": [],
+    "application_type": "native",
+    "token_endpoint_auth_method": "none",
+    "grant_types": ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
+}
+
 pytestmark = [pytest.mark.xdist_group("openeo"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def back_end(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenEoPeer]:
-    with openeo_peer(tmp_path_factory.mktemp("openeo"), workers=MANY) as peer:
+def issuer() -> Iterator[Provider]:
+    with provider(clients=[PEOPLE], plain=[PEOPLE["client_id"]]) as peer:
+        yield peer
+
+
+@pytest.fixture(scope="module")
+def back_end(tmp_path_factory: pytest.TempPathFactory, issuer: Provider) -> Iterator[OpenEoPeer]:
+    directory = tmp_path_factory.mktemp("openeo")
+    with openeo_peer(directory, workers=MANY, issuer=issuer.url, client=PEOPLE["client_id"]) as peer:
         yield peer
 
 
@@ -134,6 +152,35 @@ def test_a_persons_own_account_is_tried_kept_and_used(broker: BrokerPeer, back_e
         assert broker.ended(job)["status"] == "dismissed"
     finally:
         broker.delete("/credentials/jane")
+
+
+def test_a_person_logs_in_in_a_browser(broker: BrokerPeer, back_end: OpenEoPeer, issuer: Provider) -> None:
+    process = deploy(broker, one("say", "mine") | {"id": "of-ada"})
+    command = [sys.executable, "-m", "broker.cli", "credential", "add", "mine", "openeo", back_end.url, "--json"]
+    command += ["--server", broker.url]
+    adding = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert adding.stderr is not None
+        told = adding.stderr.readline()  # it waits until somebody has confirmed the code
+        assert not broker.get("/credentials/mine").json()["tested"]
+        unconfirmed = broker.execute(process, {})
+        assert broker.ended(unconfirmed)["status"] == "successful"  # under the platform's account
+        assert broker.get("/credentials/mine").json()["lastUsed"] is None
+        issuer.approve(told.split()[1])
+        out, err = adding.communicate(timeout=60)
+        assert adding.returncode == 0, err
+        assert json.loads(out)["answered"].startswith("Account")
+        assert json.loads(out)["tested"]
+        job = broker.execute(process, {})
+        status = broker.ended(job)
+        assert status["status"] == "successful", status
+        assert broker.get("/credentials/mine").json()["lastUsed"] is not None
+    finally:
+        adding.kill()
+        adding.communicate()
+        broker.delete("/credentials/mine")
 
 
 def test_a_job_there_has_everything_that_a_job_here_has(broker: BrokerPeer) -> None:

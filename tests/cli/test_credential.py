@@ -34,6 +34,9 @@ def test_added_listed_and_removed(broker: Broker) -> None:
     assert (listed["name"], listed["kind"], listed["tested"]) == ("data", "http", False)
     plain = broker("credential", "list")
     assert "https://data.example.org" in plain.out
+    second = broker(*ADD[:2], "more", *ADD[3:], input=f"{CANARY}\n")
+    assert "more is used for https://data.example.org from now on, and not data." in second.err
+    assert broker("credential", "remove", "more").code == 0
     tried = broker("credential", "test", "data")
     assert tried.code == 1  # there is no such host
     removed = broker("credential", "remove", "data", "--json")

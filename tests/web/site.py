@@ -62,7 +62,7 @@ NO_PAGES: Mapping[str, str] = {
 }
 # pages behind forms and links, by what they begin with
 VARIANTS = (
-    *(f"/credentials?kind={kind}" for kind in ("s3", "http", "registry", "prr", "github")),
+    *(f"/credentials?kind={kind}" for kind in ("s3", "http", "registry", "prr", "github", "openeo")),
     *(f"/platforms?kind={kind}" for kind in ("openeo", "ogcapi")),
     "/platforms?replace=far",
     "/usage?period=soon",

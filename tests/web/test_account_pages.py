@@ -10,6 +10,8 @@ import pytest
 from broker.access.credential import FIELDS, Kind
 from broker.access.principal import Scope
 from broker.api.credentialpages import FORMS
+from broker.bootstrap import Broker
+from broker.platform import Entered
 from tests.api.accounts import ACCESS, Account, account, browser
 from tests.api.conftest import MakeServer
 from tests.api.server import Server
@@ -133,6 +135,29 @@ def filled(kind: Kind) -> dict[str, str]:
 def told(text: str) -> list[str]:
     """What of the secrets is in a text."""
     return [value for value in (*SECRETS.values(), "AKIA5F0C1E", "akia5f0c1e", "me-5f0c1e") if value in text]
+
+
+def test_a_login_at_a_platform_shows_its_code_until_it_was_confirmed(
+    anna: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login = {"address": "https://id.example/?a=<b>", "code": "ABCD-EFGH", "interval": 5.0, "expires": 2e9}
+    steps = [
+        Entered({"deviceCode": "dev-5f0c1e"}, "Open it.", login),
+        Entered({"deviceCode": "dev-5f0c1e"}, "Open it.", login),
+        Entered({"refreshToken": "ref-5f0c1e"}, "Account ada, 3 credits left."),
+    ]
+    monkeypatch.setattr(Broker, "try_credential", lambda self, secret, url=None: steps.pop(0))
+    begun = anna.form("/credentials", kind="openeo", name="mine", origin="https://sky.example", **{"try": "on"})
+    assert begun.status_code == 200
+    place = re.search(r'action="(/credentials/[^"]+)"', begun.text)
+    assert place is not None
+    for answer in (begun, anna.form(place[1], do="test")):
+        assert "ABCD-EFGH" in answer.text
+        assert 'href="https://id.example/?a=&lt;b&gt;"' in answer.text
+        assert "not tried" in answer.text
+    done = anna.form(place[1], do="test")
+    assert "Account ada, 3 credits left." in done.text
+    assert "5f0c1e" not in begun.text + answer.text + done.text
 
 
 @pytest.mark.parametrize("kind", Kind)

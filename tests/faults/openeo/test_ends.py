@@ -66,7 +66,7 @@ def test_of_many_that_ended_the_list_says_enough(
 def test_the_budget_goes_along_and_the_costs_come_back(back_end: OpenEoPeer, faults: Faults) -> None:
     assert "no budget" in back_end.platform().check().message
     platform = back_end.platform(faults.url, budget=12.5, plan="free", job_options={"driver-memory": "2g"})
-    assert platform.check().message == ""
+    assert platform.check().message == "Account of the platform."
     attempt = submitted(platform, back_end.spec(one("say", "costs") | {"default_job_options": {"driver-memory": "4g"}}))
     ended(platform, attempt)
     [made] = [one for one in faults.requests if one.method == "POST" and one.path.endswith("/jobs")]

@@ -32,6 +32,7 @@ from tests.peers.ports import free_port
 HERE = Path(__file__).parent
 SOFTWARE = HERE.parents[2] / ".software" / "openeo"
 SCENE = HERE.parents[2] / "workflows" / "water-bodies" / "data" / "patagonia-sentinel-2"
+GRANTS = ["urn:ietf:params:oauth:grant-type:device_code+pkce", "refresh_token"]
 START_SECONDS = 60.0
 
 
@@ -84,10 +85,10 @@ def submitted(platform: OpenEoPlatform, spec: JobSpec) -> Attempt:
 
 @contextmanager
 def openeo_peer(
-    directory: Path, *, expiration: int = 600, issuer: str | None = None, workers: int = 4
+    directory: Path, *, expiration: int = 600, issuer: str | None = None, client: str | None = None, workers: int = 4
 ) -> Iterator[OpenEoPeer]:
     """Start a back-end (some 5 s); skips where it is not installed. `expiration`: seconds of its signed links;
-    `workers`: jobs that run at a time."""
+    `client`: of the issuer, for people's logins by device code; `workers`: jobs that run at a time."""
     python = SOFTWARE / "bin" / "python"
     if not python.exists():
         pytest.skip("needs the openEO back-end: make .software/openeo")
@@ -100,6 +101,7 @@ def openeo_peer(
         "expiration": expiration,
         "issuer": issuer,
         "workers": workers,
+        "clients": [{"id": client, "grant_types": GRANTS, "redirect_urls": []}] if client else None,
         "cwltool": [sys.executable, "-m", "cwltool"],
     }
     environment = {"PEER": json.dumps(settings), "OPENEO_BACKEND_CONFIG": str(HERE / "configuration.py")}

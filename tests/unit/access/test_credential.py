@@ -57,6 +57,8 @@ def test_targets_have_one_spelling(body: dict[str, Any], target: str) -> None:
         {"kind": "ssh", "token": "canary"},
         OPENEO | {"username": "me", "password": "canary"},
         {"kind": "openeo", "origin": "https://eo.example.org", "refreshToken": "canary"},
+        {"kind": "openeo", "origin": "https://eo.example.org", "username": "canary"},
+        OPENEO | {"deviceCode": "canary"},
         {"kind": ["canary"]},
         {"kind": "http", "token": "canary"},
         S3 | {"bucket": "canary/.."},

@@ -15,6 +15,7 @@ from broker.execution import accounts, dispatch
 from broker.execution import credentials as verbs
 from broker.execution.courtesy import Watched
 from broker.jobs.model import Job, Limits
+from broker.platform import Entered
 from broker.storage.local import LocalStorage
 from broker.store import jobs
 from broker.store.account_tables import members
@@ -30,8 +31,15 @@ class Personal(ScriptedPlatform):
     accounts = None
     account_at = AT
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.logins: list[Entered] = []
+
     def tried(self, fields: object) -> str:
         return "It takes it."
+
+    def entered(self, fields: object) -> Entered:
+        return self.logins.pop(0)
 
 
 class Office:
@@ -105,3 +113,29 @@ def test_one_at_a_time_uses_a_refresh_token(office: Office) -> None:
         keep("third")
     with office.kept.renewing(found, AT) as (token, _):
         assert token == "of another login"
+
+
+def test_a_login_is_no_account_before_it_was_confirmed(office: Office) -> None:
+    """Its steps are kept sealed; until then jobs run under the platform's account."""
+    ann = person(office.database, "ann")
+    waits = Entered({"clientId": "c", "deviceCode": "secret"}, "Confirm it.", {"code": "ABCD"})
+    office.platform.logins = [waits, waits, Entered(TOKEN, "Account ann.")]
+
+    def trial(secret: Secret, url: str | None) -> Entered:
+        return office.platform.entered(secret.fields)
+
+    begun = Secret(Kind.OPENEO, AT, {})
+    with pytest.raises(InputError, match="cannot begin untried"):
+        verbs.keep(office.database, office.vault, ann, "sky", begun)
+    row, _, said = verbs.keep(office.database, office.vault, ann, "sky", begun, trial=trial)
+    assert (row.tested, said) == (False, waits)
+    row, _ = verbs.try_again(office.database, office.vault, ann, "sky", trial)
+    assert not row.tested
+    assert "secret" not in Secret(Kind.OPENEO, AT, waits.fields).scrubbed("it says secret")
+    assert office.dispatched(job_row(office.database, owner="ann", project="lab")).account is None
+    row, _ = verbs.try_again(office.database, office.vault, ann, "sky", trial)
+    assert row.tested
+    found = office.kept.opened(row.id, AT)
+    assert found is not None
+    assert found[1] == TOKEN
+    assert office.dispatched(job_row(office.database, owner="ann", project="lab")).account == row.id
