@@ -150,9 +150,9 @@ class _Document:
         self.prov.agent(broker, software | self.said(name="earthcode-broker", version=record["broker"]["version"]))
         engine = record.get("engine") or {}
         about = {name: platform.get(name) for name in ("name", "adapter", "node", "isolation", "containerEngine")}
-        self.prov.agent(
-            place, software | self.said(**about, engine=engine.get("name"), engineVersion=engine.get("version"))
-        )
+        about |= {"engine": engine.get("name"), "engineVersion": engine.get("version")}
+        about |= {"placementRule": platform.get("rule"), "placement": platform.get("why")}
+        self.prov.agent(place, software | self.said(**about))
         self.prov.wasAssociatedWith(self.job, person, self.plan)
         self.prov.wasAssociatedWith(self.job, place, self.plan)
         self.prov.actedOnBehalfOf(place, broker, self.job)

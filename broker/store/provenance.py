@@ -220,8 +220,7 @@ def _platform(tx: Connection, job: Job) -> dict[str, Any]:
             "name": job.platform,
             "adapter": adapter,
             "adapterVersion": VERSION if adapter else None,
-            "why": placed.get("why"),
-            "reasons": placed.get("reasons"),
+            **{name: placed.get(name) for name in ("rule", "why", "others", "reasons")},
         }
     )
 

@@ -30,6 +30,14 @@ def test_what_is_written_is_read_again(notation: str, phase: Phase) -> None:
     assert len(list(read.get_records(ProvEntity))) > 5
 
 
+def test_why_it_ran_there() -> None:
+    found = record()
+    found["platform"] |= {"rule": "cost", "why": "It is cheaper than far."}
+    text = prov.written(found, "provn").decode()
+    assert 'broker:placementRule="cost"' in text
+    assert 'broker:placement="It is cheaper than far."' in text
+
+
 def test_provn() -> None:
     text = prov.written(record(), "provn").decode()
     assert text.startswith("document\n")
