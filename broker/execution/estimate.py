@@ -18,6 +18,7 @@ from broker.execution.dispatch import linked
 from broker.execution.placing import wish
 from broker.jobs.model import JobSpec, Limits
 from broker.jobs.placement import Candidate, against
+from broker.jobs.terms import Terms
 from broker.packages.inputs import Order
 from broker.platform import Estimate, Estimating, Platform
 from broker.storage import Storage
@@ -87,6 +88,15 @@ def _past(rows: Any) -> Estimate | None:
     return Estimate(costs, newest or "credits", duration, size, text)
 
 
+def _priced(told: Estimate, spec: JobSpec, terms: Terms) -> Estimate:
+    """With the costs at the operator's prices, where the platform says how long it takes and not what it costs."""
+    if told.costs is not None or told.duration is None or not terms.hour(spec.needs):
+        return told
+    costs = terms.costs(spec.needs.cores, spec.needs.ram_mib, told.duration)
+    text = f"{told.text} The costs are at the operator's prices.".strip()
+    return replace(told, costs=costs, currency=terms.currency, text=text)
+
+
 def _of(platform: object, spec: JobSpec, candidate: Candidate, past: Estimate | None) -> tuple[str, Estimate]:
     """(platform | history | price | none, the estimate)."""
     silent = ""
@@ -94,7 +104,7 @@ def _of(platform: object, spec: JobSpec, candidate: Candidate, past: Estimate | 
         try:
             told = platform.estimate(spec)
             if (told.costs, told.duration, told.size) != (None, None, None):
-                return "platform", told
+                return "platform", _priced(told, spec, candidate.terms)
             silent = f"{told.text} " if told.text else ""
         except (PlatformError, SetupError) as error:
             silent = f"The platform gives no estimate: {error.detail} "
