@@ -79,7 +79,7 @@ def remove(database: Database, fleet: Fleet, principal: Principal, name: str) ->
 def _refuse_busy(tx: Connection, name: str) -> None:
     if busy := platforms.left_on(tx, name):
         raise Conflict(
-            f"{busy} jobs are on the platform {name}, or have something there.",
+            f"The platform {name} is in use: jobs that are there, or have something there: {busy}.",
             hint="Pause it: what waits goes to platforms that can run it, what runs there ends. Dismiss those that no "
             "other platform can run, or whose request names this one (broker dismiss).",
         )

@@ -91,6 +91,7 @@ def test_what_is_wrong_is_said_and_no_secret_comes_back(olga: Account) -> None:
 
 
 def test_who_is_no_operator_sees_and_changes_nothing(site: Server, anna: Account) -> None:
+    assert "Operators add, check and pause platforms here once they have logged in" in anna.page("/platforms")
     for path, fields in (("/platforms", NEW), (f"/platforms/{PLATFORM}", {"do": "pause"}), ("/budgets", {"do": "set"})):
         assert anna.form(path, **fields).status_code == 403
         page = anna.page(path)
