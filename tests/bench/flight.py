@@ -115,14 +115,14 @@ class Flight:
 
 def figures(folder: Path, count: int = 1000, over: float = 60.0) -> list[Figure]:
     """Both adapters, with and without a limit of requests, on a light server and on real ones. Where all jobs end at
-    one moment, `over` is 0."""
+    one moment, `over` is 0: pygeoapi answers nobody for 20 seconds then."""
     found = []
     for adapter, rate, spread in (("openeo", None, over), ("openeo", 50.0, 0.0), ("ogcapi", 100.0, over)):
         with crowd_peer() as crowd, broker_peer(folder / f"{adapter}{rate}", platforms=crowd.platforms(rate)) as peer:
             found += _figures(Flight(peer, CrowdSite(crowd, adapter), rate), "the crowd", count, rate, spread)
-    for what, made in (("openeo-driver", _openeo_driver), ("pygeoapi", _pygeoapi)):
+    for what, made, spread in (("openeo-driver", _openeo_driver, 0.0), ("pygeoapi", _pygeoapi, over)):
         with made(folder, count, REAL_RATE) as flight:
-            found += _figures(flight, what, count, REAL_RATE, 0.0)
+            found += _figures(flight, what, count, REAL_RATE, spread)
     return found
 
 

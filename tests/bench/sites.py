@@ -129,7 +129,8 @@ class PygeoapiSite:
     def let(self, state: str, over: float) -> None:
         if state == "finished":
             self.opened = time.time()
-            (self.folder / "opened").touch()
+            (self.folder / "ajar").write_text(str(over))
+            (self.folder / "ajar").rename(self.folder / "opened")
 
     def moments(self, state: str) -> Moment:
         if self.database is None:

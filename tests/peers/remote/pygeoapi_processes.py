@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import base64
 import os
+import random
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
@@ -99,18 +100,22 @@ class Slow(Processor):
 
 
 class Gate(Processor):
-    """Waits until the file `opened` appears, with all others that do."""
+    """Waits until the file `opened` appears, with all others that do; they go on in the seconds that it names."""
 
     metadata = described("gate", {}, {"said": {"schema": {"type": "string"}}})
     opened = threading.Event()
     looking = threading.Lock()
+    over: ClassVar[list[float]] = []
 
     def execute(self, data: dict[str, Any], outputs: Any = None) -> tuple[str, Any]:
         if self.looking.acquire(blocking=False):  # one looks for all
-            while not (Path(os.environ["PEER_FOLDER"]) / "opened").exists():
+            gate = Path(os.environ["PEER_FOLDER"]) / "opened"
+            while not gate.exists():
                 time.sleep(0.05)
+            self.over.append(float(gate.read_text()))
             self.opened.set()
         self.opened.wait()
+        time.sleep(random.random() * self.over[0])
         return "application/json", {"id": "said", "value": "done"}
 
 
