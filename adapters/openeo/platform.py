@@ -138,6 +138,7 @@ class OpenEoPlatform:
         """Its description, and whether it takes the account."""
         own = self.settings
         offer = Capabilities(frozenset({KIND}), cores=own.cores, ram_mib=own.ram_mib, slots=own.slots)
+        offer = replace(offer, accounts_at=self.account_at)
         try:
             me: Mapping[str, Any] = {}
             if self._mode() is self.batch:

@@ -154,7 +154,7 @@ def report(site: Site, caller: Principal, process_id: str, wanted: ExecuteReques
     order, platform = check_request(database, caller, process_id, wanted, upload_id=site.upload_id)
     with database.read() as tx:
         process = processes.get(tx, process_id, reach=caller.reach)
-        fits = fitting(tx, process.needs, caller.project)
+        fits = fitting(tx, process.needs, caller)
         candidate = platforms.one(tx, platform)
     engine = candidate.capabilities.container_engine
     images = [

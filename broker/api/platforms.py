@@ -195,7 +195,7 @@ async def of_process(request: Request, process_id: str, caller: Caller, f: Repre
 
 def _of_process(tx: Connection, process_id: str, caller: Principal) -> tuple[processes.Process, list[dict[str, Any]]]:
     process = processes.get(tx, process_id, reach=caller.reach)
-    return process, fitting(tx, process.needs, caller.project)
+    return process, fitting(tx, process.needs, caller)
 
 
 def _documents(tx: Connection) -> list[dict[str, Any]]:
@@ -227,10 +227,11 @@ def _document(candidate: Candidate, queue: Queue) -> dict[str, Any]:
     return found
 
 
-def fitting(tx: Connection, needs: Needs, project: str | None = None) -> list[dict[str, Any]]:
-    """For each platform, whether it can run the package (for a project), and why not."""
+def fitting(tx: Connection, needs: Needs, caller: Principal | None = None) -> list[dict[str, Any]]:
+    """For each platform, whether it can run the package (for the caller and their project), and why not."""
     candidates = platforms.candidates(tx)
-    wanted = wish(tx, candidates, needs, project)
+    project, owner = (None, None) if caller is None else (caller.project, caller.owner)
+    wanted = wish(tx, candidates, needs, project, owner=owner)
     return [
         {
             "name": candidate.name,

@@ -80,7 +80,7 @@ def around(tx: Connection, process: Process, caller: Principal) -> Around:
     except (Forbidden, ImmutableProcess, NoSuchProcess):
         changes = False
     revisions = processes.revisions(tx, process.id, reach=caller.reach)
-    return Around(revisions, fitting(tx, process.needs, caller.project), changes, offer)
+    return Around(revisions, fitting(tx, process.needs, caller), changes, offer)
 
 
 async def shown(

@@ -24,7 +24,8 @@ def status_info(
     trouble: str | None = None,
 ) -> dict[str, Any]:
     """`position`: in the line of its platform, from 1; None where that is not known or no longer matters. `children`:
-    the jobs that run steps of it on other platforms. `trouble`: with its platform, instead of the job's own message."""
+    the jobs that run steps of it on other platforms. `trouble`: with its platform, instead of the job's own message.
+    `account`, where it ran in a person's own account at the platform: whose."""
     here = f"{base}/jobs/{job.id}"
     full: dict[str, Any] = {
         "jobID": job.id,
@@ -47,12 +48,9 @@ def status_info(
         full["started"] = time(job.started)
     if job.finished is not None:
         full["finished"] = time(job.finished)
-    if job.placement is not None:
-        full["placement"] = job.placement
-    if job.reused is not None:
-        full["reusedFrom"] = job.reused
-    if job.reproduces is not None:
-        full["reproduces"] = job.reproduces
+    account = job.account and {"person": job.owner}
+    told = {"placement": job.placement, "account": account, "reusedFrom": job.reused, "reproduces": job.reproduces}
+    full |= {name: value for name, value in told.items() if value is not None}
     if job.swept is not None:
         full["resultsDeleted"] = time(job.swept)
     _progress(full, job)

@@ -32,7 +32,8 @@ from broker.web import HTML, page
 router = guarded("Usage")
 USAGE = ConformanceClass(router, (), (("/usage", "related", "What jobs took and cost"),))
 OFFERS = {"json": JSON, "html": HTML, "csv": "text/csv"}
-SUMS = ("jobs", "successful", "hours", "cpu_hours", "measured_cpu_hours", "memory_gib_hours", "result_bytes", "credits")
+COSTS = ("credits", "own_credits")  # of the project; of people, in accounts of their own at the platform
+SUMS = ("jobs", "successful", "hours", "cpu_hours", "measured_cpu_hours", "memory_gib_hours", "result_bytes", *COSTS)
 DEFAULT_GROUPS = ("month", "project", "platform", "sponsorship")
 Text = Annotated[str | None, Query(max_length=255)]
 
@@ -154,20 +155,22 @@ def _sums(row: Mapping[str, Any]) -> dict[str, Any]:
         "measured_cpu_hours": round(row["cpu_seconds"] / HOUR, 6),
         "memory_gib_hours": round(row["mib_seconds"] / 1024 / HOUR, 6),
         "result_bytes": int(row["bytes"]),
-        "credits": None if row["credits"] is None else round(row["credits"], 6),
+        **{name: None if row[name] is None else round(row[name], 6) for name in COSTS},
     }
 
 
 def _total(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The sums of all rows; credits by currency, for euros and credits are not added."""
-    found: dict[str, Any] = {name: sum(row[name] for row in rows) for name in SUMS if name != "credits"}
+    """The sums of all rows; costs by currency, for euros and credits are not added."""
+    found: dict[str, Any] = {name: round(sum(row[name] for row in rows), 6) for name in SUMS if name not in COSTS}
+    return found | {name: _by_currency(rows, name) for name in COSTS}
+
+
+def _by_currency(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
     costs: dict[str, float] = {}
     for row in rows:
-        if row["credits"] is not None:
-            costs[row["currency"]] = costs.get(row["currency"], 0.0) + row["credits"]
-    return {name: round(value, 6) for name, value in found.items()} | {
-        "credits": {name: round(value, 6) for name, value in sorted(costs.items())}
-    }
+        if row[name] is not None:
+            costs[row["currency"]] = costs.get(row["currency"], 0.0) + row[name]
+    return {currency: round(value, 6) for currency, value in sorted(costs.items())}
 
 
 def _csv(rows: Sequence[Mapping[str, Any]], groups: Sequence[str], name: str) -> Response:

@@ -10,7 +10,7 @@ import typer
 from broker.cli.console import AsJson, Server, command, connect, note, put_json, put_table
 
 app = typer.Typer(name="usage", no_args_is_help=False)
-COLUMNS = ("jobs", "successful", "cpu_hours", "memory_gib_hours", "result_bytes", "credits", "currency")
+COLUMNS = ("jobs", "successful", "cpu_hours", "memory_gib_hours", "result_bytes", "credits", "own_credits", "currency")
 Project = Annotated[str, typer.Argument(metavar="PROJECT", help="The project's id.", show_default=False)]
 Platform = Annotated[str, typer.Argument(metavar="PLATFORM", help="The platform's name.", show_default=False)]
 

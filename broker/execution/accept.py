@@ -135,10 +135,15 @@ def prepare_own(
     return _ticket(tx, principal, process, request, order, key)
 
 
+def _placed(tx: Connection, principal: Principal, process: Process, request: ExecuteRequest, order: Order) -> Placement:
+    named, stage = request.platform, order.stage
+    return placed(tx, process.needs, principal.project, named=named, stage=stage, owner=principal.owner)
+
+
 def _ticket(
     tx: Connection, principal: Principal, process: Process, request: ExecuteRequest, order: Order, key: Key | None
 ) -> Ticket:
-    placement = placed(tx, process.needs, principal.project, named=request.platform, stage=order.stage)
+    placement = _placed(tx, principal, process, request, order)
     used = {item.url for item in order.stage if item.url and item.url.startswith(UPLOAD_SCHEME)}
     job = _new_job(principal, process, request, order, placement)
     told = {"callbacks": request.receivers} if request.subscriber else {}
@@ -223,7 +228,7 @@ def check(
     """What `accept` would check, without making a job: the job order, and the platform. Raises as `accept`."""
     with database.read() as tx:
         process, order = ordered(tx, principal, process_id, request, upload_id=upload_id)
-        found = placed(tx, process.needs, principal.project, named=request.platform, stage=order.stage)
+        found = _placed(tx, principal, process, request, order)
         return order, str(found.platform)
 
 

@@ -171,7 +171,7 @@ def _child(tx: Connection, job: Job, need: Wanted, process: Process, kept: Seque
     PlatformUnavailable where nothing can be said yet."""
     order, stage = _staged(need.order, job, kept, need.key, "step")
     try:
-        placement = placed(tx, process.needs, job.project, named=need.platform or None, stage=stage)
+        placement = placed(tx, process.needs, job.project, named=need.platform or None, stage=stage, owner=job.owner)
     except NoRoom as error:
         raise StepRefused(Fault.LIMIT, Reason.NO_PLATFORM, need.step, error.detail) from error
     except (InputError, PlatformRefused, QuotaExceeded) as error:

@@ -57,18 +57,21 @@ def dispatch(
         if why := too_small(job.needs, offer):
             text = f"{platform.name} has become too small for the job: {' '.join(why)} Execute it again."
             return _save(database, job, lifecycle.failed(Failure(Fault.LIMIT, Reason.NO_PLATFORM, text)))
-        if not isinstance(platform, Near) and _budget_is_spent(database, job):  # by jobs that ended while it waited
+        if not isinstance(platform, Near) and _budget_is_spent(database, job, offer, vault):  # by jobs before it
             text = f"{job.project} has spent its budget on {platform.name} for this month. See: broker usage budgets"
             return _save(database, job, lifecycle.failed(Failure(Fault.LIMIT, Reason.NO_PLATFORM, text)))
         return alone(database, job, lambda: _submit(database, platform, job, storage, limits, vault, images))
 
 
-def _budget_is_spent(database: Database, job: Job) -> bool:
-    """Of a job that is not there yet; one whose submission was interrupted goes on."""
+def _budget_is_spent(database: Database, job: Job, offer: Capabilities, vault: Vault | None) -> bool:
+    """Of a job that is not there yet; one whose submission was interrupted goes on, as does one whose owner pays."""
     if not lifecycle.untouched(job):
         return False
     with database.read() as tx:
-        return job.platform in budgets.spent(tx, job.project, month_begins(time.time()))
+        if job.platform not in budgets.spent(tx, job.project, month_begins(time.time())):
+            return False
+        at = offer.accounts_at
+        return vault is None or at is None or accounts.of_job(tx, vault, job, at) is None
 
 
 def _submit(

@@ -43,7 +43,7 @@ def estimates(
     themselves what a job would take."""
     with database.read() as tx:
         candidates = [one for one in platforms.candidates(tx) if named in (None, one.name)]
-        wanted = wish(tx, candidates, process.needs, principal.project, stage=order.stage)
+        wanted = wish(tx, candidates, process.needs, principal.project, stage=order.stage, owner=principal.owner)
         past = {
             one.name: _past(accounts.history(tx, process.id, one.name, principal.owner, MOST)) for one in candidates
         }

@@ -49,7 +49,7 @@ def _elsewhere(database: Database, jobs: Sequence[Job], others: Sequence[Candida
     found = {}
     with database.read() as tx:
         for job in jobs:
-            wanted = wish(tx, others, job.needs, job.project, stage=job.stage)
+            wanted = wish(tx, others, job.needs, job.project, stage=job.stage, owner=job.owner)
             placement = place(wanted, others, partial(platforms.loads, tx))
             if placement.platform is not None:
                 found[job.id] = placement

@@ -220,7 +220,8 @@ def _fitted(tx: Connection, principal: Principal, made: Draft, upload_id: Upload
         remarks += [Remark("error", "inputs-unfit", _said(one), advice, one.pointer) for one in error.problems]
     try:
         stage = order.stage if order is not None else ()
-        platform = str(placed(tx, needs, principal.project, named=made.request.platform, stage=stage).platform)
+        named, who = made.request.platform, principal
+        platform = str(placed(tx, needs, who.project, named=named, stage=stage, owner=who.owner).platform)
     except BrokerError as error:
         remarks.append(Remark("error", "no-platform", error.detail, error.hint))
     return replace(made, remarks=tuple(remarks), order=order, platform=platform)

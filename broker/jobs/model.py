@@ -187,6 +187,7 @@ class Capabilities:
     `features` empty means: every CWL requirement class. `slots` bounds the number of jobs at one time.
     `isolation`: how tools are confined ("none": they cannot be). `data_types`: media types or names of formats that it
     reads and writes; empty: any. `without`: shapes of packages and requests that it does not take (`placement`).
+    `accounts_at`: the origin that accounts of people there are for.
     """
 
     kinds: frozenset[str] = frozenset({"cwl"})
@@ -200,6 +201,7 @@ class Capabilities:
     gpu: bool = False
     data_types: frozenset[str] = frozenset()
     without: frozenset[str] = frozenset()
+    accounts_at: str | None = None
 
     @property
     def images(self) -> bool:
@@ -219,6 +221,7 @@ class Capabilities:
             "gpu": self.gpu,
             "dataTypes": sorted(self.data_types),
             "without": sorted(self.without),
+            **({"accountsAt": self.accounts_at} if self.accounts_at is not None else {}),
         }
 
     @classmethod
@@ -235,6 +238,7 @@ class Capabilities:
             value["gpu"],
             frozenset(value.get("dataTypes", ())),  # an older release did not ask
             frozenset(value.get("without", ())),
+            value.get("accountsAt"),
         )
 
 

@@ -7,7 +7,8 @@ Members (times RFC 3339 in UTC, sizes bytes, memory MiB, sha256 hex; what is not
     process       id, title, version, revision, kind, digest (of the closed package), submitted_digest, mediaType,
                   source (see `broker.packages.source`)
     package       kind, digest: names the bundle that the broker keeps
-    platform      name, adapter, adapterVersion, node, isolation, containerEngine, why, reasons (why not others)
+    platform      name, adapter, adapterVersion, node, isolation, containerEngine, why, reasons (why not others),
+                  account (where it ran in a person's own account there: whose)
     engine        name, version
     broker        version
     agent         person, subject, issuer, name, orcid, delegate (the platform that asked in the person's name), project
@@ -82,7 +83,7 @@ def build(job: Job, context: Context) -> dict[str, Any]:
         "job": _job(job, context.parent),
         "process": context.process,
         "package": {key: context.process[key] for key in ("kind", "digest") if key in context.process},
-        "platform": {**context.platform, **engine},
+        "platform": {**context.platform, **engine, **({"account": job.owner} if job.account is not None else {})},
         "engine": facts.get("engine"),
         "broker": {"version": context.version},
         "agent": context.agent,

@@ -152,6 +152,7 @@ class _Document:
         about = {name: platform.get(name) for name in ("name", "adapter", "node", "isolation", "containerEngine")}
         about |= {"engine": engine.get("name"), "engineVersion": engine.get("version")}
         about |= {"placementRule": platform.get("rule"), "placement": platform.get("why")}
+        about |= {"ownAccountOf": platform.get("account")}
         self.prov.agent(place, software | self.said(**about))
         self.prov.wasAssociatedWith(self.job, person, self.plan)
         self.prov.wasAssociatedWith(self.job, place, self.plan)

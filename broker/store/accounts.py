@@ -67,13 +67,15 @@ def write(tx: Connection, job: RowMapping, cpu_seconds: float, kept: int) -> Non
     credits, currency = None, None
     if around is not None and around.adapter != "local":  # which costs what its operator says, and has no bills
         credits, currency = told(tx.execute(_FACTS, {"job": job["id"]}).scalar())
-    if credits is None and terms.priced:
+    if credits is None and terms.priced and job["account"] is None:  # its owner has the bill of the platform
         credits = terms.costs(job["cores"], job["ram_mib"], seconds) if seconds else 0.0
         currency = terms.currency
     values = {name: job[name] for name in ("owner", "project", "delegate", "platform", "process_id", "phase")}
+    own = job["account"] is not None
     values |= {
         "job_id": job["id"],
-        "sponsorship": None if around is None else around.sponsorship,
+        "own": own,
+        "sponsorship": None if around is None or own else around.sponsorship,
         "ended": job["updated"],  # by the database's clock: platforms may say anything of when it finished
         "held_seconds": seconds,
         "core_seconds": job["spent"],
@@ -120,15 +122,18 @@ class Span:
 
 
 def report(tx: Connection, span: Span, by: Sequence[str]) -> list[dict[str, Any]]:
-    """Sums for each group (of GROUPS) and currency, at most MOST_ROWS, ordered by the groups."""
+    """Sums for each group (of GROUPS) and currency, at most MOST_ROWS, ordered by the groups. `own_credits`: what
+    people paid in accounts of their own, which is not in `credits`."""
     columns = [_group(tx, name).label(name) for name in by]
     sums = [
         func.count().label("jobs"),
         func.sum(case((a.phase == Phase.SUCCESSFUL.value, 1), else_=0)).label("successful"),
         *(
             func.sum(a[name]).label(name)
-            for name in ("held_seconds", "core_seconds", "mib_seconds", "cpu_seconds", "bytes", "credits")
+            for name in ("held_seconds", "core_seconds", "mib_seconds", "cpu_seconds", "bytes")
         ),
+        func.sum(case((a.own.is_not(True), a.credits))).label("credits"),
+        func.sum(case((a.own.is_(True), a.credits))).label("own_credits"),
     ]
     query = select(*columns, a.currency, *sums).where(*_of(span))
     query = query.group_by(*columns, a.currency).order_by(*columns, a.currency).limit(MOST_ROWS)

@@ -18,9 +18,11 @@ _SINCE = a.ended >= bindparam("since")
 
 
 def _used(*where: ColumnElement[bool]) -> Subquery:
-    """Sums by project, platform and currency: euros and credits are not added."""
+    """Sums by project, platform and currency: euros and credits are not added. What people pay in accounts of their own
+    is none of the project's."""
     query = select(a.project, a.platform, a.currency, func.sum(a.credits).label("used"))
-    return query.where(a.credits.is_not(None), _SINCE, *where).group_by(a.project, a.platform, a.currency).subquery()
+    paid = (a.credits.is_not(None), a.own.is_not(True))
+    return query.where(*paid, _SINCE, *where).group_by(a.project, a.platform, a.currency).subquery()
 
 
 def _with(used: Subquery) -> ColumnElement[bool]:

@@ -145,6 +145,11 @@ def usable(tx: Connection, owner: str, project: str, kinds: Sequence[str]) -> li
     return [_sealed(row) for row in tx.execute(_USABLE, given).mappings()]
 
 
+def targets(tx: Connection, owner: str, kind: str) -> frozenset[str]:
+    """What a person's own credentials of a kind are for."""
+    return frozenset(tx.execute(select(c.target).where(c.owner == owner, c.kind == kind)).scalars())
+
+
 def account(tx: Connection, credential: str) -> Sealed | None:
     """By its id; None where it is gone."""
     row = tx.execute(select(*_FIELDS, c.sealed).where(c.id == credential)).mappings().first()

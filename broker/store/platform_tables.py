@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, Table, Text
 
 from broker.store.tables import Json, metadata
 
@@ -56,6 +56,7 @@ accounts = Table(  # what each job took, written with its end; it outlives the j
     Column("bytes", BigInteger, nullable=False),  # of kept results
     Column("credits", Double),  # None: nobody said
     Column("currency", Text),
+    Column("own", Boolean),  # the owner paid, in an account of their own at the platform: no budget, no sponsorship
 )
 Index("ix_accounts_owner", accounts.c.owner, accounts.c.ended)
 Index("ix_accounts_project", accounts.c.project, accounts.c.platform, accounts.c.ended)

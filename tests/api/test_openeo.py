@@ -177,6 +177,9 @@ def test_a_person_logs_in_in_a_browser(broker: BrokerPeer, back_end: OpenEoPeer,
         status = broker.ended(job)
         assert status["status"] == "successful", status
         assert broker.get("/credentials/mine").json()["lastUsed"] is not None
+        whose = [broker.get(f"/jobs/{one}").json().get("account") for one in (unconfirmed, job)]
+        assert whose == [None, {"person": "local"}]
+        assert broker.get(f"/jobs/{job}/prov?f=record").json()["platform"]["account"] == "local"
     finally:
         adding.kill()
         adding.communicate()

@@ -5,23 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from broker.access.credential import Kind, Secret
 from broker.access.principal import LOCAL, Principal
 from broker.access.vault import KeyFile, Vault
-from broker.errors import InputError, PlatformUnavailable
-from broker.execution import accounts, dispatch
+from broker.errors import InputError, PlatformUnavailable, QuotaExceeded
+from broker.execution import accounts, dispatch, placing
 from broker.execution import credentials as verbs
 from broker.execution.courtesy import Watched
-from broker.jobs.model import Job, Limits
+from broker.jobs.model import Job, Limits, Needs
 from broker.platform import Entered
 from broker.storage.local import LocalStorage
-from broker.store import jobs
+from broker.store import budgets, jobs
 from broker.store.account_tables import members
+from broker.store.budgets import Budget
 from broker.store.database import Database
+from broker.store.tables import platforms as platforms_table
 from tests.peers.scripted import ScriptedPlatform
-from tests.unit.store.rows import job_row, platform_row, process_row
+from tests.unit.store.rows import PLATFORM, job_row, platform_row, process_row
 
 AT = "https://openeo.example"
 TOKEN = {"clientId": "broker", "refreshToken": "first"}
@@ -139,3 +141,25 @@ def test_a_login_is_no_account_before_it_was_confirmed(office: Office) -> None:
     assert found is not None
     assert found[1] == TOKEN
     assert office.dispatched(job_row(office.database, owner="ann", project="lab")).account == row.id
+
+
+def test_who_pays_in_an_account_of_their_own_needs_no_budget(office: Office) -> None:
+    """The project's is spent: its members' jobs do not go there, but hers do, unless her login was not confirmed."""
+    office.offer = platform_row(office.database, cores=64.0, accounts_at=AT)
+    ann, bob = person(office.database, "ann"), person(office.database, "bob")
+    office.keep(ann)
+    office.platform.logins = [Entered({"clientId": "c", "deviceCode": "secret"}, "Confirm it.", {"code": "ABCD"})]
+    entering = Secret(Kind.OPENEO, AT, {})
+    verbs.keep(office.database, office.vault, bob, "sky", entering, trial=lambda *_: office.platform.entered({}))
+    with office.database.write() as tx:
+        tx.execute(update(platforms_table).values(adapter="openeo"))
+        budgets.put(tx, Budget("lab", PLATFORM, 0.0, None))
+    with office.database.read() as tx:
+        assert placing.placed(tx, Needs(), "lab", owner="ann").platform == PLATFORM
+        with pytest.raises(QuotaExceeded):
+            placing.placed(tx, Needs(), "lab", owner="cyd")
+    theirs = office.dispatched(job_row(office.database, "bob", project="lab"))
+    assert theirs.failure is not None
+    assert "spent its budget" in theirs.failure.message
+    hers = office.dispatched(job_row(office.database, "ann", project="lab"))
+    assert (hers.failure, hers.account is not None) == (None, True)

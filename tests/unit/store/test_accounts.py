@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, update
 
 from broker.jobs.model import Fault, Job, Needs
 from broker.jobs.observation import State
 from broker.jobs.terms import Terms
 from broker.platform import Health
-from broker.store import accounts, budgets, platforms
+from broker.store import accounts, budgets, platforms, provenance
 from broker.store.accounts import GROUPS, Span, told
 from broker.store.budgets import Budget
 from broker.store.database import Database
@@ -30,11 +30,22 @@ def world(database: Database, tmp_path: Path) -> World:
     return World(database, tmp_path)
 
 
-def done(world: World, owner: str, project: str, seconds: float, state: State = State.SUCCEEDED, **facts: Any) -> Job:
-    """A job with 2 cores and 512 MiB that has ended after so long."""
+def done(
+    world: World,
+    owner: str,
+    project: str,
+    seconds: float,
+    state: State = State.SUCCEEDED,
+    account: str | None = None,
+    **facts: Any,
+) -> Job:
+    """A job with 2 cores and 512 MiB that has ended after so long. `account`: of its owner, at the platform."""
     job = job_row(world.database, owner, project=project, needs=Needs(cores=2.0, ram_mib=512))
     world.later()
     world.dispatch()
+    if account is not None:
+        with world.database.write() as tx:
+            tx.execute(update(jobs).where(jobs.c.id == job.id).values(account=account))
     world.platform.says(job.name, state, started=100.0, finished=100.0 + seconds, facts=facts)
     world.later()
     world.observe()
@@ -70,6 +81,28 @@ def test_reports_add_up_with_the_jobs(world: World) -> None:
         before = accounts.report(tx, EVER, GROUPS)
         tx.execute(delete(jobs))
         assert accounts.report(tx, EVER, GROUPS) == before
+
+
+def test_what_people_pay_in_their_own_accounts_is_none_of_the_project(world: World) -> None:
+    priced(world, PRICES)  # which the operator asks for the platform's account
+    with world.database.write() as tx:
+        budgets.put(tx, Budget("ice", PLATFORM, 5.0, "NoR-7"))
+    hers = done(world, "ann", "ice", 3600, account="credential-1", costs={"credits": 9})
+    done(world, "ann", "ice", 3600, account="credential-1")  # what it cost nobody said
+    theirs = done(world, "ann", "ice", 60, costs={"credits": 2})
+    with world.database.read() as tx:
+        assert budgets.spent(tx, "ice", 0.0) == frozenset()
+        [budget] = budgets.of(tx, ["ice"], 0.0)
+        assert dict(budget.used) == {"credits": 2.0}
+        rows = {(one["sponsorship"], one["currency"]): one for one in accounts.report(tx, EVER, ("sponsorship",))}
+        records = [provenance.get(tx, job.id) for job in (hers, theirs)]
+    assert {key: (one["jobs"], one["credits"], one["own_credits"]) for key, one in rows.items()} == {
+        (None, "credits"): (1, None, 9.0),
+        (None, None): (1, None, None),
+        ("NoR-7", "credits"): (1, 2.0, None),
+    }
+    assert [one["platform"].get("account") for one in records if one] == ["ann", None]
+    assert "credential-1" not in str(records)
 
 
 def priced(world: World, terms: Terms) -> None:
