@@ -121,11 +121,12 @@ def try_again(
         said = trial(secret, url)
         outcome = not isinstance(said, Entered) or said.login is None
         if isinstance(said, Entered) and said.fields != secret.fields:
+            old, sealed = sealed, vault.seal(orjson.dumps(dict(said.fields)), row.bond)
             with database.write() as tx:
-                credentials.reseal(tx, row, sealed, vault.seal(orjson.dumps(dict(said.fields)), row.bond))
+                credentials.reseal(tx, row, old, sealed)
     finally:
         with database.write() as tx:
-            credentials.tested(tx, row, outcome)
+            credentials.tested(tx, row, sealed, outcome)
             subject = f"credential/{row.id}"
             audit.record(tx, audit.entry(principal, "test-credential", subject, name=row.name, taken=outcome))
     return replace(row, tested=outcome), said

@@ -130,8 +130,9 @@ def sealed(tx: Connection, row: Credential) -> bytes:
     return found
 
 
-def tested(tx: Connection, row: Credential, outcome: bool) -> None:
-    tx.execute(update(credentials).where(c.id == row.id).values(tested=outcome))
+def tested(tx: Connection, row: Credential, sealed: bytes, outcome: bool) -> None:
+    """What came of a trial of what was sealed; nothing where that has been replaced meanwhile."""
+    tx.execute(update(credentials).where(c.id == row.id, c.sealed == sealed).values(tested=outcome))
 
 
 def used(tx: Connection, ids: Sequence[str]) -> None:

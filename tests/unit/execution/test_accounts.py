@@ -10,14 +10,14 @@ from sqlalchemy import insert, update
 from broker.access.credential import Kind, Secret
 from broker.access.principal import LOCAL, Principal
 from broker.access.vault import KeyFile, Vault
-from broker.errors import InputError, PlatformUnavailable, QuotaExceeded
+from broker.errors import CredentialRefused, InputError, InputProblem, PlatformUnavailable, QuotaExceeded
 from broker.execution import accounts, dispatch, placing
 from broker.execution import credentials as verbs
 from broker.execution.courtesy import Watched
 from broker.jobs.model import Job, Limits, Needs
 from broker.platform import Entered
 from broker.storage.local import LocalStorage
-from broker.store import budgets, jobs
+from broker.store import budgets, credentials, jobs
 from broker.store.account_tables import members
 from broker.store.budgets import Budget
 from broker.store.database import Database
@@ -135,8 +135,16 @@ def test_a_login_is_no_account_before_it_was_confirmed(office: Office) -> None:
     assert not row.tested
     assert "secret" not in Secret(Kind.OPENEO, AT, waits.fields).scrubbed("it says secret")
     assert office.dispatched(job_row(office.database, owner="ann", project="lab")).account is None
-    row, _ = verbs.try_again(office.database, office.vault, ann, "sky", trial)
-    assert row.tested
+
+    def late(secret: Secret, url: str | None) -> Entered:
+        """Somebody else's look comes first, and the code is worth nothing then."""
+        assert verbs.try_again(office.database, office.vault, ann, "sky", trial)[0].tested
+        raise CredentialRefused(InputProblem("", "invalid_grant"))
+
+    with pytest.raises(CredentialRefused):
+        verbs.try_again(office.database, office.vault, ann, "sky", late)
+    with office.database.read() as tx:
+        assert credentials.get(tx, "sky", ann.reach).tested
     found = office.kept.opened(row.id, AT)
     assert found is not None
     assert found[1] == TOKEN
