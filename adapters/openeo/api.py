@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import IOBase
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -21,7 +22,7 @@ from broker.jobs.secrets import origin
 
 LARGEST = 64 * 2**20  # bytes of one JSON document
 KNOWN_SECONDS = 600.0  # that the back-end's own description is kept
-PAGES = 50  # of a list of jobs
+PAGES = 50  # of a list
 _SUPPORTED = re.compile(r"1\.[123](\.\d+.*)?")
 _JWT = re.compile(r"https://api\.openeo\.org/[^/]+/authentication/jwt")
 # What a request may be answered with that says nothing about the job.
@@ -147,6 +148,8 @@ class Api:
         try:
             return self.ask(method, url, body, headers)
         except _TokenRefused as refused:
+            if isinstance(body, IOBase):
+                body.seek(0)
             again = self.authorization(instead_of=headers)
             if not again:
                 raise PlatformUnavailable(f"{self.settings.url} wants an account: {refused.detail}") from refused
@@ -218,9 +221,13 @@ class Api:
 
     def jobs(self) -> Iterator[Mapping[str, Any]]:
         """The account's jobs as they are listed: id, status, title, created. A list may lack some."""
-        page = self.get("/jobs", limit=200)
+        return (one for one in self.listed("/jobs", "jobs") if "id" in one)
+
+    def listed(self, path: str, member: str) -> Iterator[Mapping[str, Any]]:
+        """The objects of a list, page after page."""
+        page = self.get(path, limit=200)
         for _ in range(PAGES):
-            yield from (one for one in page.get("jobs") or () if isinstance(one, Mapping) and "id" in one)
+            yield from (one for one in page.get(member) or () if isinstance(one, Mapping))
             onward = [one.get("href") for one in page.get("links") or () if one.get("rel") == "next"]
             if not onward or not self.own(str(onward[0])):
                 return
@@ -229,11 +236,14 @@ class Api:
     def ask(self, method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Reply:
         """One request to the operator's address (or one that this named), its answer read and judged."""
         fields = {"Accept": "application/json", **(headers or {})}
-        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        streamed = isinstance(body, IOBase)
+        data = body if streamed or isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         if data is not None:
-            fields.setdefault("Content-Type", "application/json")
+            fields.setdefault("Content-Type", "application/octet-stream" if streamed else "application/json")
         try:
-            with self.egress.request(method, url, headers=fields, body=data, trusted=True, limit=LARGEST) as answer:
+            with self.egress.request(
+                method, url, headers=fields, body=data, trusted=True, redirects=0 if streamed else None, limit=LARGEST
+            ) as answer:
                 raw = answer.read()
         except FetchError as error:
             raise _unreachable(error) from error

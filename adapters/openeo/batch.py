@@ -14,6 +14,7 @@ from adapters.openeo.api import Api, JobNotFound
 from adapters.openeo.download import Download
 from adapters.openeo.graph import SUM
 from adapters.openeo.results import MOST, Layout, Part, item_links
+from adapters.openeo.workspace import Workspace
 from broker.egress import Answer
 from broker.errors import PlatformRefused, PlatformUnavailable
 from broker.jobs.model import Failure, Fault, JobSpec, Reason, Step
@@ -33,6 +34,7 @@ class Batch:
 
     def __init__(self, api: Api) -> None:
         self.api = api
+        self.workspace = Workspace(api)
         self._layout: tuple[str, float, Layout] | None = None  # of the job whose files were read last
 
     def submit(self, spec: JobSpec) -> Iterator[Handle]:
@@ -49,7 +51,7 @@ class Batch:
             "began": status.moment(job.get("created")) or time.time(),
             "limit": spec.limits.time,
         }
-        handle |= request.outputs(spec)
+        handle |= request.kept(spec)
         yield {**handle, "pending": "start"}
         if job.get("status") == "created" and status.state(job) is not State.CANCELLED:
             self._start(job_id)
@@ -69,6 +71,7 @@ class Batch:
             found = self.api.get(f"/jobs/{job_id}/estimate")
         finally:
             self.api.call("DELETE", f"/jobs/{job_id}")
+            self.workspace.delete(request.kept(spec).get("files", ()))
         return status.estimated(self.api.capabilities(), found)
 
     def _start(self, job_id: str) -> None:
@@ -181,7 +184,8 @@ class Batch:
         self.api.call("POST", "/jobs", body)
 
     def release(self, attempt: Attempt) -> None:
-        """Delete the job with its results, and whatever else has its name."""
+        """Delete the job with its results and the files that were sent for it, and whatever else has its name."""
+        self.workspace.remove(attempt)
         ids = {str(one["id"]) for one in self._titled(attempt.name)}
         if attempt.handle is not None:
             ids.add(str(attempt.handle["id"]))

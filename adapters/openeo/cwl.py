@@ -11,7 +11,7 @@ from typing import Any
 
 from broker.errors import PlatformRefused
 from broker.jobs.model import JobSpec
-from broker.jobs.placement import CLOSED, SHAPES
+from broker.jobs.placement import CLOSED, OUTPUTS, SEVERAL_FILES
 from broker.packages.cwl import parse
 from broker.packages.graph import fragment, processes
 from broker.packages.lint import REQUIREMENTS
@@ -20,7 +20,7 @@ from broker.packages.resolved import written
 
 TO_STAC, UDF = "run_cwl_to_stac", "run_udf"
 RUNTIME = "EOAP-CWL"
-WITHOUT = frozenset({*SHAPES, CLOSED})  # as `unfit` finds when a job is submitted
+WITHOUT = frozenset({SEVERAL_FILES, OUTPUTS, CLOSED})  # as `unfit` finds when a job is submitted
 FEATURES = frozenset(REQUIREMENTS) - {"InplaceUpdateRequirement"}
 
 

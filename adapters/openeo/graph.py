@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from broker.errors import PlatformRefused
@@ -37,7 +37,8 @@ SUM: Mapping[str, Any] = {
 def compiled(process: Mapping[str, Any], order: Mapping[str, Any], files: Mapping[str, Any]) -> dict[str, Any]:
     """The graph to send: self-contained, so that what runs is what was deployed, whatever the platform knows.
 
-    `order`: the job order; `files`: location -> the JSON in it. Inputs that are left out have the process's defaults.
+    `order`: the job order; `files`: location -> the JSON in it, or its name in the workspace. Inputs that are left out
+    have the process's defaults.
     Raises PlatformRefused for an input that cannot be written as an argument.
     """
     given = {
@@ -50,6 +51,18 @@ def compiled(process: Mapping[str, Any], order: Mapping[str, Any], files: Mappin
     if openeo.saves(process):
         return dict(graph)
     return openeo.saving(graph, order.get(openeo.FORMAT) or openeo.DEFAULT_FORMAT)
+
+
+def uploads(process: Mapping[str, Any], order: Mapping[str, Any]) -> frozenset[str]:
+    """The locations of the inputs that the process reads from the account's workspace."""
+    names = openeo.uploaded(process)
+    return frozenset(place for name in names for place in _locations(order.get(name)))
+
+
+def _locations(value: Any) -> Iterator[str]:
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, Mapping) and one.get("class") == "File":
+            yield str(one["location"])
 
 
 def _filled(value: Any, given: Mapping[str, Any]) -> Any:

@@ -1,11 +1,13 @@
-"""The files of a job's inputs, read as JSON: geometries go into the process graph by value."""
+"""The files of a job's inputs: geometries are read as JSON, for they go into the process graph by value."""
 
 from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from io import BytesIO
+from typing import Any, BinaryIO
 
 from broker.egress import Egress, FetchError, shown
 from broker.errors import EgressRefused, PlatformRefused, PlatformUnavailable
@@ -14,7 +16,8 @@ from broker.jobs.secrets import origin
 from broker.runner.fetch import local_path
 from broker.storage.local import open_regular
 
-LARGEST = 2**20  # bytes of one, since all of it is part of a request
+LARGEST = 2**20  # bytes of a geometry, since all of it is part of a request
+PIECE = 2**20
 
 
 def read(items: Iterable[StageItem], egress: Egress, own: Mapping[str, str]) -> dict[str, Any]:
@@ -25,32 +28,41 @@ def read(items: Iterable[StageItem], egress: Egress, own: Mapping[str, str]) -> 
     return {f"inputs/{item.path}": _document(item, egress, own) for item in items}
 
 
-def _document(item: StageItem, egress: Egress, own: Mapping[str, str]) -> Any:
+def copy(item: StageItem, target: BinaryIO, egress: Egress, own: Mapping[str, str], most: int) -> None:
+    """Write what an item holds to a file. Raises as `read`, also for more than `most` bytes."""
     if item.directory or item.stac:
         raise _wrong(item, "is a directory, which an openEO process cannot be given")
-    raw = _bytes(item, egress, own)
-    if len(raw) > LARGEST:
-        raise _wrong(item, f"has more than {LARGEST} bytes, and geometries are sent in the request")
+    left = most
+    for piece in _pieces(item, egress, own):
+        left -= len(piece)
+        if left < 0:
+            raise _wrong(item, f"has more than {most} bytes")
+        target.write(piece)
+
+
+def _document(item: StageItem, egress: Egress, own: Mapping[str, str]) -> Any:
+    raw = BytesIO()
+    copy(item, raw, egress, own, LARGEST)  # all of a geometry is part of the request
     try:
-        return json.loads(raw)
+        return json.loads(raw.getvalue())
     except (ValueError, RecursionError):
         raise _wrong(item, "is not JSON") from None
 
 
-def _bytes(item: StageItem, egress: Egress, own: Mapping[str, str]) -> bytes:
-    if item.text is not None:
-        return item.text.encode()
-    if item.data is not None:
-        return b64decode(item.data)
+def _pieces(item: StageItem, egress: Egress, own: Mapping[str, str]) -> Iterator[bytes]:
+    if item.text is not None or item.data is not None:
+        yield b64decode(item.data) if item.data is not None else str(item.text).encode()
+        return
     url = str(item.url)
     try:
         if item.trusted and url.startswith("file:"):
             with open_regular(local_path(url)) as file:
-                return file.read(LARGEST + 1)
+                yield from iter(partial(file.read, PIECE), b"")
+                return
         known = None if item.packaged or item.trusted else own.get(origin(url) or "")
         headers = {"Authorization": known} if known else {}
-        with egress.open(url, headers=headers, trusted=item.trusted, limit=LARGEST) as answer:
-            return answer.read()
+        with egress.open(url, headers=headers, trusted=item.trusted) as answer:
+            yield from answer
     except FetchError as error:
         if error.transient:
             raise PlatformUnavailable(error.detail, retry_after=error.retry_after) from error

@@ -20,8 +20,10 @@ from adapters.openeo.graph import SUM
 from adapters.openeo.people import AccountGone, People, Verbs, of
 from adapters.openeo.settings import OpenEoSettings
 from adapters.openeo.synchronous import Synchronous
+from adapters.openeo.workspace import FILE
 from broker.errors import PlatformError
 from broker.jobs.model import Capabilities, Failure, Fault, JobSpec, Reason, Step
+from broker.jobs.placement import UPLOADS
 from broker.jobs.secrets import origin
 from broker.packages.openeo import KIND, MEDIA_TYPE
 from broker.platform import (
@@ -127,9 +129,8 @@ class OpenEoPlatform:
         return self._of(attempt).open(attempt, ref, offset)
 
     def release(self, attempt: Attempt) -> None:
-        if not _is_sync(attempt):
-            with suppress(AccountGone):
-                self._verbs(attempt.account)[0].release(attempt)
+        with suppress(AccountGone):
+            (self._mode(attempt.account) if attempt.handle is None else self._of(attempt)).release(attempt)
 
     def _of(self, attempt: Attempt) -> Batch | Synchronous:
         return self._verbs(attempt.account)[1 if _is_sync(attempt) else 0]
@@ -147,6 +148,8 @@ class OpenEoPlatform:
                     kinds = offer.kinds | {"cwl"}
                     offer = replace(offer, kinds=kinds, features=cwl.FEATURES, container_engine="openEO", network=True)
                     offer = replace(offer, without=cwl.WITHOUT)
+            if not self.api.offers(FILE, "PUT"):
+                offer = replace(offer, without=offer.without | {UPLOADS})
             offer = replace(offer, data_types=self.api.formats())
             if self.api.authorization():
                 me = self.api.me()

@@ -21,6 +21,7 @@ class OpenEoSettings(BaseModel):
     `slots`: jobs at a time (back-ends do not tell their limit). `cores`, `ram_mib`: what the back-end gives to one
     CWL package at most, where it runs those. `visible_seconds`: how long a new job may stay out of sight there, or seem
     not to have been started.
+    `upload_mib`: the largest input that is sent to the account's workspace there (`PUT /files`).
     `egress`: fields of `broker.egress.EgressPolicy` for links in results that lead to other hosts.
     """
 
@@ -48,6 +49,7 @@ class OpenEoSettings(BaseModel):
     cores: float = Field(default=4.0, gt=0)
     ram_mib: int = Field(default=16384, ge=1)
     visible_seconds: float = Field(default=120.0, ge=0)
+    upload_mib: int = Field(default=2048, ge=1)
     timeout_seconds: float = Field(default=30.0, gt=0)
     egress: dict[str, Any] = Field(default_factory=dict)
 

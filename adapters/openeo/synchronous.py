@@ -11,6 +11,7 @@ from adapters.openeo import graph, request, status
 from adapters.openeo.api import Api
 from adapters.openeo.download import Download
 from adapters.openeo.results import Layout
+from adapters.openeo.workspace import Workspace
 from broker.jobs.model import JobSpec, Step
 from broker.jobs.record import moment
 from broker.platform import Attempt, Collected, Handle, Observation, State, only_asked
@@ -25,7 +26,7 @@ class Synchronous:
     def submit(self, spec: JobSpec) -> Iterator[Handle]:
         with only_asked():
             body = request.body(self.api, spec, synchronous=True)
-        yield {"sync": body, "began": time.time()} | request.outputs(spec)
+        yield {"sync": body, "began": time.time()} | request.kept(spec)
 
     def observe(self, attempt: Attempt) -> Observation:
         return Observation(attempt.name, State.SUCCEEDED, started=_handle(attempt)["began"], finished=time.time())
@@ -45,6 +46,10 @@ class Synchronous:
             return io.BytesIO(part.text.encode()[offset:])
         asked = _handle(attempt)["sync"]
         return io.BufferedReader(Download(part, lambda *_: self.api.execute(asked), lambda: part, offset))
+
+    def release(self, attempt: Attempt) -> None:
+        """Nothing is kept there but the files that were sent for it."""
+        Workspace(self.api).remove(attempt)
 
 
 def _handle(attempt: Attempt) -> Handle:

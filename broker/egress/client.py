@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -112,13 +112,14 @@ class Egress:
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: bytes | BinaryIO | None = None,
         trusted: bool = False,
         redirects: int | None = None,
         limit: int | None = None,
     ) -> Answer:
         """One request with its redirects; any final status is returned. `redirects`: None for the policy's number
-        (0: a redirect is returned as it is); `limit`: of bytes in the body, None for the policy's."""
+        (0: a redirect is returned as it is; nothing else may be asked for with a file as body, which is read once);
+        `limit`: of bytes in the answer, None for the policy's."""
         left = self.policy.max_redirects if redirects is None else redirects
         fields = {"Accept-Encoding": "identity", "User-Agent": "earthcode-broker", **(headers or {})}
         cap = self.policy.max_bytes if limit is None else min(limit, self.policy.max_bytes)
@@ -158,7 +159,7 @@ class Egress:
             raise EgressRefused(f"The broker may not connect to {host}: {why}.")
 
     def _send(
-        self, method: str, url: str, fields: Mapping[str, str], body: bytes | None, *, trusted: bool
+        self, method: str, url: str, fields: Mapping[str, str], body: bytes | BinaryIO | None, *, trusted: bool
     ) -> requests.Response:
         self._admit(url, trusted=trusted)
         one_more()

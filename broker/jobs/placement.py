@@ -81,10 +81,12 @@ class Placement:
 
 STEPS_APART = "local"  # the adapter that can run a workflow without some of its steps
 SPENT = "your project has spent its budget there for this month."
-SEVERAL_FILES, OUTPUTS, CLOSED = "several files", "outputs", "closed inputs"  # what `Capabilities.without` may hold
+# what `Capabilities.without` may hold
+SEVERAL_FILES, OUTPUTS, CLOSED, UPLOADS = "several files", "outputs", "closed inputs", "uploads"
 SHAPES: Mapping[str, str] = {
     SEVERAL_FILES: "it takes packages of one file, and this one has several.",
     OUTPUTS: "it takes packages whose one output is a Directory.",
+    UPLOADS: "it takes no files (PUT /files), and the process reads files that were sent there.",
 }
 INSTALL_ENGINE = "Install one with: apt-get install podman"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from broker.errors import BrokerError, PackageError, UnsupportedPackage, WorkflowNotFound
 from broker.jobs.model import Needs
+from broker.jobs.placement import UPLOADS
 from broker.packages.closure import Read
 from broker.packages.cwl import Inspection, parse
 from broker.packages.describe import EARTHCODE, SCHEMA
@@ -37,6 +38,7 @@ _BOUNDS: Mapping[str, type | tuple[type, ...]] = {
     "minLength": int, "maxLength": int, "minItems": int, "maxItems": int, "uniqueItems": bool,
 }  # fmt: skip
 _WITH_HEIGHTS = ("west", "south", "base", "east", "north", "height")
+_PATHS = frozenset({"file-path", "file-paths"})
 _CUBES = frozenset({"datacube", "raster-cube", "process-graph", "udf-code", "ml-model"})
 
 
@@ -188,6 +190,17 @@ def saving(graph: Mapping[str, Any], form: str, options: Mapping[str, Any] | Non
     return {**graph, name: {**result, "result": False}, free: node}
 
 
+def uploaded(process: Mapping[str, Any]) -> frozenset[str]:
+    """The parameters that are files in the account's workspace at the back-end: by their schema, or because
+    `load_uploaded_files` gets them."""
+    found = {
+        str(one["name"]) for one in process.get("parameters") or () for schema in _schemas(one) if _holds_paths(schema)
+    }
+    nodes = process["process_graph"].values()
+    loaded = [one.get("arguments") or {} for one in nodes if one.get("process_id") == "load_uploaded_files"]
+    return frozenset(found.union(*(_used(one.get("paths")) for one in loaded)))
+
+
 def inspection(documents: Mapping[str, str], entry: str) -> Inspection:
     """What an openEO process is, in the terms of a CWL package. Raises UnsupportedPackage."""
     process = process_of(documents, entry)
@@ -219,7 +232,8 @@ def inspection(documents: Mapping[str, str], entry: str) -> Inspection:
         "requirements": [],
     }
     name = str(process.get("id") or "process")
-    needs = Needs(KIND, 0.0, 0, data_types=_saved(process))
+    shape = frozenset({UPLOADS} if uploaded(process) else ())
+    needs = Needs(KIND, 0.0, 0, data_types=_saved(process), shape=shape)
     return Inspection(described, needs=needs, steps=(name,), warnings=tuple(warnings), cwl_version="")
 
 
@@ -241,6 +255,8 @@ def _parameter(one: Mapping[str, Any]) -> dict[str, Any] | None:
     if isinstance(one.get("description"), str):
         found["doc"] = one["description"]
     plain = [kind for kind in kinds if kind != "null"]
+    if any(_holds_paths(alternative) for alternative in alternatives):
+        return found  # a default of the author's is a file that is there already
     if plain == ["File"]:
         found["format"] = "https://www.iana.org/assignments/media-types/application/geo+json"
     elif one.get("default") is not None:
@@ -277,11 +293,20 @@ def _subtype(schema: Mapping[str, Any]) -> str:
     return str(schema.get("subtype") or "").removeprefix("temporal-")
 
 
+def _holds_paths(schema: Mapping[str, Any]) -> bool:
+    items = schema.get("items")
+    return _subtype(schema) in _PATHS or (isinstance(items, Mapping) and _subtype(items) in _PATHS)
+
+
 def _type(schema: Mapping[str, Any]) -> Any:
     """The CWL type of one JSON schema; None for what cannot be given by value."""
     match _subtype(schema):
         case "bounding-box":
             return BBOX
+        case "file-path":
+            return "File"
+        case "file-paths":
+            return {"type": "array", "items": "File"}
         case "interval":
             return {"type": "array", "items": ["null", "string"]}
         case "geojson" | "vector-cube" | "feature" | "feature-collection":

@@ -164,6 +164,11 @@ def _output(name: str, one: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": plain, "glob": glob, "optional": str(kind).endswith("?")}
 
 
+def reads_files(documents: Mapping[str, str]) -> bool:
+    """Whether the process that a tool calls reads files of the account's workspace (`openeo.uploaded`)."""
+    return CALL in documents and bool(openeo.uploaded(json.loads(documents[CALL])["process"]))
+
+
 def called(bundle: Mapping[str, Any], order: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], Any]:
     """The process that a package is or calls, its parameters (as a job order has them), and how the outputs of a tool
     are found (None for a process by itself)."""

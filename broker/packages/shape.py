@@ -1,6 +1,6 @@
 """The shape of a CWL package: what some platforms cannot take, whatever their resources; and its types of data.
 
-All of it is read from what was found when the package was inspected: no document is parsed here.
+All of it is read from what was found when the package was inspected: no document of the author's is parsed here.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from broker.jobs.model import Needs
-from broker.jobs.placement import OUTPUTS, SEVERAL_FILES
+from broker.jobs.placement import OUTPUTS, SEVERAL_FILES, UPLOADS
 from broker.packages.bundle import Bundle
+from broker.packages.openeotool import reads_files
 from broker.packages.types import media_type
 
 KIND = "cwl"
@@ -21,7 +22,7 @@ def shaped(needs: Needs, bundle: Bundle, process: Mapping[str, Any]) -> Needs:
     """The needs of a package with its shape and types of data. `process`: as inspected; of other kinds than CWL a
     platform that has them knows all that."""
     if needs.kind != KIND:
-        return needs
+        return replace(needs, shape=needs.shape | {UPLOADS}) if reads_files(bundle.documents) else needs
     found = set()
     if len(bundle.documents) > 1 or bundle.files:
         found.add(SEVERAL_FILES)

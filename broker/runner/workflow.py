@@ -51,6 +51,7 @@ def prepare(run: Run) -> None:
 
 def _name_steps() -> None:
     """A step of a sub-workflow is named `outer/inner`, as `Inspection.steps` names it."""
+
     def job(self: Any, order: CWLObjectType, callback: Any, context: RuntimeContext) -> JobsGeneratorType:
         own = context.copy()
         name = shortname(self.id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from rasterio.io import MemoryFile
 
 from tests.bench.flight import LATE, Flight, bound
 from tests.bench.sites import OpenEoSite
-from tests.peers.broker import BrokerPeer, broker_peer
+from tests.peers.broker import BrokerPeer, broker_peer, wait_for
 from tests.peers.oidc import Provider, provider
 from tests.peers.openeo.peer import HERE, SOFTWARE, OpenEoPeer, one, openeo_peer
 from tests.peers.web import WebPeer
@@ -184,6 +185,26 @@ def test_a_person_logs_in_in_a_browser(broker: BrokerPeer, back_end: OpenEoPeer,
         adding.kill()
         adding.communicate()
         broker.delete("/credentials/mine")
+
+
+def test_a_file_by_value_is_sent_to_the_workspace_there(broker: BrokerPeer, back_end: OpenEoPeer) -> None:
+    scene = {"name": "scene", "schema": {"type": "string", "subtype": "file-path"}, "description": "A raster."}
+    arguments = {"glob_pattern": {"from_parameter": "scene"}, "format": "GTiff"}
+    load = {"process_id": "load_disk_data", "arguments": arguments, "result": True}
+    process = deploy(broker, {"id": "same", "parameters": [scene], "process_graph": {"load": load}})
+    band = (SCENE / "patagonia-sentinel-2" / "red.tif").read_bytes()
+    value = {"value": b64encode(band).decode(), "encoding": "base64", "mediaType": "image/tiff"}
+    job = broker.execute(process, {"scene": value})
+    status = broker.ended(job)
+    assert status["status"] == "successful", status
+    made, grid = pixels(result(broker, job))
+    ours, own = pixels(band)
+    assert grid == own
+    numpy.testing.assert_array_equal(made, ours)
+    api = back_end.platform().api
+    wait_for(
+        lambda: all(job not in str(one["path"]) for one in api.listed("/files", "files")), 30, lambda: "it is kept"
+    )
 
 
 def test_a_job_there_has_everything_that_a_job_here_has(broker: BrokerPeer) -> None:

@@ -19,11 +19,12 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from math import ceil, floor
 from pathlib import Path
 
 import numpy
+import openeo_driver.views
 import rasterio
 from configuration import SETTINGS, config
 from flask import request, send_from_directory
@@ -164,6 +165,47 @@ class Catalog(CollectionCatalog):
         return Cube(metadata.filter_bands(names), bands, profile)
 
 
+class Files:
+    """The workspaces of accounts: a directory each. openeo-driver lists the endpoints, and leaves them to others."""
+
+    def __init__(self):
+        self.root = Path(SETTINGS["work"]) / "workspaces"
+
+    def of(self, user_id):
+        found = self.root / user_id
+        found.mkdir(parents=True, exist_ok=True)
+        return found
+
+    def register(self, blueprint, backend_implementation, api_endpoint, auth_handler):
+        def told(path):
+            at = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            return {"path": path.name, "size": path.stat().st_size, "modified": at}
+
+        @api_endpoint
+        @blueprint.route("/files", methods=["GET"])
+        @auth_handler.requires_bearer_auth
+        def listed(user):
+            return {"files": [told(path) for path in sorted(self.of(user.user_id).iterdir())], "links": []}
+
+        @api_endpoint
+        @blueprint.route("/files/<path>", methods=["PUT"])
+        @auth_handler.requires_bearer_auth
+        def sent(path, user):
+            target = self.of(user.user_id) / path
+            target.write_bytes(request.get_data())
+            return told(target)
+
+        @api_endpoint
+        @blueprint.route("/files/<path>", methods=["DELETE"])
+        @auth_handler.requires_bearer_auth
+        def deleted(path, user):
+            target = self.of(user.user_id) / path
+            if not target.exists():
+                raise OpenEOApiException("No such file.", code="FileNotFound", status_code=404)
+            target.unlink()
+            return "", 204
+
+
 def _window(source, extent):
     if not extent:
         return Window(0, 0, source.width, source.height)
@@ -243,7 +285,7 @@ def chat(lines, job):
     job.logs += [{"id": f"l{n:08}", "level": "info", "message": str(n)} for n in range(1, lines + 1)]
 
 
-class Files(SaveResult):
+class Folder(SaveResult):
     """A result that is a directory of STAC: its items' assets."""
 
     def __init__(self, folder):
@@ -274,7 +316,7 @@ def run_cwl_to_stac(args, env):
     ran = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if ran.returncode:
         raise OpenEOApiException(ran.stderr[-500:])
-    return Files(folder / "out")
+    return Folder(folder / "out")
 
 
 class Job:
@@ -418,6 +460,13 @@ class Implementation(OpenEoBackendImplementation):
             processing=ConcreteProcessing(),
             config=config,
         )
+        self.user_files = Files()
+
+    def load_disk_data(self, format, glob_pattern, options, load_params, env):
+        """One raster of one band, of the workspace."""
+        with rasterio.open(self.user_files.of(env["user"].user_id) / glob_pattern) as source:
+            grid = {"crs": source.crs, "transform": source.transform, "width": source.width, "height": source.height}
+            return Cube(CollectionMetadata({}), {"value": source.read(1).astype("float32")}, grid)
 
     def capabilities_billing(self):
         return {"currency": "credits"}
@@ -426,6 +475,7 @@ class Implementation(OpenEoBackendImplementation):
 def main():
     logging.basicConfig(level=logging.WARNING)
     implementation = Implementation()
+    openeo_driver.views.register_views_user_files = implementation.user_files.register
     app = build_app(implementation)
 
     @app.route("/starts/<job_id>")

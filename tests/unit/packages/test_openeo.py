@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from broker.errors import InputError, PackageError, UnsupportedPackage, WorkflowNotFound
+from broker.jobs.placement import UPLOADS
 from broker.packages import openeo
 from broker.packages.appackage import deployment
 from broker.packages.bundle import Bundle, build
@@ -202,6 +203,30 @@ def test_odd_schemas_are_described_and_take_values(parameter: dict[str, Any]) ->
     for value in ("text", ["text"], {"bbox": [1, 2, 3, 4]}, 1):
         with suppress(InputError):
             order(odd, t=value)
+
+
+PATH = {"type": "string", "subtype": "file-path", "pattern": "^[^:]+$"}
+PATHS = {"type": "array", "subtype": "file-paths", "items": PATH}
+
+
+@pytest.mark.parametrize(
+    ("schema", "many"), [(PATH, False), (PATHS, True), ({"type": "array", "items": PATH}, True), ([PATHS], True)]
+)
+def test_files_in_the_workspace_are_files(schema: Any, many: bool) -> None:
+    one = {"name": "scene", "schema": schema, "description": "Rasters."}
+    found = inspect(build(udp(one), name="p.json"), Path("/nowhere"))
+    assert found.needs.shape == {UPLOADS}
+    given = {"value": "SUkq", "encoding": "base64", "mediaType": "image/tiff"}
+    made = order(one, scene=[given, given] if many else given)["scene"]
+    assert [place["class"] for place in (made if many else [made])] == ["File", "File"][: len(made) if many else 1]
+    assert "pattern" not in json.dumps(describe(found)["inputs"]["scene"])
+    assert inspect(build(udp(), name="p.json"), Path("/nowhere")).needs.shape == frozenset()
+
+
+def test_what_load_uploaded_files_is_given_is_uploaded() -> None:
+    load = {"process_id": "load_uploaded_files", "arguments": {"paths": {"from_parameter": "a"}, "format": "JSON"}}
+    process = {"parameters": [{"name": "a"}, {"name": "b"}], "process_graph": {"load": load}}
+    assert openeo.uploaded(process) == {"a"}
 
 
 @pytest.mark.parametrize("links", [5, "x", [5], [{"rel": "application", "type": openeo.MEDIA_TYPE, "href": 5}]])

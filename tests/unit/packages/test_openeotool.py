@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from broker.errors import PackageError, UnsupportedPackage
+from broker.jobs.placement import UPLOADS
 from broker.packages.bundle import Bundle, build
 from broker.packages.openeotool import CALL, called, documents
+from broker.packages.shape import shaped
 from broker.packages.units import held
 from broker.runner.loading import inspect
 
@@ -64,6 +66,14 @@ def test_inputs_are_arguments_by_name_by_reference_and_by_value() -> None:
     assert outputs == {"index": {"type": "File", "glob": "*.tif", "optional": False}}
     assert called(closed({"process_id": "filter"}).to_json(), {"box": [2]})[1] == {"box": [2]}
     assert called(closed(HINT).to_json(), {"box": None})[1] == {"area": None}
+
+
+def test_a_tool_whose_process_reads_files_needs_a_workspace() -> None:
+    bundle = closed({"process_id": "load_uploaded_files", "arguments": {"paths": "$(inputs.scenes)"}}, scenes="File[]")
+    found = inspect(bundle, Path("/nowhere"))
+    assert shaped(found.needs, bundle, found.process).shape == {UPLOADS}
+    other = closed(HINT)
+    assert shaped(inspect(other, Path("/nowhere")).needs, other, {}).shape == frozenset()
 
 
 def test_what_the_hint_says_of_result_and_job() -> None:
