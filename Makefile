@@ -13,7 +13,7 @@ help:  ## this list
 demo: .venv/run .software/eo  ## start a broker, run the water-bodies package on a real scene, compare, stop
 	@$(PYTHON) deploy/demo.py
 
-test: .venv/dev .software/eo .software/oidc .software/clients .software/axe .software/stacapi .software/bench .software/openeo  ## every test; what needs a part that this machine lacks is skipped and says how to get it
+test: .venv/dev .software/eo .software/oidc .software/clients .software/axe .software/stacapi .software/bench .software/openeo .software/titiler  ## every test; what needs a part that this machine lacks is skipped and says how to get it
 	BROKER_TEST_CANARY=1 $(PYTEST) -n 2 --dist loadgroup
 
 check: .venv/dev  ## formatting, lint, types, import contracts, a test for each requirement that is claimed

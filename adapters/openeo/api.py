@@ -27,6 +27,7 @@ _SUPPORTED = re.compile(r"1\.[123](\.\d+.*)?")
 _JWT = re.compile(r"https://api\.openeo\.org/[^/]+/authentication/jwt")
 # What a request may be answered with that says nothing about the job.
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_OF_THE_INPUT = ("NoDataAvailable", "TemporalExtentEmpty")  # of load_collection: nothing is there and then
 _OF_THE_PACKAGE = ("Process", "Collection", "FormatUnsupported", "FilePath", "ResultLinkUnsupported")
 
 
@@ -299,4 +300,6 @@ def _problem(answer: Answer, raw: bytes) -> PlatformError:
         return PlatformRefused(detail, hint="Its account has no credits left.", fault_of="limit")
     if code.startswith(_OF_THE_PACKAGE):
         return PlatformRefused(detail, fault_of="package", code="invalid-package")
+    if code in _OF_THE_INPUT:
+        return PlatformRefused(detail, fault_of="input", code="invalid-input")
     return PlatformRefused(detail)
