@@ -4,7 +4,7 @@ PYTHON  := .venv/bin/python
 PYTEST  := $(PYTHON) -m pytest
 export UV_PYTHON_DOWNLOADS ?= never
 
-.PHONY: help demo test check bench bench-% abuse audit conformance docs-conformance catalog-verdicts catalog-validator conformance-cwl conformance-js up format clean
+.PHONY: help demo test check bench bench-% abuse faults audit conformance docs-conformance catalog-verdicts catalog-validator conformance-cwl conformance-js up format clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -29,6 +29,9 @@ bench: .venv/dev .software/bench  ## every figure of the README, side by side wi
 
 abuse: .venv/dev  ## misuse at full size: 100 MB bodies to each route, 200 slow clients, bombs; 10 GB published (about 15 minutes)
 	BROKER_TEST_ABUSE=full $(PYTEST) tests/security/test_abuse.py tests/unit/results/test_prr_memory.py tests/faults/test_publisher_memory.py -rP --timeout 300
+
+faults: .venv/dev .software/openeo .software/titiler .software/stacapi .software/bench .software/oidc  ## every fault on both databases, also those that `make test` leaves out
+	BROKER_TEST_FAULTS=full $(PYTEST) tests/faults -n 2 --dist loadgroup
 
 audit: .venv/dev  ## supply chain: lock and hashes, bandit, SBOM into build/, known vulnerabilities (asks api.osv.dev)
 	$(UV) lock --check
